@@ -1,0 +1,123 @@
+"""Writing and reading what a stage leaves behind: complete or absent, never half."""
+
+import errno
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from diffutron.errors import UserError
+
+_CAUSES = {
+    errno.ENOSPC: "the disk is full: free some space and run again",
+    errno.EDQUOT: "the disk quota is used up: free some space and run again",
+    errno.EROFS: "the file system is read-only: choose a folder that can be written",
+    errno.EACCES: "permission denied: choose a folder that can be written",
+}
+
+
+def explain_os_error(error: OSError, path: Path) -> UserError | None:
+    """The user's version of an operating-system error, or None where there is none."""
+    cause = _CAUSES.get(error.errno or 0)
+    return UserError(f"cannot write {path}: {cause}") if cause else None
+
+
+@contextmanager
+def _user_errors(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        explained = explain_os_error(error, path)
+        if explained is None:
+            raise
+        raise explained from error
+
+
+@contextmanager
+def atomic_folder(out: Path) -> Iterator[Path]:
+    """Yield a temporary sibling of `out` that takes its place when the block ends without error.
+
+    On an error the temporary folder is removed and an earlier `out` stays as it was.
+    """
+    out = Path(out)
+    with _user_errors(out):
+        out.parent.mkdir(parents=True, exist_ok=True)
+        work = Path(tempfile.mkdtemp(prefix=f".{out.name}.", dir=out.parent))
+    try:
+        with _user_errors(out):
+            yield work
+            work.chmod(0o755)
+            _swap(work, out)
+    finally:
+        shutil.rmtree(work, ignore_errors=True)
+
+
+def _swap(work: Path, out: Path) -> None:
+    """Two renames; a kill between them leaves the earlier folder beside, under a telling name."""
+    if not out.exists():
+        work.rename(out)
+        return
+    old = Path(tempfile.mkdtemp(prefix=f".{out.name}.replaced.", dir=out.parent))
+    out.rename(old / out.name)
+    work.rename(out)
+    shutil.rmtree(old)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write UTF-8 text atomically (temporary file, fsync, rename)."""
+    path = Path(path)
+    with _user_errors(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+        try:
+            with os.fdopen(handle, "w", encoding="utf-8") as stream:
+                stream.write(text)
+                stream.flush()
+                os.fsync(stream.fileno())
+            os.chmod(name, 0o644)
+            os.replace(name, path)
+        finally:
+            Path(name).unlink(missing_ok=True)
+
+
+def write_json(path: Path, value: object) -> None:
+    """Write plain JSON atomically, keys in the order given; NaN is refused, as JSON has none."""
+    text = json.dumps(value, ensure_ascii=False, indent=2, allow_nan=False)
+    write_text(path, text + "\n")
+
+
+def read_json(path: Path, *, made_by: str | None = None) -> Any:
+    """Read JSON; a missing or damaged file is a `UserError` that names it and its stage."""
+    remedy = f"; run `diffutron {made_by}` first" if made_by else ""
+    try:
+        return json.loads(Path(path).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise UserError(f"{path} does not exist{remedy}") from None
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise UserError(f"{path} is not valid JSON ({error}); delete it{remedy}") from None
+
+
+def require_folder(path: Path, *, made_by: str) -> Path:
+    """The folder itself, or a `UserError` that names the stage which makes it."""
+    if not Path(path).is_dir():
+        raise UserError(f"folder {path} does not exist; run the stage `{made_by}` first")
+    return Path(path)
+
+
+def content_digest(paths: Iterable[Path]) -> str:
+    """sha256 over the names and the bytes of files and folders; hex."""
+    digest = hashlib.sha256()
+    for path in paths:
+        files = sorted(p for p in path.rglob("*") if p.is_file()) if path.is_dir() else [path]
+        for file in files:
+            name = file.relative_to(path.parent).as_posix()
+            digest.update(f"{len(name)}:{name}:{file.stat().st_size}:".encode())
+            with file.open("rb") as stream:
+                while block := stream.read(1 << 20):
+                    digest.update(block)
+    return digest.hexdigest()
