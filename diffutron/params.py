@@ -1,0 +1,254 @@
+"""The numbers a result depends on: `params.yaml`, one strict class a section.
+
+There are no defaults: a missing key fails, an unknown key fails, a value out of range fails, and the
+message names the key and what is allowed. Paths and machine facts do not belong here.
+"""
+
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from diffutron.errors import UserError
+
+TASKS = ("belebele_tr", "exams_tr", "ironytr", "news_cat", "mnli_tr", "sts_tr", "xcopa_tr")
+
+Positive = Annotated[int, Field(ge=1)]
+NonNegative = Annotated[int, Field(ge=0)]
+Share = Annotated[float, Field(ge=0.0, le=1.0)]
+Source = Literal["hub", "local", "sample"]
+
+
+class Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=False, protected_namespaces=())
+
+
+class TokenizerParams(Section):
+    source: Literal["hub", "local", "scratch"]
+    name: str
+    revision: str
+    vocab_size: Annotated[int, Field(ge=300, le=1_000_000)]
+    chat_format: Literal["compact", "published"]
+
+
+class HubDataset(Section):
+    name: str
+    config: str | None
+    revision: str
+    split: str
+    field: str
+    group: str
+
+
+class CorpusParams(Section):
+    source: Source
+    digest: str | None
+    hub: list[HubDataset]
+    max_bad_share: Share
+    min_tokens: Positive
+    max_tokens: Positive
+    too_long: Literal["drop", "split"]
+    languages: list[str]
+    heldout_documents: Positive
+    quotas: dict[str, Positive]
+
+
+class LoraParams(Section):
+    rank: Positive
+    alpha: Annotated[float, Field(gt=0)]
+    dropout: Annotated[float, Field(ge=0, lt=1)]
+
+
+class TrainingParams(Section):
+    steps: Positive
+    batch_size: Positive
+    row_tokens: Positive
+    learning_rate: Annotated[float, Field(gt=0)]
+    betas: tuple[Share, Share]
+    weight_decay: Annotated[float, Field(ge=0)]
+    clip: Annotated[float, Field(gt=0)]
+    warmup: Share
+    flat_until: Share
+    final_learning_rate: Share
+    zero_stage: Literal[0, 1, 2, 3]
+    max_row_batch: Positive
+    gradient_checkpointing: bool
+    checkpoint_every: Positive
+    evaluate_every: Positive
+
+
+class BackboneParams(Section):
+    source: Literal["hub", "local", "scratch"]
+    name: str
+    revision: str
+    hidden_size: Positive
+    num_layers: Positive
+    num_heads: Positive
+    intermediate_size: Positive
+    local_attention: Positive
+    global_attn_every_n_layers: Positive
+    initializer_range: Annotated[float, Field(gt=0)]
+    max_position_embeddings: Positive
+    mask_rate: Annotated[float, Field(gt=0, lt=1)]
+    training: TrainingParams
+
+    @model_validator(mode="after")
+    def heads_divide_width(self) -> "BackboneParams":
+        if self.hidden_size % (2 * self.num_heads):
+            raise ValueError("hidden_size must be a multiple of 2 x num_heads (rotary halves)")
+        return self
+
+
+class PretrainParams(Section):
+    schedule: Literal["linear", "cosine", "geometric"]
+    lora: LoraParams
+    training: TrainingParams
+
+
+class HubInstructions(Section):
+    name: str
+    revision: str
+    split: str
+
+
+class InstructionsParams(Section):
+    source: Source
+    digest: str | None
+    phase1: HubInstructions
+    phase2: HubInstructions
+    max_bad_share: Share
+    max_tokens: Positive
+    max_rows: Positive | None
+    heldout_rows: Positive
+
+
+class InstructParams(Section):
+    method: Literal["full", "lora"]
+    mask_rate: tuple[Share, Share]
+    schedule: Literal["linear", "cosine", "geometric"]
+    end_fill: NonNegative
+    end_fill_weight: Share
+    lora: LoraParams
+    training: TrainingParams
+
+
+class PerplexityText(Section):
+    source: Source
+    name: str
+    revision: str
+    split: str
+    field: str
+    documents: Positive
+
+
+class GenerationParams(Section):
+    max_new_tokens: Positive
+    num_steps: Positive
+    block_length: Positive
+    temperature: Annotated[float, Field(ge=0)]
+
+
+class EvaluationParams(Section):
+    source: Source
+    digest: str | None
+    tasks: list[Literal[TASKS]]  # pyright: ignore[reportInvalidTypeForm] the tuple is the one list
+    casing: Literal["turkish", "cetvel"]
+    items: Positive | None
+    items_phase2: Positive | None
+    max_rows: Positive
+    nelbo_samples: Positive
+    documents: Positive
+    perplexity_text: PerplexityText
+    generation: GenerationParams
+    instruction_rows: Positive
+    traces: NonNegative
+
+
+class ReportParams(Section):
+    title: str
+
+
+class GateParams(Section):
+    min_tasks: Annotated[int, Field(ge=0, le=len(TASKS))]
+    max_p_value: Share
+    min_instructions: Share
+    min_valid_words: Share
+    max_bits_per_byte_of_unigram: Annotated[float, Field(gt=0)]
+
+
+class RegisterParams(Section):
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
+    gate: GateParams
+
+
+class Params(Section):
+    profile: str
+    seed: NonNegative
+    tokenizer: TokenizerParams
+    corpus: CorpusParams
+    backbone: BackboneParams
+    pretrain: PretrainParams
+    instructions: InstructionsParams
+    instruct_phase1: InstructParams
+    instruct_phase2: InstructParams
+    evaluation: EvaluationParams
+    report: ReportParams
+    register_: RegisterParams = Field(alias="register")
+
+
+def load_params(path: Path = Path("params.yaml")) -> Params:
+    """Read and check a params file; YAML 1.2, so `1e-3` is a number and `no` is a word."""
+    return parse_params(read_yaml(path), origin=str(path))
+
+
+def read_yaml(path: Path) -> Any:
+    from ruamel.yaml import YAML
+    from ruamel.yaml.error import YAMLError
+
+    try:
+        return YAML(typ="safe", pure=True).load(Path(path).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise UserError(
+            f"{path} does not exist; `diffutron params --profile demo` writes it"
+        ) from None
+    except UnicodeDecodeError as error:
+        raise UserError(f"{path} is not UTF-8 text ({error}); save it as UTF-8") from None
+    except YAMLError as error:
+        raise UserError(f"{path} is not valid YAML: {' '.join(str(error).split())}") from None
+
+
+def parse_params(values: Any, *, origin: str) -> Params:
+    if not isinstance(values, dict):
+        raise UserError(f"{origin}: must hold a mapping of sections, not {type(values).__name__}")
+    try:
+        return Params.model_validate(values)
+    except ValidationError as error:
+        raise UserError(f"{origin}: {explain(error)}") from None
+
+
+def explain(error: ValidationError) -> str:
+    """The first fault of a validation in one line, with the allowed keys where a key is wrong."""
+    faults = error.errors(include_url=False)
+    first = faults[0]
+    key = ".".join(str(part) for part in first["loc"])
+    more = f" (and {len(faults) - 1} more)" if len(faults) > 1 else ""
+    if first["type"] == "extra_forbidden":
+        allowed = ", ".join(_keys_at(first["loc"][:-1]))
+        return f"unknown key `{key}`; allowed here: {allowed}{more}"
+    if first["type"] == "missing":
+        return f"missing key `{key}`; add it, or write the file anew with `diffutron params`{more}"
+    message = first["msg"].removeprefix("Value error, ")
+    return f"`{key}` = {first['input']!r}: {message[:1].lower()}{message[1:]}{more}"
+
+
+def _keys_at(location: tuple[int | str, ...]) -> list[str]:
+    section: Any = Params
+    for part in location:
+        if isinstance(part, str) and hasattr(section, "model_fields"):
+            fields = {field.alias or name: field for name, field in section.model_fields.items()}
+            section = fields[part].annotation
+        else:
+            section = getattr(section, "__args__", [None])[0]
+    if not hasattr(section, "model_fields"):
+        return []
+    return [field.alias or name for name, field in section.model_fields.items()]
