@@ -9,4 +9,4 @@ class UserError(Exception):
 
 
 class StageFailure(Exception):
-    """A stage that ran and broke for a reason that no parameter explains (divergence, lost rank)."""
+    """A stage that broke for a reason that no parameter explains (divergence, lost rank)."""

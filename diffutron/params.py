@@ -1,7 +1,7 @@
 """The numbers a result depends on: `params.yaml`, one strict class a section.
 
-There are no defaults: a missing key fails, an unknown key fails, a value out of range fails, and the
-message names the key and what is allowed. Paths and machine facts do not belong here.
+There are no defaults: a missing key fails, an unknown key fails, a value out of range fails, and
+the message names the key and what is allowed. Paths and machine facts do not belong here.
 """
 
 from pathlib import Path
