@@ -54,11 +54,11 @@ def compose(profile: str, overrides: Sequence[str] = (), *, folder: Path = PROFI
 
 def _fill_digests(values: Any) -> None:
     """The content of a local folder is a number that results depend on, and DVC cannot see it."""
-    from diffutron.data.sources import local_digest
-
     for section in LOCAL_SECTIONS:
         entry = values.get(section)
         if isinstance(entry, dict) and entry.get("source") == "local":
+            from diffutron.data.sources import local_digest
+
             entry["digest"] = local_digest(section)
 
 

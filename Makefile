@@ -1,0 +1,50 @@
+# `make demo` and `make test` set themselves up: two commands on a fresh machine are enough.
+PYTHON ?= python3
+BIN := .venv/bin
+TASKS := belebele_tr,exams_tr,ironytr,news_cat,mnli_tr,sts_tr,xcopa_tr
+export PATH := $(CURDIR)/$(BIN):$(PATH)
+export DO_NOT_TRACK := true
+export MLFLOW_DISABLE_TELEMETRY := true
+export PREFECT_SERVER_ANALYTICS_ENABLED := false
+
+.PHONY: setup demo test check up clean lock help
+help:  ## what there is
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+
+setup: .venv/.stamp  ## make .venv with every pin of constraints.txt
+
+# torch comes first and by pip, so that a build already chosen (CPU, CUDA, ROCm) is kept.
+.venv/.stamp: constraints.txt pyproject.toml
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(BIN)/python -c "import torch" 2>/dev/null || $(BIN)/pip install -q $$(grep '^torch==' constraints.txt)
+	$(BIN)/pip install -q $$(grep '^uv==' constraints.txt) $$(grep '^setuptools==' constraints.txt)
+	grep -v "^torch==" constraints.txt > .venv/pins.txt
+	$(BIN)/uv pip install -q --python $(BIN)/python --no-deps --no-build-isolation-package deepspeed --compile-bytecode -r .venv/pins.txt
+	$(BIN)/uv pip install -q --python $(BIN)/python --no-deps --no-build-isolation -e .
+	touch $@
+
+demo: setup  ## raw text -> trained, evaluated, reported and registered model (about 10 minutes)
+	$(BIN)/python -m flows.pipeline --profile demo
+
+test: setup  ## the test suite with coverage (no network)
+	$(BIN)/python -m pytest --cov --cov-report=term:skip-covered --cov-fail-under=90
+
+check: setup  ## style, types, task files
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/pyright
+	$(BIN)/lm-eval validate --tasks $(TASKS) --include_path diffutron/evaluation/cetvel
+
+up: setup  ## Prefect, MLflow and the deployments on 127.0.0.1
+	$(BIN)/diffutron up
+
+clean:  ## everything that can be made again, the environment apart
+	rm -rf data models report registry checkpoints mlartifacts mlflow.db .prefect .pytest_cache .ruff_cache .coverage*
+
+lock:  ## compile constraints.txt anew (needs a CPU build of torch in reach: UV_FLAGS)
+	(echo "# Every transitive pin; made by \`make lock\`. Nothing is resolved at install."; \
+	echo "torch==2.13.0"; echo "torch==2.13.0" | \
+	$(BIN)/uv pip compile -q pyproject.toml --all-extras --universal --python-version 3.11 -c - \
+	  --no-emit-find-links --no-annotate --no-header $(UV_FLAGS) \
+	  | grep -vE '^(torch|nvidia|triton|cuda)[-=]') > constraints.tmp
+	mv constraints.tmp constraints.txt

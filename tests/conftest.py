@@ -1,0 +1,105 @@
+"""What every test shares: one seeded tiny model, its tokenizer, and no network."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+os.environ.update(
+    HF_HUB_OFFLINE="1",
+    HF_DATASETS_OFFLINE="1",
+    DO_NOT_TRACK="true",
+    MLFLOW_DISABLE_TELEMETRY="true",
+    PREFECT_SERVER_ANALYTICS_ENABLED="false",
+    TOKENIZERS_PARALLELISM="false",
+)
+
+REPO = Path(__file__).resolve().parent.parent
+SENTENCES = [
+    "Ankara Türkiye'nin başkentidir.",
+    "Kedi bahçede uyuyor, köpek evde bekliyor.",
+    "İstanbul'da ılık bir rüzgâr esiyor.",
+    "Öğretmen kitabı öğrencilere okudu.",
+    "Çocuklar ağacın altında oynuyorlar mı?",
+    "Yarın sabah erkenden yola çıkacağız.",
+]
+
+
+@pytest.fixture(autouse=True)
+def _offline(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No test may read a user's data folder or a server by accident."""
+    for name in ("DIFFUTRON_DATA", "MLFLOW_TRACKING_URI", "PREFECT_API_URL", "DIFFUTRON_RANKS"):
+        monkeypatch.delenv(name, raising=False)
+
+
+@pytest.fixture(scope="session")
+def repo() -> Path:
+    return REPO
+
+
+@pytest.fixture(scope="session")
+def demo_values() -> dict:
+    """The values of the demo profile, plain; copy before changing."""
+    from diffutron.params import read_yaml
+
+    return read_yaml(REPO / "infra" / "profiles" / "demo.yaml")
+
+
+@pytest.fixture
+def make_params(demo_values):
+    """`make_params({"pretrain.training.steps": 4})`: the demo's parameters with changes."""
+    import copy
+
+    from diffutron.params import parse_params
+
+    def make(changes: dict | None = None):
+        values = copy.deepcopy(demo_values)
+        for key, value in (changes or {}).items():
+            *path, last = key.split(".")
+            section = values
+            for part in path:
+                section = section[part]
+            section[last] = value
+        return parse_params(values, origin="test")
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def tiny_tokenizer_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A byte-level BPE of 400 tokens with the specials and chat template of a scratch build."""
+    from diffutron.modeling.tokenizer import train_scratch
+
+    folder = tmp_path_factory.mktemp("tiny") / "tokenizer"
+    train_scratch(SENTENCES * 4, vocab_size=400, chat_format="compact", out=folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def tiny_model_dir(tmp_path_factory: pytest.TempPathFactory, tiny_tokenizer_dir: Path) -> Path:
+    """A seeded random ModernBERT (2 layers, width 32) with the tiny tokenizer."""
+    import torch
+    from transformers import AutoTokenizer, ModernBertConfig, ModernBertForMaskedLM
+
+    tokenizer = AutoTokenizer.from_pretrained(tiny_tokenizer_dir)
+    torch.manual_seed(0)
+    config = ModernBertConfig(
+        vocab_size=len(tokenizer),
+        hidden_size=32,
+        intermediate_size=48,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        global_attn_every_n_layers=2,
+        local_attention=16,
+        max_position_embeddings=128,
+        initializer_range=0.2,
+        pad_token_id=tokenizer.pad_token_id,
+        bos_token_id=tokenizer.bos_token_id,
+        eos_token_id=tokenizer.eos_token_id,
+        cls_token_id=tokenizer.bos_token_id,
+        sep_token_id=tokenizer.eos_token_id,
+    )
+    folder = tmp_path_factory.mktemp("tiny") / "model"
+    ModernBertForMaskedLM(config).eval().save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return folder
