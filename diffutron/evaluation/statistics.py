@@ -1,0 +1,160 @@
+"""Intervals, exact tests and sample sizes: what has to stand beside every accuracy.
+
+SciPy does the distributions. Counts are whole items, shares are fractions of 1, `confidence` and
+`p_value` are probabilities.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import stats
+
+
+def wilson(correct: int, n: int, *, confidence: float = 0.95) -> tuple[float, float]:
+    """Wilson score interval of a proportion (Wilson 1927): (low, high)."""
+    _check_counts(correct, n)
+    interval = stats.binomtest(correct, n).proportion_ci(confidence, method="wilson")
+    return float(interval.low), float(interval.high)
+
+
+def p_above(correct: int, n: int, reference: float) -> float:
+    """Exact one-sided binomial p-value of `correct` or more of `n` at the rate `reference`."""
+    _check_counts(correct, n)
+    return float(stats.binomtest(correct, n, reference, alternative="greater").pvalue)
+
+
+def _check_counts(correct: int, n: int) -> None:
+    if n < 1 or not 0 <= correct <= n:
+        raise ValueError(f"{correct} correct of {n}: need 0 <= correct <= n and n >= 1")
+
+
+def mcnemar(only_a: int, only_b: int) -> float:
+    """Exact two-sided McNemar p-value from the items that only A, only B answered right."""
+    discordant = only_a + only_b
+    if discordant == 0:
+        return 1.0
+    return float(stats.binomtest(only_a, discordant, 0.5).pvalue)
+
+
+def holm(p_values: Sequence[float]) -> list[float]:
+    """Holm's step-down adjusted p-values (Holm 1979), in the order given."""
+    order = sorted(range(len(p_values)), key=lambda index: p_values[index])
+    adjusted = [0.0] * len(p_values)
+    running = 0.0
+    for rank, index in enumerate(order):
+        running = max(running, min(1.0, (len(p_values) - rank) * p_values[index]))
+        adjusted[index] = running
+    return adjusted
+
+
+@dataclass(frozen=True)
+class PairedDifference:
+    """B minus A over the same units, with three tests of "no difference" (two-sided)."""
+
+    n: int
+    difference: float
+    low: float
+    high: float
+    p_t: float
+    p_wilcoxon: float
+    p_bootstrap: float
+
+
+def paired_difference(
+    a: Sequence[float],
+    b: Sequence[float],
+    *,
+    size: Sequence[float] | None = None,
+    groups: Sequence[int | str] | None = None,
+    draws: int = 10_000,
+    seed: int = 0,
+    confidence: float = 0.95,
+) -> PairedDifference:
+    """Compare paired measurements; the difference is sum(b - a) / sum(size).
+
+    `size` (bytes of each document, say) turns totals into a rate and defaults to 1 a unit, which
+    gives the mean. Units of one group (a passage with several questions) are drawn together in the
+    bootstrap and summed for the t and signed-rank tests. Percentile bootstrap interval; its
+    p-value is twice the smaller tail share, the observed sample counted (Davison, Hinkley 4.2).
+    """
+    delta = np.asarray(b, float) - np.asarray(a, float)
+    weight = np.ones_like(delta) if size is None else np.asarray(size, float)
+    if groups is not None:
+        _, index = np.unique(np.asarray(groups), return_inverse=True)
+        delta, weight = np.bincount(index, delta), np.bincount(index, weight)
+    if len(delta) < 2:
+        raise ValueError(f"a paired comparison needs 2 units or more, got {len(delta)}")
+    drawn = _bootstrap_rates(delta, weight, draws=draws, seed=seed)
+    low, high = np.quantile(drawn, [(1 - confidence) / 2, (1 + confidence) / 2])
+    tail = min(int((drawn <= 0).sum()), int((drawn >= 0).sum()))
+    rate = float(delta.sum() / weight.sum())
+    return PairedDifference(
+        n=len(delta),
+        difference=rate,
+        low=float(low),
+        high=float(high),
+        p_t=_p_t(delta),
+        p_wilcoxon=_p_wilcoxon(delta / weight),
+        p_bootstrap=min(1.0, 2 * (tail + 1) / (draws + 1)),
+    )
+
+
+def _bootstrap_rates(delta: np.ndarray, weight: np.ndarray, *, draws: int, seed: int) -> np.ndarray:
+    generator = np.random.default_rng(seed)
+    rates = np.empty(draws)
+    chunk = max(1, 4_000_000 // len(delta))  # 32 MB of indices at a time
+    for start in range(0, draws, chunk):
+        rows = min(chunk, draws - start)
+        index = generator.integers(0, len(delta), size=(rows, len(delta)))
+        rates[start : start + rows] = delta[index].sum(1) / weight[index].sum(1)
+    return rates
+
+
+def _p_t(delta: np.ndarray) -> float:
+    if np.ptp(delta) == 0:  # a constant difference has no spread to test against
+        return 1.0 if delta[0] == 0 else 0.0
+    return float(stats.ttest_1samp(delta, 0.0)[1])
+
+
+def _p_wilcoxon(delta: np.ndarray) -> float:
+    if not delta.any():
+        return 1.0
+    return float(stats.wilcoxon(delta)[1])
+
+
+def one_sided(p_value: float, difference: float, *, less: bool) -> float:
+    """The one-sided p-value of a symmetric two-sided test whose estimate is `difference`."""
+    return p_value / 2 if (difference < 0) == less else 1 - p_value / 2
+
+
+def items_to_detect(
+    reference: float, rate: float, *, power: float = 0.8, alpha: float = 0.05
+) -> int:
+    """Items that a one-sample, one-sided test needs to tell `rate` from `reference` (normal)."""
+    if rate == reference:
+        raise ValueError("two equal rates cannot be told apart by any number of items")
+    z_alpha, z_power = stats.norm.ppf(1 - alpha), stats.norm.ppf(power)
+    spread = z_alpha * _deviation(reference) + z_power * _deviation(rate)
+    return math.ceil((spread / (rate - reference)) ** 2)
+
+
+def items_to_compare(
+    only_a: float, only_b: float, *, power: float = 0.8, alpha: float = 0.05
+) -> int:
+    """Items that a two-sided McNemar test needs, from the shares only A and only B get right.
+
+    Connor (1987), Biometrics 43: n = (z_a/2 sqrt(p) + z_b sqrt(p - d^2))^2 / d^2, where p is the
+    discordant share and d the difference.
+    """
+    discordant, difference = only_a + only_b, only_a - only_b
+    if difference == 0:
+        raise ValueError("two equal rates cannot be told apart by any number of items")
+    z_alpha, z_power = stats.norm.ppf(1 - alpha / 2), stats.norm.ppf(power)
+    spread = z_alpha * math.sqrt(discordant) + z_power * math.sqrt(discordant - difference**2)
+    return math.ceil((spread / difference) ** 2)
+
+
+def _deviation(rate: float) -> float:
+    return math.sqrt(rate * (1 - rate))
