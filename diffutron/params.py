@@ -28,6 +28,7 @@ class TokenizerParams(Section):
     name: str
     revision: str
     vocab_size: Annotated[int, Field(ge=300, le=1_000_000)]
+    max_documents: Positive
     chat_format: Literal["compact", "published"]
 
 
@@ -40,17 +41,64 @@ class HubDataset(Section):
     group: str
 
 
+class LanguageParams(Section):
+    kept: list[str]
+    min_words: Positive
+    sure: Share
+    sure_words: Positive
+    margin: Share
+
+
+class QualityParams(Section):
+    min_words: Positive
+    min_mean_word: Annotated[float, Field(gt=0)]
+    max_mean_word: Annotated[float, Field(gt=0)]
+    max_symbol_share: Share
+    min_letter_words: Share
+    max_bullet_lines: Share
+    max_ellipsis_lines: Share
+    function_words_from: Positive
+    min_function_words: NonNegative
+
+
+class RepetitionParams(Section):
+    min_words: Positive
+    max_duplicate_lines: Share
+    max_top_ngram: tuple[Share, Share, Share]
+    ngram: Annotated[int, Field(ge=2)]
+    max_duplicate_ngrams: Share
+
+
+class NearDuplicateParams(Section):
+    ngram: Positive
+    bands: Positive
+    rows: Positive
+    threshold: Annotated[float, Field(gt=0, le=1)]
+
+
+class ContaminationParams(Section):
+    ngram: Positive
+    min_words: Positive
+    min_item_words: Positive
+    threshold: Annotated[float, Field(gt=0, le=1)]
+
+
 class CorpusParams(Section):
     source: Source
     digest: str | None
     hub: list[HubDataset]
     max_bad_share: Share
+    language: LanguageParams
     min_tokens: Positive
     max_tokens: Positive
     too_long: Literal["drop", "split"]
-    languages: list[str]
-    heldout_documents: Positive
+    quality: QualityParams
+    repetition: RepetitionParams
+    boilerplate_documents: Positive
+    near_duplicate: NearDuplicateParams
+    contamination: ContaminationParams
     quotas: dict[str, Positive]
+    heldout_documents: Positive
 
 
 class LoraParams(Section):
