@@ -1,0 +1,4 @@
+"""Masked diffusion.
+
+Schedules, forward process, loss, sampling and likelihood. Imports torch and nothing of ours.
+"""

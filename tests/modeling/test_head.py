@@ -1,0 +1,147 @@
+"""The head at selected positions against the plain full-vocabulary formula."""
+
+import pytest
+import torch
+from torch import Tensor
+from transformers import ModernBertConfig, ModernBertForMaskedLM
+
+from diffutron.modeling.head import head_logits, head_nll, logits_fn, logprob_fn, masked_lm, trunk
+
+MASK = 4
+
+
+@pytest.fixture
+def model() -> ModernBertForMaskedLM:
+    torch.manual_seed(0)
+    config = ModernBertConfig(
+        vocab_size=37,
+        hidden_size=16,
+        intermediate_size=24,
+        num_hidden_layers=3,
+        num_attention_heads=2,
+        global_attn_every_n_layers=3,
+        local_attention=4,
+        initializer_range=0.3,
+        pad_token_id=0,
+    )
+    model = ModernBertForMaskedLM(config).double().eval()
+    torch.nn.init.normal_(model.decoder.bias)
+    return model
+
+
+def plain_nll(model: ModernBertForMaskedLM, hidden: Tensor, targets: Tensor) -> Tensor:
+    logits = model.decoder(model.head(hidden)).index_fill(1, torch.tensor([MASK]), -torch.inf)
+    return torch.nn.functional.cross_entropy(logits, targets, reduction="none")
+
+
+def gradients(model: ModernBertForMaskedLM, nll: Tensor, weights: Tensor) -> list[Tensor]:
+    model.zero_grad()
+    (nll * weights).sum().backward()
+    return [p.grad for p in model.parameters() if p.grad is not None]
+
+
+@pytest.mark.parametrize("chunk_rows", [1, 5, 128])
+@pytest.mark.parametrize("given", ["none", "proportional", "other"])
+def test_head_nll_matches_the_plain_formula(model, chunk_rows: int, given: str) -> None:
+    ids = torch.randint(5, 37, (2, 7))
+    targets = torch.tensor([5, 6, 36, 7, 7, 8, 9, 30, 12, 5, 6, 1, 2, 3])
+    weights = torch.linspace(0.1, 3.0, 14, dtype=torch.float64)
+    announced = {"none": None, "proportional": weights * 7.0, "other": weights.flip(0)}[given]
+    expected = plain_nll(model, trunk(model, ids).flatten(0, 1), targets)
+    expected_gradients = gradients(model, expected, weights)
+    hidden = trunk(model, ids).flatten(0, 1)
+    nll = head_nll(model, hidden, targets, announced, mask_token_id=MASK, chunk_rows=chunk_rows)
+    torch.testing.assert_close(nll, expected)
+    torch.testing.assert_close(gradients(model, nll, weights), expected_gradients)
+
+
+def test_head_nll_with_a_frozen_head_trains_the_trunk_alone(model) -> None:
+    model.requires_grad_(False)
+    model.model.layers.requires_grad_(True)
+    ids, targets = torch.randint(5, 37, (1, 6)), torch.tensor([5, 6, 7, 8, 9, 10])
+    weights = torch.ones(6, dtype=torch.float64)
+    expected = gradients(model, plain_nll(model, trunk(model, ids)[0], targets), weights)
+    nll = head_nll(model, trunk(model, ids)[0], targets, weights, mask_token_id=MASK)
+    torch.testing.assert_close(gradients(model, nll, weights), expected)
+    assert model.decoder.weight.grad is None
+
+
+def test_no_tensor_of_more_rows_than_a_chunk_reaches_the_vocabulary(model) -> None:
+    from torch.utils._python_dispatch import TorchDispatchMode
+
+    class Widest(TorchDispatchMode):
+        rows = 0
+
+        def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+            out = func(*args, **(kwargs or {}))
+            if isinstance(out, Tensor) and out.dim() == 2 and out.shape[1] == 37:
+                self.rows = max(self.rows, out.shape[0])
+            return out
+
+    hidden = torch.randn(30, 16, dtype=torch.float64, requires_grad=True)
+    targets = torch.randint(5, 37, (30,))
+    with Widest() as widest:
+        head_nll(model, hidden, targets, mask_token_id=MASK, chunk_rows=20).sum().backward()
+    assert widest.rows == 20  # the transposed decoder itself has 16
+
+
+def test_half_precision_sums_in_float32(model) -> None:
+    half = model.bfloat16()
+    hidden, targets = torch.randn(4, 16, dtype=torch.bfloat16), torch.tensor([5, 6, 7, 8])
+    with torch.no_grad():
+        nll = head_nll(half, hidden, targets, mask_token_id=MASK)
+        logits = head_logits(half, hidden, mask_token_id=MASK)
+    assert nll.dtype == logits.dtype == torch.float32
+    torch.testing.assert_close(
+        nll, torch.nn.functional.cross_entropy(logits, targets, reduction="none")
+    )
+
+
+def test_logits_and_logprobs_agree_with_the_whole_model(model) -> None:
+    ids = torch.randint(5, 37, (2, 7))
+    attention_mask = torch.ones(2, 7, dtype=torch.bool)
+    attention_mask[1, 5:] = False
+    with torch.no_grad():
+        full = model(input_ids=ids, attention_mask=attention_mask).logits
+    full[..., MASK] = -torch.inf
+    positions = torch.zeros(2, 7, dtype=torch.bool)
+    positions[0, 2] = positions[1, 4] = positions[1, 0] = True
+    logits = logits_fn(model, mask_token_id=MASK)(ids, attention_mask, positions)
+    torch.testing.assert_close(logits, full[positions])
+    rows, cols = torch.tensor([1, 0, 1, 0, 1]), torch.tensor([4, 2, 4, 2, 0])
+    targets = torch.tensor([5, 6, 7, 8, MASK])
+    for chunk_rows in (1, 2, 3, 128):
+        fn = logprob_fn(model, mask_token_id=MASK, chunk_rows=chunk_rows)
+        got = fn(ids, attention_mask, rows, cols, targets)
+        torch.testing.assert_close(got, full.log_softmax(-1)[rows, cols, targets])
+
+
+@pytest.mark.parametrize("attention", ["sdpa", "eager"])
+def test_packed_samples_see_only_themselves(model, attention: str) -> None:
+    model.set_attn_implementation(attention)
+    samples = [torch.randint(5, 37, (n,)) for n in (9, 4)]
+    packed = torch.cat(samples)[None]
+    owner = torch.tensor([0] * 9 + [1] * 4)
+    block = (owner[:, None] == owner[None, :])[None, None]
+    places = torch.cat([torch.arange(9), torch.arange(4)])[None]
+    with torch.no_grad():
+        together = trunk(model, packed, block, places)[0]
+        apart = torch.cat([trunk(model, ids[None])[0] for ids in samples])
+    torch.testing.assert_close(together, apart)
+
+
+def test_a_model_without_a_head_is_refused(model) -> None:
+    with pytest.raises(ValueError, match="model: ModernBertModel has no language-model head"):
+        masked_lm(model.model)
+
+
+def test_peft_adapters_are_looked_through(model) -> None:
+    from peft import LoraConfig, get_peft_model
+
+    ids = torch.randint(5, 37, (1, 6))
+    with torch.no_grad():
+        before = trunk(model, ids)
+    adapted = get_peft_model(model, LoraConfig(r=2, target_modules=["Wqkv"]))
+    with torch.no_grad():
+        torch.testing.assert_close(trunk(adapted, ids), before)
+    assert masked_lm(adapted) is model
