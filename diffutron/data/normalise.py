@@ -1,4 +1,4 @@
-"""Text as it should have been written: one Unicode form, no invisible characters, no broken letters.
+"""Text as it was meant: one Unicode form, no invisible characters, no broken letters.
 
 Every function is pure and does nothing to text that is already in order, so it may run twice.
 """
