@@ -1,0 +1,1 @@
+"""Sources, filters, corpus and instruction recipes, evaluation sets, and the built-in sample."""
