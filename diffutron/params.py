@@ -108,7 +108,8 @@ class LoraParams(Section):
 
 
 class TrainingParams(Section):
-    steps: Positive
+    steps: Positive | None
+    epochs: Annotated[float, Field(gt=0)] | None
     batch_size: Positive
     row_tokens: Positive
     learning_rate: Annotated[float, Field(gt=0)]
@@ -123,6 +124,13 @@ class TrainingParams(Section):
     gradient_checkpointing: bool
     checkpoint_every: Positive
     evaluate_every: Positive
+    evaluate_samples: Positive
+
+    @model_validator(mode="after")
+    def steps_or_epochs(self) -> "TrainingParams":
+        if (self.steps is None) == (self.epochs is None):
+            raise ValueError("give one of `steps` and `epochs`; the other one is null")
+        return self
 
 
 class BackboneParams(Section):
