@@ -9,7 +9,7 @@ Shapes: B batch, L length, H hidden size, V vocabulary, N selected positions, M 
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
@@ -40,7 +40,7 @@ def masked_lm(model: nn.Module) -> Any:
 def trunk(
     model: nn.Module,
     input_ids: Tensor,
-    attention_mask: Tensor | None = None,
+    attention_mask: Tensor | Mapping[str, Tensor] | None = None,
     position_ids: Tensor | None = None,
 ) -> Tensor:
     """Hidden states [B, L, H] of the encoder, without the head.
@@ -48,11 +48,11 @@ def trunk(
     attention_mask: None, [B, L] (nonzero = a real token), or a bool [B, 1, L, L] (True = may
     attend) for several samples packed in a row; `position_ids` then restart at each sample. A 4D
     mask is cut to the window for the sliding layers here, as transformers would hand it to both
-    layer kinds as it is.
+    layer kinds as it is. A mapping gives a 4D mask for each layer kind.
     """
     encoder = masked_lm(model).model
     mask: Any = attention_mask
-    if attention_mask is not None and attention_mask.dim() == 4:
+    if isinstance(attention_mask, Tensor) and attention_mask.dim() == 4:
         mask = _layer_masks(attention_mask, encoder.config)
     return encoder(
         input_ids=input_ids, attention_mask=mask, position_ids=position_ids
