@@ -24,7 +24,7 @@ setup: .venv/.stamp  ## make .venv with every pin of constraints.txt
 	touch $@
 
 demo: setup  ## raw text -> trained, evaluated, reported and registered model (about 10 minutes)
-	$(BIN)/python -m flows.pipeline --profile demo
+	$(BIN)/python -m flows.run --profile demo
 
 test: setup  ## the test suite with coverage (no network)
 	$(BIN)/python -m pytest --cov --cov-report=term:skip-covered --cov-fail-under=90

@@ -1,0 +1,18 @@
+"""The flow `evaluate`: score the models there are and write the report, train nothing."""
+
+from prefect import flow
+from prefect.client.schemas.objects import State
+
+from flows.pipeline import bring_up_to_date
+
+STAGES = ("evaluate", "report")
+
+
+@flow(name="evaluate")
+def evaluate(rerun: bool = False) -> State:
+    """Score base, merged, phase 1 and phase 2 and write the report.
+
+    Args:
+        rerun: Score again even where DVC sees no change.
+    """
+    return bring_up_to_date(STAGES, force=rerun)

@@ -1,0 +1,76 @@
+"""The stages as `dvc.yaml` declares them: their order, what each needs, which are out of date."""
+
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import yaml
+
+PIPELINE = Path("dvc.yaml")
+
+
+def stages_in_order(path: Path = PIPELINE) -> list[str]:
+    """Every stage after the stages it needs; among equals, the order of the file."""
+    needs = direct_needs(path)
+    order: list[str] = []
+    while len(order) < len(needs):
+        ready = [stage for stage in needs if stage not in order and needs[stage] <= {*order}]
+        if not ready:
+            circle = ", ".join(stage for stage in needs if stage not in order)
+            raise ValueError(f"{path}: the stages {circle} need each other")
+        order.append(ready[0])
+    return order
+
+
+def all_needs(path: Path = PIPELINE) -> dict[str, set[str]]:
+    """For every stage, the stages it needs, directly or through others."""
+    direct = direct_needs(path)
+    needs: dict[str, set[str]] = {}
+    for stage in stages_in_order(path):
+        needs[stage] = direct[stage].union(*(needs[other] for other in direct[stage]))
+    return needs
+
+
+def direct_needs(path: Path = PIPELINE) -> dict[str, set[str]]:
+    """For every stage, in the order of the file, the stages whose outputs it reads."""
+    stages = yaml.safe_load(path.read_text(encoding="utf-8"))["stages"]
+    outs = {stage: {*_paths(entry, "outs", "metrics", "plots")} for stage, entry in stages.items()}
+    return {
+        stage: {
+            other
+            for other in stages
+            if other != stage and _touch({*_paths(entry, "deps")}, outs[other])
+        }
+        for stage, entry in stages.items()
+    }
+
+
+def _paths(entry: dict[str, Any], *kinds: str) -> Iterator[PurePosixPath]:
+    """The paths of a stage; DVC writes one with options as a mapping `path: options`."""
+    for kind in kinds:
+        for item in entry.get(kind, []):
+            yield PurePosixPath(next(iter(item)) if isinstance(item, dict) else item)
+
+
+def _touch(deps: set[PurePosixPath], outs: set[PurePosixPath]) -> bool:
+    """Whether a dependency is an output, lies in one or holds one."""
+    return any(
+        dep == out or dep in out.parents or out in dep.parents for dep in deps for out in outs
+    )
+
+
+def out_of_date() -> set[str]:
+    """The stages that DVC would run because of a change of their own (not of one before them).
+
+    Raises:
+        RuntimeError: DVC cannot tell; its message in one line.
+    """
+    command = [sys.executable, "-m", "dvc", "status", "--json"]
+    answer = subprocess.run(command, capture_output=True, text=True, stdin=subprocess.DEVNULL)
+    if answer.returncode:
+        reasons = [line for line in answer.stderr.splitlines() if line.startswith("ERROR")]
+        raise RuntimeError(f"dvc status: {' '.join(reasons) or answer.stderr.strip()}")
+    return {*json.loads(answer.stdout)}

@@ -1,0 +1,167 @@
+"""The flow `build`: raw text to registered model, one task a stage; DVC decides what runs."""
+
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Literal
+from uuid import UUID
+
+from prefect import flow, task
+from prefect.artifacts import (
+    create_link_artifact,
+    create_markdown_artifact,
+    create_progress_artifact,
+    update_progress_artifact,
+)
+from prefect.client.orchestration import get_client
+from prefect.client.schemas.objects import State
+from prefect.concurrency.sync import concurrency
+from prefect.exceptions import ObjectNotFound
+from prefect.logging import get_run_logger
+from prefect.states import Completed, Failed
+
+from flows.graph import all_needs, out_of_date, stages_in_order
+from flows.stage import Bar, CommandFailed, report_failure, run_command, run_stage
+
+SLOT = "training"  # the global concurrency limit that `flows.serve` creates
+LEASE = 60  # seconds after which the slot of a run that was killed is free again
+WAIT = 15  # seconds between two log lines while waiting for the slot
+REPORT = Path("report/report.md")
+
+Profile = Literal["current", "demo", "small", "paper"]
+Stage = Literal[
+    "tokenizer",
+    "corpus",
+    "backbone",
+    "pretrain",
+    "merge",
+    "instructions",
+    "instruct_phase1",
+    "instruct_phase2",
+    "evaluate",
+    "report",
+    "register",
+]
+
+
+@flow(name="build")
+def build(
+    profile: Profile = "current",
+    first: Stage = "tokenizer",
+    last: Stage = "register",
+    overrides: list[str] = [],  # noqa: B006 Prefect reads the default for its form, nobody changes it
+    force: bool = False,
+) -> State:
+    """Bring the stages from `first` to `last` up to date and register the model.
+
+    Args:
+        profile: Settings to build with. "current" takes params.yaml as it is; another one writes
+            params.yaml anew from infra/profiles (demo: minutes on a laptop; small: real Turkish
+            data, two hours on a laptop; paper: the published settings, needs GPUs).
+        first: The stage to begin with; stages before it are left as they are.
+        last: The stage to end with.
+        overrides: Settings to change, one an entry, for example pretrain.training.steps=400.
+        force: Let a profile replace a params.yaml that was changed by hand (it is kept as
+            params.yaml.orig).
+    """
+    order = stages_in_order()
+    start, end = order.index(first), order.index(last)
+    if start > end:
+        return Failed(
+            message=f"the stage {first} comes after {last}: choose an earlier first stage"
+        )
+    if profile != "current" or overrides:
+        composed = compose_params(profile, overrides, force, return_state=True)
+        if composed.is_failed():
+            return composed
+    return bring_up_to_date(order[start : end + 1])
+
+
+@task(name="params", task_run_name="params")
+def compose_params(profile: str, overrides: Sequence[str], force: bool) -> State:
+    """Write params.yaml with `diffutron params`, which checks every value."""
+    command = [sys.executable, "-m", "diffutron", "params", "--profile", profile]
+    command += [part for override in overrides for part in ("-S", override)]
+    log = get_run_logger()
+    try:
+        run_command(
+            command if force else [*command, "--keep-changes"],
+            log=lambda line: log.info("%s", line),
+        )
+    except CommandFailed as failure:
+        return report_failure("params", failure)
+    return Completed(message=f"profile {profile}")
+
+
+def bring_up_to_date(stages: Sequence[str], *, force: bool = False) -> State:
+    """Run the stages in turn where DVC sees a change (all, by `force`); a failure ends it."""
+    try:
+        stale = {*stages} if force else out_of_date()
+    except RuntimeError as error:
+        return Failed(message=str(error))
+    needs = all_needs()
+    ran: set[str] = set()
+    progress = create_progress_artifact(0.0, key="progress", description=", ".join(stages))
+    assert isinstance(progress, UUID)
+    with ExitStack() as slot:
+        for number, stage in enumerate(stages):
+            must_ask = stage in stale or bool(needs[stage] & ran)
+            if must_ask and not ran:
+                slot.enter_context(training_slot())
+            state = run_stage.with_options(name=stage, task_run_name=stage)(
+                stage,
+                up_to_date=not must_ask,
+                force=force,
+                bar=Bar(progress, number / len(stages), 1 / len(stages)) if must_ask else None,
+                return_state=True,
+            )
+            if state.is_failed():
+                return Failed(message=state.message)
+            ran |= {stage} if must_ask else set()
+    update_progress_artifact(progress, progress=100.0)
+    if "report" in stages:
+        publish_report()
+    return Completed(message=f"ran {', '.join(s for s in stages if s in ran) or 'nothing'}")
+
+
+@contextmanager
+def training_slot() -> Iterator[None]:
+    """Hold the one slot for training, where the server has such a limit; say so while waiting."""
+    if not _slot_exists():
+        yield
+        return
+    with ExitStack() as stack:
+        while True:
+            try:
+                stack.enter_context(
+                    concurrency(
+                        SLOT,
+                        timeout_seconds=WAIT,
+                        lease_duration=LEASE,
+                        # A server that is away for a minute must not end a training of days.
+                        raise_on_lease_renewal_failure=False,
+                    )
+                )
+                break
+            except TimeoutError:
+                get_run_logger().info("waiting for the training slot: another run holds it")
+        yield
+
+
+def _slot_exists() -> bool:
+    with get_client(sync_client=True) as client:
+        try:
+            client.read_global_concurrency_limit_by_name(SLOT)
+        except ObjectNotFound:
+            return False
+        return True
+
+
+def publish_report() -> None:
+    """Put the report into the artifacts of the run."""
+    create_markdown_artifact(
+        key="report", markdown=REPORT.read_text(encoding="utf-8"), description="what was measured"
+    )
+    page = REPORT.with_suffix(".html").resolve()
+    create_link_artifact(key="report-page", link=page.as_uri(), link_text=str(page))

@@ -1,0 +1,58 @@
+"""`python -m flows.run --profile demo`: the flow `build` from the shell, then what came out of it.
+
+It runs on the server of PREFECT_API_URL, or else on a temporary one that Prefect starts itself.
+"""
+
+import argparse
+import os
+import signal
+import sys
+from typing import get_args
+
+from rich.console import Console
+
+from diffutron.up import settings
+from flows.results import show_results
+
+SHORT_LINES = {
+    "PREFECT_LOGGING_FORMATTERS_STANDARD_FLOW_RUN_FMT": "%(asctime)s | %(message)s",
+    "PREFECT_LOGGING_FORMATTERS_STANDARD_TASK_RUN_FMT": (
+        "%(asctime)s | %(task_run_name)s | %(message)s"
+    ),
+}
+
+
+def main() -> int:
+    # Before Prefect is imported: it reads the environment once.
+    os.environ.update({**SHORT_LINES, **settings()})
+    from flows.pipeline import Profile, Stage, build
+
+    arguments = parse(sys.argv[1:], profiles=get_args(Profile), stages=get_args(Stage))
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        state = build(**vars(arguments), return_state=True)
+    except KeyboardInterrupt:
+        print("stopped; the next run goes on from here", file=sys.stderr)
+        return 130
+    if not state.is_completed():
+        print(f"error: {state.message}", file=sys.stderr)
+        return 1
+    if arguments.last in ("report", "register"):
+        show_results(Console())
+    return 0
+
+
+def parse(
+    arguments: list[str], *, profiles: tuple[str, ...], stages: tuple[str, ...]
+) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m flows.run", description=__doc__)
+    parser.add_argument("--profile", default="current", choices=profiles, help="settings to use")
+    parser.add_argument("--first", default=stages[0], choices=stages, metavar="STAGE")
+    parser.add_argument("--last", default=stages[-1], choices=stages, metavar="STAGE")
+    parser.add_argument("-S", dest="overrides", action="append", default=[], metavar="KEY=VALUE")
+    parser.add_argument("--force", action="store_true", help="replace a params.yaml made by hand")
+    return parser.parse_args(arguments)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
