@@ -81,6 +81,7 @@ class ContaminationParams(Section):
     min_words: Positive
     min_item_words: Positive
     threshold: Annotated[float, Field(gt=0, le=1)]
+    short_threshold: Annotated[float, Field(gt=0, le=1)]
 
 
 class CorpusParams(Section):

@@ -8,8 +8,7 @@ chain of neighbours.
 import hashlib
 import re
 from collections import defaultdict
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Sequence
 from functools import lru_cache
 
 import numpy as np
@@ -88,15 +87,6 @@ def _shingle_hashes(
     return np.concatenate(hashed), np.concatenate([[0], np.cumsum(counts)]).astype(np.uint64)
 
 
-@dataclass(frozen=True)
-class Duplicates:
-    """For each text: the index of the kept text that it repeats (-1: it is kept itself), and a
-    cluster number shared by all texts that are linked, kept ones included."""
-
-    kept_instead: NDArray[np.int64]
-    cluster: NDArray[np.int64]
-
-
 def find_exact(keys: NDArray[np.uint64], best_first: NDArray[np.int64]) -> NDArray[np.int64]:
     """For each key the index of the best text with the same key, -1 for that text itself."""
     instead = np.full(len(keys), -1, np.int64)
@@ -112,8 +102,9 @@ def find_near(
     best_first: NDArray[np.int64],
     words_of: Callable[[int], Sequence[str]],
     rules: NearDuplicateParams,
-) -> NDArray[np.int64]:
-    """For each text the index of a better kept text whose Jaccard value reaches the threshold.
+) -> tuple[NDArray[np.int64], list[tuple[int, int]]]:
+    """For each text the index of a better kept text whose Jaccard value reaches the threshold
+    (-1: none, it is kept), and every pair found, which links clusters.
 
     Args:
         keys: `band_keys` of the texts [N, bands].
@@ -121,8 +112,9 @@ def find_near(
         words_of: the words of a text by its index.
     """
     instead = np.full(len(keys), -1, np.int64)
+    links: list[tuple[int, int]] = []
     if not len(best_first):
-        return instead
+        return instead, links
     shared = _shared_keys(keys[best_first])
     kept: dict[tuple[int, int], list[int]] = defaultdict(list)
 
@@ -134,14 +126,18 @@ def find_near(
         index = int(best_first[place])
         mine = [(int(band), int(keys[index, band])) for band in np.flatnonzero(shared[place])]
         candidates = sorted({other for key in mine for other in kept[key]})
-        for other in candidates:
-            if jaccard(shingles_of(index), shingles_of(other)) >= rules.threshold:
-                instead[index] = other
-                break
-        else:
-            for key in mine:
-                kept[key].append(index)
-    return instead
+        alike = [
+            other
+            for other in candidates
+            if jaccard(shingles_of(index), shingles_of(other)) >= rules.threshold
+        ]
+        links += [(index, other) for other in alike]
+        if alike:
+            instead[index] = alike[0]
+            continue
+        for key in mine:
+            kept[key].append(index)
+    return instead, links
 
 
 def _shared_keys(keys: NDArray[np.uint64]) -> NDArray[np.bool_]:
@@ -151,3 +147,19 @@ def _shared_keys(keys: NDArray[np.uint64]) -> NDArray[np.bool_]:
         _, inverse, counts = np.unique(keys[:, band], return_inverse=True, return_counts=True)
         shared[:, band] = counts[inverse] > 1
     return shared
+
+
+def clusters(num: int, links: Iterable[tuple[int, int]]) -> NDArray[np.int64]:
+    """The cluster of each text: the smallest index that links lead to [num]."""
+    parent = list(range(num))
+
+    def root(index: int) -> int:
+        while parent[index] != index:
+            parent[index] = parent[parent[index]]
+            index = parent[index]
+        return index
+
+    for one, other in links:
+        low, high = sorted((root(one), root(other)))
+        parent[high] = low
+    return np.array([root(index) for index in range(num)], np.int64)
