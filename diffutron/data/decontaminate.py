@@ -43,7 +43,7 @@ def items_of(task: str, rows: Iterable[Mapping[str, Any]]) -> list[Item]:
         texts = [text for field in FIELDS[task] for text in _texts(row, field)]
         fields = dict.fromkeys(
             tuple(words(text)) for text in texts
-        )  # the same sentence twice is one
+        )
         items.append(Item(f"{task}:{row.get('row', number)}", tuple(filter(None, fields))))
     return items
 

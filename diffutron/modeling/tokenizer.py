@@ -1,0 +1,257 @@
+"""Stage `tokenizer`, and the chat format that every prompt and answer goes through.
+
+A scratch tokenizer is a byte-level BPE, so no Turkish letter is ever unknown, with the special
+tokens in mmBERT's order and the chat markers as single tokens. A published tokenizer is taken as it
+is: its vocabulary is not extended (the embedding keeps its published shape), and the markers are
+then ordinary text.
+"""
+
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from diffutron.errors import UserError
+from diffutron.outputs import atomic_folder, write_json, write_text
+from diffutron.params import Params, TokenizerParams
+from diffutron.progress import track
+
+SPECIAL_TOKENS = ("<pad>", "<eos>", "<bos>", "<unk>", "<mask>")
+END_OF_ANSWER = "[/Answer]"
+CHAT_MARKERS = ("[SYS]", "[/SYS]", "[Question]", "[/Question]", "[Answer]", END_OF_ANSWER)
+MEASURED_TEXTS = 2000  # fertility is measured on this many texts
+
+# A suffix after an apostrophe is one piece (Ankara'da), a word takes the space before it, and
+# numbers are cut every three digits.
+PIECES = r"['’][\p{L}\p{M}]+| ?[\p{L}\p{M}]+| ?\p{N}{1,3}| ?[^\s\p{L}\p{M}\p{N}]+|\s+(?!\S)|\s+"
+
+# `compact` keeps a space before the text, so that a label has the token it has in running text.
+_CHAT_TEMPLATE = """{{- bos_token }}
+{%- set markers = {'system': 'SYS', 'user': 'Question', 'assistant': 'Answer'} %}
+{%- for message in messages %}
+    {%- set marker = markers[message['role']] %}
+    {{- '[' ~ marker ~ ']GAP' ~ message['content'] | trim ~ 'END[/' ~ marker ~ ']NEXT' }}
+{%- endfor %}
+{%- if add_generation_prompt %}
+    {{- '[Answer]START' }}
+{%- endif %}
+"""
+_GAPS = {
+    "compact": {"GAP": " ", "END": "", "NEXT": "", "START": ""},
+    "published": {"GAP": "\\n", "END": "\\n", "NEXT": "\\n", "START": "\\n"},
+}
+
+
+def tokenizer(params: Params, texts: Iterable[str], *, out: Path, metrics: Path) -> None:
+    """Write the tokenizer folder that every later stage reads.
+
+    `texts` train a scratch vocabulary; from the others only the first few are read, to measure
+    tokens a word.
+
+    Raises:
+        UserError: the tokenizer cannot be had, or has no mask token.
+    """
+    started = time.perf_counter()
+    section = params.tokenizer
+    measured: list[str] = []
+    if section.source == "scratch":
+        made = train(_remember(islice(texts, section.max_documents), measured), section)
+    else:
+        made = load_published(section)
+        measured += islice(texts, MEASURED_TEXTS)
+    made.chat_template = chat_template(section.chat_format)
+    with atomic_folder(out) as work:
+        made.save_pretrained(work)
+        write_text(work / "chat_template.jinja", made.chat_template)
+    found = fertility(made, measured)
+    seconds = round(time.perf_counter() - started, 2)
+    write_json(metrics, {"vocab_size": len(made), **found, "seconds": seconds})
+
+
+def _remember(texts: Iterable[str], measured: list[str]) -> Iterator[str]:
+    for text in track(texts, desc="tokenizer", unit="texts"):
+        if len(measured) < MEASURED_TEXTS:
+            measured.append(text)
+        yield text
+
+
+def chat_template(chat_format: str) -> str:
+    """The Jinja template of `compact` or `published` chats."""
+    text = _CHAT_TEMPLATE
+    for name, gap in _GAPS[chat_format].items():
+        text = text.replace(name, gap)
+    return text
+
+
+def train(texts: Iterable[str], section: TokenizerParams) -> Any:
+    """A byte-level BPE of `vocab_size` trained on `texts`; the same texts give the same bytes."""
+    from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers
+    from tokenizers.processors import TemplateProcessing
+    from tokenizers.trainers import BpeTrainer
+    from transformers import PreTrainedTokenizerFast
+
+    alphabet = pre_tokenizers.ByteLevel.alphabet()
+    special = [*SPECIAL_TOKENS, *CHAT_MARKERS]
+    if section.vocab_size < len(alphabet) + len(special):
+        raise UserError(
+            f"tokenizer.vocab_size = {section.vocab_size} is below the {len(alphabet)} bytes and "
+            f"{len(special)} special tokens; raise it"
+        )
+    model = Tokenizer(models.BPE(unk_token=None, byte_fallback=False))
+    model.normalizer = normalizers.NFC()
+    model.pre_tokenizer = pre_tokenizers.Sequence(
+        [
+            pre_tokenizers.Split(Regex(PIECES), behavior="isolated"),
+            pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
+        ]
+    )
+    model.decoder = decoders.ByteLevel()
+    model.train_from_iterator(
+        texts,
+        BpeTrainer(
+            vocab_size=section.vocab_size,
+            special_tokens=special,
+            initial_alphabet=sorted(alphabet),
+            show_progress=False,
+        ),
+    )
+    model.post_processor = TemplateProcessing(
+        single="<bos> $A <eos>",
+        pair="<bos> $A <eos> $B <eos>",
+        special_tokens=[("<bos>", 2), ("<eos>", 1)],
+    )
+    return PreTrainedTokenizerFast(
+        tokenizer_object=model,
+        pad_token="<pad>",
+        eos_token="<eos>",
+        bos_token="<bos>",
+        unk_token="<unk>",
+        mask_token="<mask>",
+        cls_token="<bos>",
+        sep_token="<eos>",
+        additional_special_tokens=list(CHAT_MARKERS),
+        clean_up_tokenization_spaces=False,
+    )
+
+
+def load_published(section: TokenizerParams) -> Any:
+    """The tokenizer of a hub repository at its pinned revision, or of a local folder."""
+    from transformers import AutoTokenizer
+
+    where = f"tokenizer.name = {section.name!r}"
+    if section.source == "local" and not Path(section.name).is_dir():
+        raise UserError(f"{where}: no such folder; with source local it must be one")
+    revision = section.revision if section.source == "hub" else None
+    try:
+        found = AutoTokenizer.from_pretrained(section.name, revision=revision)
+    except (OSError, ValueError) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise UserError(
+            f"{where}: no tokenizer can be read ({reason}); check the name, the network and, "
+            "for a gated repository, `hf auth login`"
+        ) from error
+    return check_tokenizer(found, where=where)
+
+
+def load_tokenizer(folder: Path) -> Any:
+    """The tokenizer of a folder, checked.
+
+    Raises:
+        UserError: no tokenizer there, or one without mask token.
+    """
+    from transformers import AutoTokenizer
+
+    if not Path(folder).is_dir():
+        raise UserError(f"folder {folder} does not exist; run the stage `tokenizer` first")
+    try:
+        found = AutoTokenizer.from_pretrained(folder)
+    except (OSError, ValueError) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise UserError(
+            f"{folder} holds no readable tokenizer ({reason}); run the stage `tokenizer` again"
+        ) from error
+    return check_tokenizer(found, where=str(folder))
+
+
+def check_tokenizer(found: Any, *, where: str) -> Any:
+    """The tokenizer itself, or a `UserError` where masked diffusion could not use it."""
+    if found.mask_token_id is None:
+        raise UserError(
+            f"{where}: a tokenizer without mask token; masked diffusion needs one, so choose "
+            "the tokenizer of a masked language model"
+        )
+    if found.eos_token_id is None and found.sep_token_id is None:
+        raise UserError(f"{where}: a tokenizer without end token (eos or sep); choose another")
+    return found
+
+
+def fertility(made: Any, texts: Sequence[str]) -> dict[str, float]:
+    """Tokens a word and characters a token, special tokens not counted; zeros without texts."""
+    num_tokens = sum(len(ids) for ids in _encode(made, texts)) if texts else 0
+    num_words = sum(len(text.split()) for text in texts)
+    return {
+        "fertility": round(num_tokens / max(num_words, 1), 4),
+        "characters_per_token": round(sum(map(len, texts)) / max(num_tokens, 1), 4),
+    }
+
+
+def _encode(tokenizer: Any, texts: Sequence[str]) -> list[list[int]]:
+    if not texts:
+        return []
+    return tokenizer(list(texts), add_special_tokens=False, verbose=False)["input_ids"]
+
+
+def end_token_id(tokenizer: Any) -> int:
+    return tokenizer.sep_token_id if tokenizer.eos_token_id is None else tokenizer.eos_token_id
+
+
+def encode_prompt(tokenizer: Any, prompt: str) -> list[int]:
+    """Begin token, the question in the chat format, and the opening of the answer."""
+    return encode_prompts(tokenizer, [prompt])[0]
+
+
+def encode_prompts(tokenizer: Any, prompts: Sequence[str]) -> list[list[int]]:
+    """`encode_prompt` of many, in one call of the tokenizer."""
+    return _encode(tokenizer, [_rendered(tokenizer, text) for text in prompts])
+
+
+def encode_answer(tokenizer: Any, answer: str) -> list[int]:
+    """The answer as it follows `encode_prompt`: its text, the closing marker, the end token."""
+    return encode_answers(tokenizer, [answer])[0]
+
+
+def encode_answers(tokenizer: Any, answers: Sequence[str]) -> list[list[int]]:
+    """`encode_answer` of many, in one call of the tokenizer."""
+    prefix = len(_rendered(tokenizer, "x"))
+    texts = [_rendered(tokenizer, "x", answer)[prefix:].rstrip("\n") for answer in answers]
+    return [[*ids, end_token_id(tokenizer)] for ids in _encode(tokenizer, texts)]
+
+
+def _rendered(tokenizer: Any, prompt: str, answer: str | None = None) -> str:
+    messages = [{"role": "user", "content": neutral(tokenizer, prompt)}]
+    if answer is not None:
+        messages.append({"role": "assistant", "content": neutral(tokenizer, answer)})
+    return tokenizer.apply_chat_template(
+        messages, tokenize=False, add_generation_prompt=answer is None
+    )
+
+
+def neutral(tokenizer: Any, text: str) -> str:
+    """`text` in which no special token or chat marker can be read: each gets a space inside."""
+    for token in (*CHAT_MARKERS, *tokenizer.all_special_tokens):
+        if token in text:
+            text = text.replace(token, f"{token[0]} {token[1:]}")
+    return text
+
+
+def decode_answer(tokenizer: Any, ids: Sequence[int]) -> str:
+    """The text of generated ids up to the closing marker or the end token, without edges."""
+    ids = [int(token) for token in ids]
+    ends = {end_token_id(tokenizer), tokenizer.pad_token_id}
+    stop = next((place for place, token in enumerate(ids) if token in ends), len(ids))
+    text = tokenizer.decode(ids[:stop], skip_special_tokens=False)
+    text = text.split(END_OF_ANSWER)[0]
+    for token in tokenizer.all_special_tokens:
+        text = text.replace(token, "")
+    return text.strip()
