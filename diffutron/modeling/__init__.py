@@ -1,0 +1,1 @@
+"""Models: tokenizer, encoder, adapters, and the language-model head."""

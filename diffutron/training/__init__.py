@@ -1,0 +1,1 @@
+"""Training: one loop over the DeepSpeed engine, for every stage that learns."""

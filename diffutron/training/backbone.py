@@ -1,0 +1,121 @@
+"""Stage `backbone`: the base encoder, from the hub, from a folder, or trained from scratch."""
+
+import time
+from pathlib import Path
+from typing import Any
+
+from diffutron.data.packing import read_documents
+from diffutron.errors import UserError
+from diffutron.modeling.backbone import (
+    count_parameters,
+    load_model,
+    read_special_ids,
+    save_model,
+    scratch_model,
+)
+from diffutron.outputs import atomic_folder, write_json, write_text
+from diffutron.params import Params
+from diffutron.training.batches import Task
+from diffutron.training.objective import masked_language_model
+
+
+def backbone(params: Params, *, tokenizer: Path, corpus: Path, out: Path, metrics: Path) -> None:
+    """A plain ModernBertForMaskedLM folder with the tokenizer beside it."""
+    if params.backbone.source == "scratch":
+        _train(params, tokenizer=tokenizer, corpus=corpus, out=out, metrics=metrics)
+    else:
+        _fetch(params, tokenizer=tokenizer, out=out, metrics=metrics)
+
+
+def _train(params: Params, *, tokenizer: Path, corpus: Path, out: Path, metrics: Path) -> None:
+    """Masked-language-model pre-training of a new encoder."""
+    from diffutron.training.checkpoint import Checkpoints
+    from diffutron.training.engine import settle
+    from diffutron.training.launch import training_process
+    from diffutron.training.loop import Training
+    from diffutron.training.record import figures, write_record
+
+    started = time.monotonic()
+    section, special = params.backbone, read_special_ids(tokenizer)
+    with training_process() as ranks:
+        longest = section.max_position_embeddings
+        heldout = read_documents(corpus, "heldout", max_tokens=longest)
+        task = Task(
+            samples=read_documents(corpus, "train", max_tokens=longest),
+            objective=masked_language_model(section.mask_rate),
+            seed=params.seed,
+            mask_token_id=special.mask,
+            pad_token_id=special.pad,
+        )
+        model = scratch_model(section, special, seed=params.seed)
+        training = Training(
+            model,
+            task,
+            task.on(heldout.first(section.training.evaluate_samples)),
+            section.training,
+            ranks,
+            name="backbone",
+            checkpoints=Checkpoints.of_stage(
+                "backbone", section, ranks, seed=params.seed, inputs=(tokenizer, corpus)
+            ),
+        )
+        training.run()
+        values = figures(training)
+        settle(training.engine, ranks)
+        if ranks.is_first:
+            with atomic_folder(out) as folder:
+                save_model(model, folder, tokenizer=tokenizer, description=_description("scratch"))
+            write_record(metrics, {"seconds": time.monotonic() - started, **values}, training)
+        training.checkpoints.remove()
+
+
+def _fetch(params: Params, *, tokenizer: Path, out: Path, metrics: Path) -> None:
+    """The encoder of a folder, or of the hub at a pinned revision; the tokenizer must fit it."""
+    started = time.monotonic()
+    section, special = params.backbone, read_special_ids(tokenizer)
+    source = Path(section.name) if section.source == "local" else _download(section)
+    model = load_model(source, made_by="backbone")
+    if model.config.vocab_size < special.vocab_size:
+        raise UserError(
+            f"backbone.name: {section.name} has {model.config.vocab_size} token embeddings and the "
+            f"tokenizer {special.vocab_size} tokens; take the tokenizer that belongs to it"
+        )
+    with atomic_folder(out) as folder:
+        save_model(model, folder, tokenizer=tokenizer, description=_description(section.name))
+    write_text(metrics.with_suffix(".csv"), "step,loss,eval_loss,learning_rate,tokens\n")
+    values = {"seconds": time.monotonic() - started, "device": "cpu", "source": section.source}
+    write_json(metrics, values | count_parameters(model))
+
+
+def _download(section: Any) -> Path:
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import (
+        GatedRepoError,
+        HfHubHTTPError,
+        LocalEntryNotFoundError,
+        RepositoryNotFoundError,
+        RevisionNotFoundError,
+    )
+
+    reasons = {
+        GatedRepoError: "is gated: ask for access and set HF_TOKEN",
+        RepositoryNotFoundError: "does not exist or is private",
+        RevisionNotFoundError: f"has no revision {section.revision}",
+        LocalEntryNotFoundError: "cannot be reached and is not in the cache: check the network",
+        HfHubHTTPError: "cannot be downloaded from the hub now: try again later",
+    }
+    try:
+        return Path(
+            snapshot_download(
+                section.name,
+                revision=section.revision,
+                allow_patterns=["config.json", "*.safetensors", "*.safetensors.index.json"],
+            )
+        )
+    except tuple(reasons) as error:
+        reason = next(text for kind, text in reasons.items() if isinstance(error, kind))
+        raise UserError(f"backbone.name: model {section.name} {reason}") from None
+
+
+def _description(base: str) -> dict[str, Any]:
+    return {"kind": "backbone", "base": base, "trained_with_eos": True}

@@ -1,0 +1,240 @@
+"""From a step's number to its micro-batches: a pure function of seed, step, rank and world size.
+
+The order of an epoch, the times, the masks and the end fill are hashes of (seed, epoch, sample),
+so a resumed run sees what an uninterrupted one sees, at any number of ranks.
+
+Shapes: B samples of the global batch, R rows of a micro-batch, W their width, M masked tokens.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from typing import Self
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from diffutron.data.packing import Samples, first_fit, pack_rows
+from diffutron.diffusion.masking import mask_samples, sample_t
+from diffutron.diffusion.noise import hash_keys, uniform
+from diffutron.training.objective import Objective
+
+_ORDER, _FILL = 11, 12  # streams of random numbers; those of the diffusion core are below 10
+FIXED_EPOCH = 2**31  # of evaluation: its draws are the same each time
+
+
+@dataclass(frozen=True)
+class EndFill:
+    """Up to `longest` further end tokens after a sample; learned with `weight`, never padding."""
+
+    token_id: int
+    longest: int
+    weight: float
+
+
+@dataclass(frozen=True)
+class Task:
+    """Samples and what is learned from them."""
+
+    samples: Samples
+    objective: Objective
+    seed: int
+    mask_token_id: int
+    pad_token_id: int
+    end_fill: EndFill | None = None
+    max_tokens: int = 2**31
+
+    def on(self, samples: Samples) -> Self:
+        """The same task on other samples."""
+        return replace(self, samples=samples)
+
+
+@dataclass(frozen=True)
+class Layout:
+    """How a global batch is divided: rows of tokens, micro-batches of rows, ranks."""
+
+    row_tokens: int
+    max_row_batch: int
+    rank: int
+    world_size: int
+
+
+@dataclass(frozen=True)
+class MicroBatch:
+    """What one forward pass needs; `weights` are not yet divided by the normaliser."""
+
+    noisy_ids: Tensor  # [R, W]
+    position_ids: Tensor  # [R, W]
+    segment: Tensor  # [R, W]
+    masked_at: Tensor  # [M], places in the flattened [R * W]
+    targets: Tensor  # [M]
+    weights: Tensor  # float32 [M]
+    normaliser: float
+
+    def to(self, device: torch.device) -> Self:
+        if device.type == "cpu":
+            return self
+        moved = {
+            name: value.to(device) for name, value in vars(self).items() if torch.is_tensor(value)
+        }
+        return replace(self, **moved)
+
+
+@dataclass(frozen=True)
+class GlobalBatch:
+    """This rank's micro-batches of a step, and the size of the whole of it."""
+
+    micro_batches: list[MicroBatch]
+    normaliser: float
+    lengths: np.ndarray  # [B], of all ranks
+
+    @property
+    def num_tokens(self) -> int:
+        """Real tokens of all ranks."""
+        return int(self.lengths.sum())
+
+    @property
+    def num_masked(self) -> int:
+        """Masked tokens of this rank."""
+        return sum(int(torch.count_nonzero(micro.weights)) for micro in self.micro_batches)
+
+    def num_attended(self, window: int) -> tuple[int, int]:
+        """Pairs of positions that see each other in a full and in a sliding layer, about."""
+        near = np.minimum(self.lengths, 2 * window + 1)
+        return int((self.lengths**2).sum()), int((self.lengths * near).sum())
+
+
+def steps_per_epoch(num_samples: int, batch_size: int) -> int:
+    return -(-num_samples // batch_size)
+
+
+def training_batch(task: Task, step: int, *, batch_size: int, layout: Layout) -> GlobalBatch:
+    """The global batch of a step, counted from 0; an epoch ends with a shorter one if need be."""
+    num_samples = len(task.samples)
+    epoch, place = divmod(step, steps_per_epoch(num_samples, batch_size))
+    first = place * batch_size
+    position = torch.arange(first, min(first + batch_size, num_samples))
+    index = epoch_order(num_samples, task.seed, epoch)[position]
+    return global_batch(task, index, position, epoch=epoch, layout=layout)
+
+
+def evaluation_batches(task: Task, *, batch_size: int, layout: Layout) -> list[GlobalBatch]:
+    """All samples in their order with draws that never change."""
+    batches = []
+    for first in range(0, len(task.samples), batch_size):
+        position = torch.arange(first, min(first + batch_size, len(task.samples)))
+        batches.append(global_batch(task, position, position, epoch=FIXED_EPOCH, layout=layout))
+    return batches
+
+
+@lru_cache(maxsize=2)
+def epoch_order(num_samples: int, seed: int, epoch: int) -> Tensor:
+    """The seeded order of an epoch, int64 [num_samples]."""
+    return hash_keys(seed, epoch, _ORDER, torch.arange(num_samples)).argsort(stable=True)
+
+
+def global_batch(
+    task: Task, index: Tensor, position: Tensor, *, epoch: int, layout: Layout
+) -> GlobalBatch:
+    """Noise and rows for samples `index` at places `position` of the epoch's order, both [B]."""
+    fill = fill_lengths(task, index, epoch)
+    lengths = task.samples.length[index.numpy()] + fill
+    rows = first_fit(lengths.tolist(), row_tokens=layout.row_tokens)
+    t = sample_t(position, seed=task.seed, epoch=epoch)
+    fill_weight = task.end_fill.weight if task.end_fill else 0.0
+    maskable = _num_maskable(task.samples, index)
+    draws = _Draws(task, index, epoch, t, fill, maskable)
+    normaliser = float((maskable + fill * fill_weight).sum())
+    mine = rows[layout.rank :: layout.world_size]
+    most = -(-len(rows) // layout.world_size)  # rows of the busiest rank
+    micro_batches = []
+    for first in range(0, most, layout.max_row_batch):
+        part = mine[first : first + layout.max_row_batch]
+        micro = draws.micro_batch(part or rows[:1], normaliser)
+        micro_batches.append(micro if part else _silent(micro))
+    return GlobalBatch(micro_batches, normaliser, lengths)
+
+
+def fill_lengths(task: Task, index: Tensor, epoch: int) -> np.ndarray:
+    """Number of end tokens that follow each sample, int64 [B]: uniform in 0 .. longest, keyed by
+    the sample, and within the model's length.
+    """
+    if task.end_fill is None or task.end_fill.longest == 0:
+        return np.zeros(len(index), dtype=np.int64)
+    draw = uniform(task.seed, epoch, _FILL, index).numpy()
+    room = np.maximum(0, task.max_tokens - task.samples.length[index.numpy()])
+    return np.minimum((draw * (task.end_fill.longest + 1)).astype(np.int64), room)
+
+
+def _num_maskable(samples: Samples, index: Tensor) -> np.ndarray:
+    chosen = index.numpy()
+    return samples.maskable_stop[chosen] - samples.maskable_start[chosen]
+
+
+def _silent(micro: MicroBatch) -> MicroBatch:
+    """A pass without effect, for a rank that has fewer micro-batches than another."""
+    return replace(micro, weights=torch.zeros_like(micro.weights))
+
+
+@dataclass(frozen=True)
+class _Draws:
+    """The randomness of a global batch; micro-batches are cut from it."""
+
+    task: Task
+    index: Tensor
+    epoch: int
+    t: Tensor
+    fill: np.ndarray
+    maskable: np.ndarray
+
+    def micro_batch(self, rows: Sequence[Sequence[int]], normaliser: float) -> MicroBatch:
+        task, chosen = self.task, [i for row in rows for i in row]
+        local = {sample: place for place, sample in enumerate(chosen)}
+        tokens = [self._tokens(i) for i in chosen]
+        packed = pack_rows(
+            tokens, [[local[i] for i in row] for row in rows], pad_token_id=task.pad_token_id
+        )
+        num_maskable = torch.from_numpy((self.maskable + self.fill)[chosen])
+        mask_prob, weight = task.objective.sample(self.t[chosen], num_maskable)
+        masked = mask_samples(
+            num_maskable.tolist(),
+            mask_prob=mask_prob,
+            seed=task.seed,
+            epoch=self.epoch,
+            index=self.index[chosen],
+        )
+        starts = packed.offset + torch.from_numpy(
+            task.samples.maskable_start[self.index[chosen].numpy()]
+        )
+        places = [mask.nonzero().squeeze(1) for mask in masked]
+        counts = torch.tensor([len(place) for place in places])
+        within = torch.cat(places)
+        owner = torch.repeat_interleave(torch.arange(len(chosen)), counts)
+        masked_at = starts[owner] + within
+        noisy_ids = packed.ids.clone()
+        noisy_ids.view(-1)[masked_at] = task.mask_token_id
+        return MicroBatch(
+            noisy_ids=noisy_ids,
+            position_ids=packed.position,
+            segment=packed.segment,
+            masked_at=masked_at,
+            targets=packed.ids.view(-1)[masked_at],
+            weights=(weight[owner] * self._token_weight(chosen, owner, within)).float(),
+            normaliser=normaliser,
+        )
+
+    def _tokens(self, i: int) -> np.ndarray:
+        tokens = self.task.samples.tokens(int(self.index[i]))
+        if not self.fill[i]:
+            return tokens
+        assert self.task.end_fill is not None
+        end = np.full(self.fill[i], self.task.end_fill.token_id, dtype=tokens.dtype)
+        return np.concatenate([tokens, end])
+
+    def _token_weight(self, chosen: list[int], owner: Tensor, within: Tensor) -> Tensor:
+        """1, or the weight of the end fill for tokens after a sample's own; float64 [M]."""
+        if self.task.end_fill is None:
+            return torch.ones(len(within), dtype=torch.float64)
+        is_fill = within >= torch.from_numpy(self.maskable[chosen])[owner]
+        return torch.where(is_fill, self.task.end_fill.weight, 1.0).double()

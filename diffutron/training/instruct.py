@@ -1,0 +1,108 @@
+"""Stages `instruct_phase1` and `instruct_phase2`: learn to answer.
+
+Only answer positions are masked: the answer, its closing marker and the end token, and a short
+fill of end tokens after it with a small weight, so that a canvas longer than the answer is filled
+with end tokens. Padding is never learned.
+"""
+
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from diffutron.data.packing import Samples
+from diffutron.errors import UserError
+from diffutron.modeling.backbone import load_model, read_special_ids, save_model
+from diffutron.modeling.lora import attach_lora, unload
+from diffutron.outputs import atomic_folder, require_folder
+from diffutron.params import InstructParams, Params
+from diffutron.training.batches import EndFill, Task
+from diffutron.training.checkpoint import Checkpoints
+from diffutron.training.engine import settle
+from diffutron.training.launch import training_process
+from diffutron.training.loop import Training
+from diffutron.training.objective import masked_diffusion
+from diffutron.training.record import figures, write_record
+
+
+def instruct(
+    params: Params, phase: int, *, model: Path, instructions: Path, out: Path, metrics: Path
+) -> None:
+    """Tune `model` on the rows of that phase, all weights or an adapter that is merged after it."""
+    started, name = time.monotonic(), f"instruct_phase{phase}"
+    section: InstructParams = getattr(params, name)
+    special = read_special_ids(model)
+    with training_process() as ranks:
+        lm: Any = load_model(model, made_by="merge" if phase == 1 else "instruct_phase1")
+        longest = lm.config.max_position_embeddings
+        heldout = read_instructions(instructions, phase, "heldout", max_tokens=longest)
+        task = Task(
+            samples=read_instructions(instructions, phase, "train", max_tokens=longest),
+            objective=masked_diffusion(section.schedule, mask_rate=section.mask_rate),
+            seed=params.seed,
+            mask_token_id=special.mask,
+            pad_token_id=special.pad,
+            end_fill=EndFill(special.eos, section.end_fill, section.end_fill_weight),
+            max_tokens=longest,
+        )
+        is_lora = section.method == "lora"
+        adapted = attach_lora(lm, section.lora, seed=params.seed) if is_lora else None
+        training = Training(
+            lm,
+            task,
+            task.on(heldout.first(section.training.evaluate_samples)),
+            section.training,
+            ranks,
+            name=name,
+            checkpoints=Checkpoints.of_stage(
+                name, section, ranks, seed=params.seed, inputs=(model, instructions)
+            ),
+        )
+        training.run()
+        values = figures(training)
+        settle(training.engine, ranks)
+        if ranks.is_first:
+            tuned = unload(adapted) if adapted else lm
+            description = {
+                "kind": f"phase{phase}",
+                "base": str(model),
+                "trained_with_eos": True,
+                "generation": params.evaluation.generation.model_dump(),
+            }
+            with atomic_folder(out) as folder:
+                save_model(tuned, folder, tokenizer=model, description=description)
+            write_record(metrics, {"seconds": time.monotonic() - started, **values}, training)
+        training.checkpoints.remove()
+
+
+def read_instructions(folder: Path, phase: int, split: str, *, max_tokens: int) -> Samples:
+    """Rows of the stage `instructions`; only the answer may be masked."""
+    import pyarrow.parquet as pq
+
+    require_folder(folder, made_by="instructions")
+    file = folder / f"phase{phase}_{split}.parquet"
+    try:
+        table = pq.read_table(file, columns=["input_ids", "answer_start", "answer_end"])
+    except (OSError, ValueError, KeyError) as error:
+        raise UserError(f"{file}: not readable ({error}); run the stage `instructions`") from None
+    rows = table["input_ids"].combine_chunks()
+    ids = rows.flatten().to_numpy()
+    length = rows.value_lengths().to_numpy().astype(np.int64)
+    if not len(length):
+        raise UserError(f"{file} has no rows; check the sources of `instructions`")
+    if length.max() > max_tokens:
+        raise UserError(
+            f"{file}: a row has {length.max()} tokens and the model takes {max_tokens}; "
+            "lower instructions.max_tokens"
+        )
+    stop = table["answer_end"].to_numpy().astype(np.int64)
+    if (stop != length).any():
+        raise UserError(f"{file}: an answer must be the last part of its row; run `instructions`")
+    return Samples(
+        ids=ids,
+        start=np.cumsum(length) - length,
+        length=length,
+        maskable_start=table["answer_start"].to_numpy().astype(np.int64),
+        maskable_stop=stop,
+    )

@@ -1,0 +1,20 @@
+"""Stage `merge`: adapter and base become one plain checkpoint."""
+
+import time
+from pathlib import Path
+
+from diffutron.modeling.backbone import count_parameters, load_model, save_model
+from diffutron.modeling.lora import merge_lora
+from diffutron.outputs import atomic_folder, write_json
+from diffutron.params import Params
+
+
+def merge(params: Params, *, backbone: Path, adapter: Path, out: Path, metrics: Path) -> None:
+    """`backbone` with `adapter` added to its weights, as a plain ModernBertForMaskedLM."""
+    started = time.monotonic()
+    model = merge_lora(load_model(backbone, made_by="backbone"), adapter)
+    description = {"kind": "merged", "base": str(backbone), "trained_with_eos": True}
+    with atomic_folder(out) as folder:
+        save_model(model, folder, tokenizer=backbone, description=description)
+    values = {"seconds": time.monotonic() - started, "device": "cpu"}
+    write_json(metrics, values | count_parameters(model))
