@@ -1,0 +1,159 @@
+"""The files of one run, as the stages write them, with numbers that a demo can reach."""
+
+import json
+import math
+import random
+from pathlib import Path
+
+import pytest
+
+TASKS = {
+    "belebele_tr": (0.25, 0.255, 0.25),
+    "exams_tr": (0.25, 0.26, 0.78),
+    "ironytr": (0.5, 0.5, 0.99),
+    "news_cat": (0.2, 0.2, 0.985),
+    "mnli_tr": (1 / 3, 0.335, 0.895),
+    "sts_tr": (1 / 6, 0.17, 0.3),
+    "xcopa_tr": (0.5, 0.5, 1.0),
+}
+BANDS = ("0-.1", ".1-.3", ".3-.6", ".6-1")
+
+
+def task_scores(share: float, *, n: int = 200) -> dict:
+    """Scores of a model that has learned `share` of what the final one has."""
+    scores = {}
+    for task, (chance, constant, final) in TASKS.items():
+        correct = round(n * (chance + share * (final - chance)))
+        acc = correct / n
+        spread = 1.96 * math.sqrt(max(acc * (1 - acc), 0.004) / n)
+        scores[task] = {
+            "n": n,
+            "correct": correct,
+            "acc": acc,
+            "acc_norm": max(acc - 0.01, 0.0),
+            "low": max(acc - spread, 0.0),
+            "high": min(acc + spread, 1.0),
+            "chance": chance,
+            "constant": constant,
+            "p_value": 0.4 if acc < constant + 0.08 else 1e-7,
+        }
+    return scores
+
+
+def model_scores(share: float, *, bits: float, n: int = 200) -> dict:
+    correct = round(225 * share)
+    return {
+        "bits_per_byte": bits,
+        "nelbo": bits * 2.9,
+        "perplexity": {band: 1.6 + 2 * bits * (k + 1) for k, band in enumerate(BANDS)},
+        "perplexity_text": {
+            "perplexity": {band: 2 + bits * (k + 1) for k, band in enumerate(BANDS)}
+        },
+        "tasks": task_scores(share, n=n),
+        "instructions": {"n": 300, "correct": correct, "acc": correct / 300},
+        "generation": {
+            "valid_words": 0.9 + 0.08 * share,
+            "distinct_2": 0.7,
+            "repetition": 0.02,
+            "empty": 0.0,
+        },
+    }
+
+
+def write(path: Path, value: object) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(value, ensure_ascii=False), encoding="utf-8")
+
+
+def write_curve(path: Path, *, steps: int, start: float, end: float) -> None:
+    dice = random.Random(steps)
+    lines = ["step,loss,learning_rate,eval_loss"]
+    for step in range(1, steps + 1):
+        mean = end + (start - end) * math.exp(-5 * step / steps)
+        held_out = f"{mean + 0.05:.4f}" if step % (steps // 4) == 0 else ""
+        lines.append(f"{step},{mean * dice.uniform(0.85, 1.15):.4f},0.002,{held_out}")
+    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
+TRACE = {
+    "prompt": "Türkiye'nin başkenti neresidir?",
+    "answer": "Türkiye'nin başkenti Ankara'dır.",
+    "steps": [
+        {"step": 1, "tokens": [{"position": 2, "token": " Ankara", "confidence": 0.99}]},
+        {"step": 2, "tokens": [{"position": 0, "token": "Türkiye'nin", "confidence": 0.97}]},
+        {
+            "step": 3,
+            "tokens": [
+                {"position": 1, "token": " başkenti", "confidence": 0.93},
+                {"position": 3, "token": "'da", "confidence": 0.51},
+            ],
+        },
+        {"step": 4, "tokens": [{"position": 3, "token": "'dır.", "confidence": 0.98}]},
+    ],
+}
+
+
+@pytest.fixture
+def run_files(tmp_path: Path) -> dict[str, Path]:
+    """Folders of a finished run: metrics, evaluation, corpus, instructions."""
+    metrics, evaluation = tmp_path / "metrics", tmp_path / "data/evaluation"
+    seconds = {"tokenizer": 6.2, "corpus": 9.0, "merge": 8.5, "instructions": 7.4}
+    for stage, value in seconds.items():
+        write(metrics / f"{stage}.json", {"seconds": value})
+    curves = {
+        "backbone": (105.0, 2000, 7.2, 1.33),
+        "pretrain": (41.0, 300, 2.4, 1.9),
+        "instruct_phase1": (100.0, 2000, 5.0, 0.2),
+        "instruct_phase2": (96.0, 2600, 1.2, 0.1),
+    }
+    for stage, (value, steps, start, end) in curves.items():
+        write(
+            metrics / f"{stage}.json", {"seconds": value, "device": "cpu", "tokens": steps * 2048}
+        )
+        write_curve(metrics / f"{stage}.csv", steps=steps, start=start, end=end)
+    models = {
+        "base": model_scores(0.0, bits=0.589),
+        "merged": model_scores(0.02, bits=0.536),
+        "phase1": model_scores(0.8, bits=0.61),
+        "phase2": model_scores(1.0, bits=0.65),
+    }
+    write(
+        metrics / "evaluate.json",
+        {
+            "models": models,
+            "unigram_bits_per_byte": 1.71,
+            "merged_below_base": {"difference": -0.053, "p_value": 1e-9},
+            "seconds": 62.0,
+            "device": "cpu",
+        },
+    )
+    write(evaluation / "traces.json", [TRACE])
+    answers = [
+        {
+            "prompt": "Gökyüzü <ne> renktir?",
+            "expected": "Mavi.",
+            "generated": "Mavi.",
+            "correct": True,
+        },
+        {
+            "prompt": "Kuşlar ne yapar?",
+            "expected": "Uçar.",
+            "generated": "Yüzer.",
+            "correct": False,
+        },
+    ]
+    (evaluation / "instructions_phase2.jsonl").write_text(
+        "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in answers), encoding="utf-8"
+    )
+    card = {
+        "documents": {"read": 9000, "kept": 8700},
+        "dropped": {"too_short": 210, "duplicate": 90},
+    }
+    write(tmp_path / "data/corpus/card.json", card)
+    write(tmp_path / "data/instructions/card.json", {"phase1": {"read": 8000, "kept": 7990}})
+    return {
+        "metrics_dir": metrics,
+        "evaluation": evaluation,
+        "corpus": tmp_path / "data/corpus",
+        "instructions": tmp_path / "data/instructions",
+    }
