@@ -12,7 +12,8 @@ from torch import Tensor
 from .confidence import Measure, confidence
 from .rows import Item, LogprobFn, RowSet, pad_rows
 
-# fn(ids [R, L], attention_mask bool [R, L] or None, positions bool [R, L]) -> logits [N, V], row-major
+# fn(ids [R, L], attention_mask bool [R, L] or None, positions bool [R, L])
+# -> logits [N, V] at the positions, row-major
 LogitsFn = Callable[[Tensor, Tensor | None, Tensor], Tensor]
 Order = Literal["left_to_right"] | Measure
 
