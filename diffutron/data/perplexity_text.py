@@ -25,7 +25,7 @@ def read_perplexity_text(params: PerplexityText, *, seed: int) -> list[str]:
 def _sample(params: PerplexityText) -> Iterator[str]:
     from diffutron.data.sample import essays
 
-    yield from essays()
+    yield from (row["text"] for row in essays())
 
 
 def _local(params: PerplexityText) -> Iterator[str]:

@@ -132,12 +132,18 @@ def one_sided(p_value: float, difference: float, *, less: bool) -> float:
 def items_to_detect(
     reference: float, rate: float, *, power: float = 0.8, alpha: float = 0.05
 ) -> int:
-    """Items that a one-sample, one-sided test needs to tell `rate` from `reference` (normal)."""
-    if rate == reference:
-        raise ValueError("two equal rates cannot be told apart by any number of items")
+    """Items with which `p_above` tells a true `rate` from the `reference` below it.
+
+    Starts from the normal approximation and grows until the exact test has the power.
+    """
+    if rate <= reference:
+        raise ValueError(f"rate {rate} is not above the reference {reference}: no test finds it")
     z_alpha, z_power = stats.norm.ppf(1 - alpha), stats.norm.ppf(power)
     spread = z_alpha * _deviation(reference) + z_power * _deviation(rate)
-    return math.ceil((spread / (rate - reference)) ** 2)
+    n = math.ceil((spread / (rate - reference)) ** 2)
+    while stats.binom.sf(stats.binom.isf(alpha, n, reference), n, rate) < power:
+        n += 1
+    return n
 
 
 def items_to_compare(

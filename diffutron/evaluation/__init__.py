@@ -1,0 +1,1 @@
+"""Measures: likelihood on text, the seven CETVEL tasks, instructions, generation, statistics."""

@@ -1,0 +1,1 @@
+"""The seven CETVEL tasks as lm-eval task files."""

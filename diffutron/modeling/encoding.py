@@ -1,0 +1,95 @@
+"""Strings to the token ids that likelihoods are computed on: begin token, context, continuation.
+
+A pair is encoded once, as one string, and cut by character offsets, so that a continuation has the
+tokens it has in running text and no token is lost. Nothing stands after the continuation and no
+end token stands before it, whatever the tokenizer adds to a text of its own.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True)
+class EncodedPair:
+    """Ids without begin or end tokens. `straddled`: a token crossed the border, so the two strings
+    were encoded apart."""
+
+    context: tuple[int, ...]
+    continuation: tuple[int, ...]
+    straddled: bool
+
+
+def begin_ids(tokenizer: Any) -> list[int]:
+    """The special tokens that the tokenizer puts before a text."""
+    return _added(tokenizer)[0]
+
+
+def end_ids(tokenizer: Any) -> list[int]:
+    """The special tokens that the tokenizer puts after a text."""
+    return _added(tokenizer)[1]
+
+
+def _added(tokenizer: Any) -> tuple[list[int], list[int]]:
+    encoded = tokenizer("a", return_special_tokens_mask=True)
+    ids, added = encoded["input_ids"], encoded["special_tokens_mask"]
+    first = added.index(0)
+    last = len(added) - added[::-1].index(0)
+    return list(ids[:first]), list(ids[last:])
+
+
+def encode_texts(tokenizer: Any, texts: Sequence[str]) -> list[list[int]]:
+    """Ids of texts as plain text: no special tokens added, and none read from the text itself."""
+    if not texts:
+        return []
+    return tokenizer(list(texts), add_special_tokens=False, split_special_tokens=True)["input_ids"]
+
+
+def encode_pairs(tokenizer: Any, pairs: Sequence[tuple[str, str]]) -> list[EncodedPair]:
+    """Encode (context, continuation) strings as they are, cut by character offsets.
+
+    A name of a special token in a text is plain text. Raises ValueError for a tokenizer without
+    offsets (a `slow` one).
+    """
+    if not getattr(tokenizer, "is_fast", False):
+        raise ValueError("tokenizer: needs a fast tokenizer, which knows character offsets")
+    if not pairs:
+        return []
+    encoded = tokenizer(
+        [context + continuation for context, continuation in pairs],
+        add_special_tokens=False,
+        split_special_tokens=True,
+        return_offsets_mapping=True,
+    )
+    found = [
+        _cut(len(context), ids, offsets)
+        for (context, _), ids, offsets in zip(
+            pairs, encoded["input_ids"], encoded["offset_mapping"], strict=True
+        )
+    ]
+    apart = [number for number, pair in enumerate(found) if pair is None]
+    contexts = encode_texts(tokenizer, [pairs[number][0] for number in apart])
+    continuations = encode_texts(tokenizer, [pairs[number][1] for number in apart])
+    for number, context, continuation in zip(apart, contexts, continuations, strict=True):
+        found[number] = EncodedPair(tuple(context), tuple(continuation), straddled=True)
+    return [pair for pair in found if pair is not None]
+
+
+def _cut(border: int, ids: Sequence[int], offsets: Sequence[tuple[int, int]]) -> EncodedPair | None:
+    """The ids before and from the character `border`, or None where a token lies on both sides.
+
+    Tokenizers may leave a token's leading space out of its offsets, so a token also holds the
+    characters since the end of the one before.
+    """
+    first = next((n for n, (_, end) in enumerate(offsets) if end > border), len(ids))
+    if first < len(ids):
+        held_from = offsets[first - 1][1] if first else 0
+        if min(offsets[first][0], held_from) < border:
+            return None
+    return EncodedPair(tuple(ids[:first]), tuple(ids[first:]), straddled=False)
+
+
+def move_space(context: str, continuation: str) -> tuple[str, str]:
+    """White space at the context's end belongs to the continuation, as in running text."""
+    bare = context.rstrip()
+    return bare, context[len(bare) :] + continuation
