@@ -22,3 +22,8 @@ def turkish_upper(text: str) -> str:
 def turkish_capitalize(text: str) -> str:
     """Return `text` with its first character in upper case; the rest is left as it is."""
     return turkish_upper(text[:1]) + text[1:]
+
+
+def word_list(text: str) -> tuple[str, ...]:
+    """Return the words of `text`: long word lists stay readable in the source."""
+    return tuple(text.split())

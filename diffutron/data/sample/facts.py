@@ -1,0 +1,141 @@
+"""Common knowledge as relations, each asked and told in several wordings.
+
+A fact's wordings have different content words, so `partition.side` gives some of them to training
+and some to evaluation: what an exam asks was learned in other words.
+"""
+
+from dataclasses import dataclass
+from functools import cache
+from zlib import crc32
+
+from diffutron.data.sample.lexicon import ADJECTIVES, COUNTRIES, noun, nouns_of
+from diffutron.data.sample.morphology import copula, noun_form
+from diffutron.data.sample.wordings import WORDINGS
+from diffutron.data.turkish import turkish_capitalize
+
+
+@dataclass(frozen=True)
+class Relation:
+    """Subjects with their answers; questions and statements with slots for inflected forms."""
+
+    name: str
+    answers: dict[str, str]
+    questions: tuple[str, ...]
+    statements: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Fact:
+    """One subject of a relation and its answer."""
+
+    relation: str
+    subject: str
+    answer: str
+
+
+_COLOURS = """sarı: limon muz kayısı güneş civciv mısır bal; kırmızı: domates çilek kiraz kan gül
+vişne; yeşil: salatalık ıspanak marul bezelye yaprak kurbağa çimen brokoli; turuncu: portakal havuç
+kaplan; mor: patlıcan lavanta menekşe incir; beyaz: kar süt tuz şeker un pamuk kuğu pirinç koyun;
+siyah: kömür karga gece; kahverengi: toprak çikolata kestane ceviz kakao; gri: fil fare duman;
+mavi: deniz gökyüzü göl"""
+_WORKPLACES = """okul: öğretmen öğrenci; hastane: doktor hemşire cerrah; tarla: çiftçi; lokanta:
+garson aşçı; fırın: fırıncı; eczane: eczacı; banka: bankacı; tiyatro: oyuncu; stadyum: hakem
+futbolcu kaleci; postane: postacı; bahçe: bahçıvan; fabrika: işçi mühendis; mahkeme: avukat;
+kütüphane: kütüphaneci; gemi: kaptan; uçak: pilot; meclis: milletvekili bakan; sahne: şarkıcı"""
+_MATERIALS = """cam: bardak pencere vazo ayna; ahşap: masa sandalye dolap kapı raf; metal: kaşık
+çatal bıçak anahtar yüzük para; kumaş: gömlek perde elbise etek pantolon; deri: ayakkabı kemer
+çanta mont; yün: kazak atkı eldiven hırka çorap battaniye"""
+_SEASONS = """kış: aralık ocak şubat; ilkbahar: mart nisan mayıs; yaz: haziran temmuz ağustos;
+sonbahar: eylül ekim kasım"""
+_HABITATS = """deniz: balık balina yunus ahtapot; ahır: inek koyun at keçi eşek; orman: ayı kurt
+tilki geyik maymun kaplan; çöl: deve akrep yılan; göl: kurbağa ördek kuğu; kümes: tavuk horoz
+civciv; ev: kedi köpek"""
+_CATEGORIES = ("hayvan", "meyve", "sebze", "taşıt", "giysi", "mobilya", "çalgı", "meslek")
+
+
+def _table(text: str) -> dict[str, str]:
+    groups = (group.split(":") for group in text.split(";"))
+    return {subject: answer.strip() for answer, subjects in groups for subject in subjects.split()}
+
+
+def _following(kind: str) -> dict[str, str]:
+    names = nouns_of(kind)
+    return {name: names[(i + 1) % len(names)] for i, name in enumerate(names)}
+
+
+def _opposites() -> dict[str, str]:
+    pairs = list(zip(ADJECTIVES[::2], ADJECTIVES[1::2], strict=True))
+    return {a: b for a, b in pairs} | {b: a for a, b in pairs}
+
+
+def _answers() -> dict[str, dict[str, str]]:
+    """Return subject and answer of every fact, by relation."""
+    countries = {name: value.split() for name, value in COUNTRIES.items()}
+    return {
+        "renk": _table(_COLOURS),
+        "tür": {s: kind for kind in _CATEGORIES for s in nouns_of(kind)},
+        "başkent": {name: capital for name, (capital, _) in countries.items() if capital != name},
+        "kıta": {name: continent for name, (_, continent) in countries.items()},
+        "iş yeri": _table(_WORKPLACES),
+        "malzeme": _table(_MATERIALS),
+        "mevsim": _table(_SEASONS),
+        "yaşam yeri": _table(_HABITATS),
+        "karşıt": _opposites(),
+        "sonraki ay": _following("ay_adı"),
+        "sonraki gün": _following("gün_adı"),
+    }
+
+
+@cache
+def relations() -> dict[str, Relation]:
+    """Return every relation by name."""
+    written = {name: [part.splitlines() for part in parts] for name, parts in WORDINGS.items()}
+    return {
+        name: Relation(name, answers, tuple(written[name][0]), tuple(written[name][1]))
+        for name, answers in _answers().items()
+    }
+
+
+@cache
+def facts() -> tuple[Fact, ...]:
+    """Return every fact."""
+    return tuple(Fact(r.name, s, a) for r in relations().values() for s, a in r.answers.items())
+
+
+def _inflected(word: str) -> dict[str, str]:
+    try:
+        lexeme = noun(word)
+    except KeyError:  # an adjective: its wordings use no case
+        return dict.fromkeys(("gen", "acc", "loc", "abl"), word)
+    return {case: noun_form(lexeme, case) for case in ("gen", "acc", "loc", "abl")}
+
+
+def _write(wording: str, fact: Fact) -> str:
+    subject, answer = _inflected(fact.subject), _inflected(fact.answer)
+    slots = {"s": fact.subject, "a": fact.answer, "a_dir": copula(fact.answer)}
+    if fact.answer[0].isupper():
+        slots["a_dir"] = _proper_copula(fact.answer)
+    slots |= subject | {f"a_{case}": form for case, form in answer.items()}
+    slots |= {turkish_capitalize(key): turkish_capitalize(value) for key, value in slots.items()}
+    return wording.format(**slots)
+
+
+def _proper_copula(word: str) -> str:
+    return f"{word}'{copula(word)[len(word) :]}"
+
+
+@cache
+def questions(fact: Fact) -> tuple[str, ...]:
+    """Return every wording of the question that asks for the fact's answer."""
+    return tuple(_write(w, fact) for w in relations()[fact.relation].questions)
+
+
+def told_in_text(question: str) -> bool:
+    """Return whether running text asks and answers this question; instructions ask the others."""
+    return crc32(question.encode()) % 6 == 0
+
+
+@cache
+def statements(fact: Fact) -> tuple[str, ...]:
+    """Return every sentence that tells the fact."""
+    return tuple(_write(w, fact) for w in relations()[fact.relation].statements)

@@ -1,0 +1,199 @@
+"""Two instruction sets in the published schemas: short tasks with answers of one to six words.
+
+Families share the wording of the evaluation prompts over sentences that no evaluation item uses.
+A prompt belongs to one phase only, by its hash.
+"""
+
+from collections.abc import Callable
+from random import Random
+from typing import NamedTuple
+from zlib import crc32
+
+from diffutron.data.sample import causes, facts, moods, news, pairs
+from diffutron.data.sample.lexicon import nouns, verbs
+from diffutron.data.sample.morphology import Noun, Verb, nonfinite, noun_form, verb_form
+from diffutron.data.sample.partition import TRAINING
+from diffutron.data.sample.reserved import holds_item
+from diffutron.data.sample.running_text import CASE_NAMES, TENSE_NAMES
+from diffutron.errors import UserError
+
+
+class Task(NamedTuple):
+    """One row; `sentences` are those that must be on the training side."""
+
+    instruction: str
+    input: str
+    output: str
+    sentences: tuple[str, ...] = ()
+
+
+RELATION_LABELS = ("TUTARLI", "ALAKASIZ", "ÇELİŞKİLİ")
+SIMILARITY_LABELS = (
+    "Benzerlik Yok", "Düşük Benzerlik", "Orta Benzerlik", "Yüksek Benzerlik",
+    "Çok Yüksek Benzerlik", "Mantıksal Olarak Aynı",
+)  # fmt: skip
+
+
+def knowledge(rng: Random) -> Task:
+    """Ask a fact in a wording of the training side."""
+    fact = rng.choice(facts.facts())
+    question = rng.choice([q for q in facts.questions(fact) if not facts.told_in_text(q)])
+    if rng.random() < 0.5:
+        return Task(question, "", fact.answer, (question,))
+    return Task("Soruyu kısaca yanıtla.", question, fact.answer, (question,))
+
+
+def inflection(rng: Random) -> Task:
+    """Ask for one form of a noun or verb."""
+    if rng.random() < 0.6:
+        return _noun_task(rng, rng.choice(tuple(nouns().values())))
+    return _verb_task(rng, rng.choice(tuple(verbs().values())))
+
+
+def _noun_task(rng: Random, noun: Noun) -> Task:
+    case = rng.choice(("plural", *CASE_NAMES))
+    if case == "plural":
+        return Task("Şu sözcüğün çoğulu nedir?", noun.lemma, noun_form(noun, plural=True))
+    asked = f"Şu sözcüğün {CASE_NAMES[case]} durumu nedir?"
+    return Task(asked, noun.lemma, noun_form(noun, case))
+
+
+def _verb_task(rng: Random, verb: Verb) -> Task:
+    tense = rng.choice(("negative", *TENSE_NAMES))
+    name = nonfinite(verb, "infinitive")
+    if tense == "negative":
+        denied = nonfinite(verb, "infinitive", negative=True)
+        return Task("Şu eylemin olumsuzu nedir?", name, denied)
+    return Task(f"Şu eylemin {TENSE_NAMES[tense]} zamanı nedir?", name, verb_form(verb, tense))
+
+
+def reading(rng: Random) -> Task:
+    """Ask who, where, when or what of one to three sentences."""
+    sentences, question, answer, _ = pairs.passage_item(rng, TRAINING, rng.choice((1, 1, 2, 3)))
+    return Task(question, " ".join(sentences), answer, (*sentences, question))
+
+
+def passage_letter(rng: Random) -> Task:
+    """Ask for the letter of the right option, in the wording of the passage task."""
+    sentences, question, answer, options = pairs.passage_item(rng, TRAINING, 4)
+    gold = rng.randrange(4)
+    rng.shuffle(options)
+    options.insert(gold, answer)
+    listed = "\n".join(f"{k}: {option}" for k, option in zip("ABCD", options, strict=True))
+    prompt = f"P: {' '.join(sentences)}\nQ: {question}\n{listed}\nAnswer:"
+    return Task(prompt, "", "ABCD"[gold], (*sentences, question))
+
+
+def irony(rng: Random) -> Task:
+    """Ask whether a remark is ironic, in the wording of the irony task."""
+    ironic = rng.random() < 0.5
+    text = moods.remark_sentence(rng, ironic=ironic)
+    prompt = f"Cümle: {text}\nSoru: Bu cümlede ironi var mı?\n"
+    return Task(prompt, "", "Evet" if ironic else "Hayır", (text,))
+
+
+def topic(rng: Random) -> Task:
+    """Ask for the topic of one to three sentences, in the wording of the news task."""
+    label = rng.choice(tuple(news.TOPICS))
+    sentences = [news.news_sentence(rng, label) for _ in range(rng.randint(1, 2))]
+    prompt = f"Cümle: {' '.join(sentences)}\nSoru: Bu cümlenin konusu nedir?\n Cevap:"
+    return Task(prompt, "", label, tuple(sentences))
+
+
+def _two(first: str, second: str, question: str) -> str:
+    intro = "Aşağıda iki cümle verilmektedir:"
+    return f'{intro}\n\nCümle 1: "{first}"\nCümle 2: "{second}"\n\n{question}'
+
+
+def relation(rng: Random) -> Task:
+    """Ask for the relation of two sentences, in the wording of the inference task."""
+    label = rng.randrange(3)
+    first, second = pairs.inference_pair(rng, label, TRAINING)
+    question = "Bu iki cümle arasındaki ilişki nedir:"
+    return Task(_two(first, second, question), "", RELATION_LABELS[label], (first, second))
+
+
+def similarity(rng: Random) -> Task:
+    """Ask how alike two sentences are, in the wording of the similarity task."""
+    changed = rng.randrange(6)
+    first, second = pairs.similar_pair(rng, changed, TRAINING)
+    question = "Bu iki cümle arasında ne kadar benzerlik vardır:"
+    answer = SIMILARITY_LABELS[5 - changed]
+    return Task(_two(first, second, question), "", answer, (first, second))
+
+
+def completion(rng: Random) -> Task:
+    """Ask to go on after because or therefore, in the wording of the cause task."""
+    pair, telling = rng.choice(causes.PAIRS), causes.random_telling(rng)
+    if rng.random() < 0.5:
+        given, wanted, joint = pair.cause, pair.effect, "bu yüzden"
+    else:
+        given, wanted, joint = pair.effect, pair.cause, "çünkü"
+    premise, more = causes.premise(given, telling), causes.continuation(wanted, telling)
+    adverb = rng.choice(("", rng.choice(causes.ADVERBS)))
+    prompt = f"{premise[:-1]} {joint} {adverb}".strip()
+    return Task(prompt, "", more, (premise, f"{adverb} {more}" if adverb else premise))
+
+
+# family: (what draws a row, rows in each phase)
+_FAMILIES: dict[str, tuple[Callable[[Random], Task], int]] = {
+    "bilgi": (knowledge, 1300),
+    "cekim": (inflection, 1100),
+    "okuma": (reading, 1500),
+    "secenek": (passage_letter, 300),
+    "ironi": (irony, 700),
+    "konu": (topic, 700),
+    "cikarim": (relation, 900),
+    "benzerlik": (similarity, 800),
+    "neden_sonuc": (completion, 900),
+}
+
+
+def _phase_of(task: Task) -> int:
+    return 1 + crc32(f"{task.instruction}\n{task.input}".encode()) % 2
+
+
+def _family_rows(rng: Random, family: str, phase: int, seed: int) -> list[Task]:
+    """Draw the rows of one family, none twice; stop when the family has no more to ask."""
+    draw, count = _FAMILIES[family]
+    rows: dict[tuple[str, str], Task] = {}
+    for _ in range(40 * count):
+        task = draw(rng)
+        if _usable(task, phase, seed):
+            rows.setdefault((task.instruction, task.input), task)
+        if len(rows) == count:
+            break
+    return list(rows.values())
+
+
+def _usable(task: Task, phase: int, seed: int) -> bool:
+    return (
+        _phase_of(task) == phase
+        and pairs.all_on(TRAINING, task.sentences)
+        and not holds_item(" ".join(task[:3]), seed)
+    )
+
+
+def instructions(phase: int, seed: int = 13) -> list[dict[str, str]]:
+    """Return about 8 000 rows of phase 1 (alpaca fields) or 2 (Input, Output), with `source`.
+
+    Deterministic in `seed`; the two phases share no prompt. UserError for another phase.
+    """
+    if phase not in (1, 2):
+        raise UserError(f"sample has instructions of phase 1 and 2, not {phase!r}")
+    rng = Random(f"instructions {phase} {seed}")
+    rows = [
+        _published(task, family, phase)
+        for family in _FAMILIES
+        for task in _family_rows(rng, family, phase, seed)
+    ]
+    rng.shuffle(rows)
+    return rows
+
+
+def _published(task: Task, family: str, phase: int) -> dict[str, str]:
+    if phase == 1:
+        fields = {"instruction": task.instruction, "input": task.input, "output": task.output}
+        return {**fields, "source": family}
+    prompt = f"{task.instruction}\n{task.input}" if task.input else task.instruction
+    return {"Input": prompt, "Output": task.output, "source": family}
