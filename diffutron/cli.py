@@ -9,7 +9,7 @@ import typer
 
 from diffutron.errors import StageFailure, UserError
 from diffutron.outputs import explain_os_error
-from diffutron.params import Params, load_params
+from diffutron.params import Params, load_params, parse_params
 
 app = typer.Typer(
     name="diffutron",
@@ -245,6 +245,45 @@ def params(
     if aside:
         typer.echo(f"{out} had changes made by hand; they are kept in {aside}")
     typer.echo(f"wrote {out} (profile {profile})")
+
+
+@app.command()
+def plan(
+    profile: Annotated[
+        str | None, typer.Option(help="A profile to plan; without it, params.yaml as it is.")
+    ] = None,
+    override: Annotated[
+        list[str] | None, typer.Option("-S", "--set", help="section.key=value, with --profile.")
+    ] = None,
+    ranks: Annotated[int | None, typer.Option(min=1, help="Ranks of a training stage.")] = None,
+    gpu_tflops: Annotated[
+        float | None, typer.Option(min=1.0, help="Plan for GPUs of this bf16 speed instead.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Plain JSON.")] = False,
+    params: ParamsFile = PARAMS,
+) -> None:
+    """What each stage will cost: tokens, arithmetic, memory, hours, disk. Runs nothing."""
+    from diffutron.plan import plan as planned
+    from diffutron.plan import print_plan, this_machine
+    from diffutron.profiles import compose
+
+    if profile is None:
+        values = load_params(params)
+    else:
+        values = parse_params(compose(profile, override or []), origin=f"profile {profile}")
+    machine = this_machine(ranks=ranks, gpu_tflops=gpu_tflops)
+    print_plan(planned(values, machine=machine), as_json=as_json)
+
+
+@app.command()
+def up(
+    prefect_port: Annotated[int, typer.Option(min=1, max=65535, help="Prefect's port.")] = 4200,
+    mlflow_port: Annotated[int, typer.Option(min=1, max=65535, help="MLflow's port.")] = 5000,
+) -> None:
+    """Start Prefect, MLflow and the deployments on 127.0.0.1; Ctrl-C stops all of it."""
+    from diffutron.up import up as start
+
+    start(prefect_port=prefect_port, mlflow_port=mlflow_port)
 
 
 def _ranks_did_it(*, on_cpu: int) -> bool:

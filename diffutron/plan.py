@@ -1,0 +1,239 @@
+"""`diffutron plan`: what a params file will cost, before anything runs.
+
+Arithmetic is counted by the formula that the training reports with, memory by the ZeRO paper.
+Sizes of sources that only a run can tell are assumed, and each assumption is named.
+"""
+
+import json
+import math
+import os
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+from diffutron.footprint import (
+    Shape,
+    activation_bytes,
+    logits_bytes,
+    model_state_bytes,
+    shape_of,
+)
+from diffutron.params import InstructParams, Params, TrainingParams
+from diffutron.volume import Part, Volume, volume_of
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+START_SECONDS = 12.0  # imports and launch of a stage that needs torch, two busy cores
+DATA_TOKENS_PER_SECOND = 50_000.0  # filters and duplicates of the corpus on one core
+CHECKPOINTS_KEPT = 2
+ANSWER_SHARE = 0.5  # of an instruction sample's tokens
+
+
+@dataclass(frozen=True)
+class StagePlan:
+    """The cost of one stage; hours are of this machine."""
+
+    name: str
+    tokens: int
+    flops: float
+    memory_bytes_per_rank: int
+    hours: float
+    disk_bytes: int
+
+
+@dataclass(frozen=True)
+class Machine:
+    """Where it would run: ranks of a training stage, speed of a rank, bytes a weight is held in."""
+
+    ranks: int | None
+    flops_per_s: float
+    on_gpu: bool
+
+    @property
+    def weight_bytes(self) -> int:
+        return 2 if self.on_gpu else 4
+
+    def reached(self, hidden_size: int) -> float:
+        """Share of the matrix-product speed that training reaches.
+
+        CPU: fitted to 0.2 at width 96 and 0.58 at width 768, both measured. GPU: assumed.
+        """
+        return 0.4 if self.on_gpu else min(0.6, 0.0205 * math.sqrt(hidden_size))
+
+    def hours(self, flops: float, *, ranks: int, hidden_size: int) -> float:
+        # Ranks on one CPU share its cores, and the speed was measured with all of them.
+        speed = self.flops_per_s * (ranks if self.on_gpu else 1)
+        return (START_SECONDS + flops / (speed * self.reached(hidden_size))) / 3600
+
+
+def plan(params: Params, *, machine: Machine) -> dict[str, Any]:
+    """`{"model": ..., "stages": [...], "assumptions": [...]}`, plain numbers."""
+    shape, volume = shape_of(params), volume_of(params)
+    stages = Planner(params, shape, volume, machine).stages()
+    return {
+        "profile": params.profile,
+        "model": {
+            "parameters": shape.parameters,
+            "adapter_parameters": shape.adapter_parameters,
+            "trainable_share": shape.adapter_parameters
+            / (shape.parameters + shape.adapter_parameters),
+        },
+        "machine": {
+            "flops_per_s": machine.flops_per_s,
+            "share_reached": machine.reached(shape.hidden_size),
+            "on_gpu": machine.on_gpu,
+        },
+        "stages": [asdict(stage) for stage in stages],
+        "assumptions": volume.assumptions,
+    }
+
+
+def this_machine(*, ranks: int | None = None, gpu_tflops: float | None = None) -> Machine:
+    """The speed of a large matrix product, measured here, or of a GPU that is not here."""
+    import torch
+
+    from diffutron.modeling.flops import matmul_peak
+
+    given = os.environ.get("DIFFUTRON_RANKS", "")
+    ranks = ranks or (int(given) if given.isdecimal() else None)
+    if gpu_tflops is not None:
+        return Machine(ranks or 1, gpu_tflops * 1e12, on_gpu=True)
+    on_gpu = torch.cuda.is_available()
+    speed = matmul_peak("cuda" if on_gpu else "cpu")
+    return Machine(ranks or torch.cuda.device_count() or None, speed, on_gpu=on_gpu)
+
+
+@dataclass(frozen=True)
+class Planner:
+    """Plans the stages of one params file for one machine."""
+
+    params: Params
+    shape: Shape
+    volume: Volume
+    machine: Machine
+
+    def stages(self) -> Iterator[StagePlan]:
+        params, weights = self.params, 4 * self.shape.parameters  # files hold float32
+        text = self.volume.parts["corpus"].tokens
+        read = text if params.tokenizer.source == "scratch" else 0
+        yield _data("tokenizer", tokens=read, disk=64 * self.shape.vocab_size)
+        yield _data("corpus", tokens=text, disk=8 * text)
+        if params.backbone.source == "scratch":
+            yield self.training("backbone", params.backbone.training, params.backbone.mask_rate)
+        else:
+            yield StagePlan("backbone", 0, 0.0, 0, 0.0, weights)
+        yield self.training("pretrain", params.pretrain.training, 0.5, adapter=True)
+        merging = 2.0 * params.pretrain.lora.rank * self.shape.parameters
+        yield StagePlan("merge", 0, merging, 2 * weights, START_SECONDS / 3600, weights)
+        rows = self.volume.parts["instruct_phase1"].tokens
+        rows += self.volume.parts["instruct_phase2"].tokens
+        yield _data("instructions", tokens=rows, disk=8 * rows)
+        yield self.instruct("instruct_phase1", params.instruct_phase1)
+        yield self.instruct("instruct_phase2", params.instruct_phase2)
+        yield self.evaluation()
+        yield StagePlan("report", 0, 0.0, 0, 5 / 3600, 2_000_000)
+        yield StagePlan("register", 0, 0.0, weights, 2 * START_SECONDS / 3600, weights)
+
+    def instruct(self, name: Part, section: InstructParams) -> StagePlan:
+        masked = sum(section.mask_rate) / 2 * ANSWER_SHARE
+        return self.training(name, section.training, masked, adapter=section.method == "lora")
+
+    def training(
+        self, name: str, training: TrainingParams, masked: float, *, adapter: bool = False
+    ) -> StagePlan:
+        """A stage of the training loop; `masked` is the share of tokens that meet the head."""
+        part: Part = "corpus"
+        if name == "instruct_phase1" or name == "instruct_phase2":
+            part = name
+        tokens = self.volume.trained_tokens(part, training)
+        length = min(self.volume.parts[part].tokens_each, training.row_tokens)
+        flops = self.flops(tokens, masked=masked, length=length, adapter=adapter)
+        ranks = self.machine.ranks or (2 if name == "pretrain" else 1)
+        trainable = self.shape.adapter_parameters if adapter else self.shape.parameters
+        states = model_state_bytes(
+            trainable=trainable,
+            frozen=self.shape.parameters if adapter else 0,
+            stage=training.zero_stage,
+            ranks=ranks,
+            weight_bytes=self.machine.weight_bytes,
+        )
+        working = activation_bytes(training, self.shape, weight_bytes=self.machine.weight_bytes)
+        hours = self.machine.hours(flops, ranks=ranks, hidden_size=self.shape.hidden_size)
+        disk = (4 + 12 * CHECKPOINTS_KEPT) * trainable
+        return StagePlan(name, tokens, flops, states + working, hours, disk)
+
+    def evaluation(self) -> StagePlan:
+        """Forward passes alone: a third of what a step with all weights trainable costs."""
+        tokens = self.volume.scored_tokens(self.params.evaluation)
+        length = self.volume.parts["corpus"].tokens_each
+        forward = self.flops(tokens, masked=0.25, length=length, adapter=False) / 3
+        hours = self.machine.hours(forward, ranks=1, hidden_size=self.shape.hidden_size)
+        memory = 4 * self.shape.parameters + logits_bytes(self.shape)
+        return StagePlan("evaluate", tokens, forward, memory, hours, 50_000_000)
+
+    def flops(self, tokens: int, *, masked: float, length: float, adapter: bool) -> float:
+        """Arithmetic of training on `tokens`, in samples of `length`."""
+        from diffutron.modeling.flops import training_flops
+
+        window = min(length, self.params.backbone.local_attention)
+        return training_flops(
+            self.shape.adapted if adapter else self.shape.base,
+            tokens=tokens,
+            masked=round(masked * tokens),
+            attended=(round(tokens * length), round(tokens * window)),
+        )
+
+
+def _data(name: str, *, tokens: int, disk: int) -> StagePlan:
+    hours = (3.0 + tokens / DATA_TOKENS_PER_SECOND) / 3600
+    return StagePlan(name, tokens, 0.0, 40 * tokens, hours, disk)
+
+
+def table(planned: dict[str, Any]) -> "Table":
+    """The plan for people."""
+    from rich.table import Table
+
+    model, machine = planned["model"], planned["machine"]
+    speed = machine["flops_per_s"] / 1e9
+    adapter = f"{model['adapter_parameters'] / 1e6:.2f} M"
+    shown = Table(
+        title=f"Profile {planned['profile']}: {model['parameters'] / 1e6:.1f} M parameters, "
+        f"adapter {adapter} ({100 * model['trainable_share']:.2f} % of both)",
+        caption=f"{'GPU' if machine['on_gpu'] else 'CPU'} of {speed:,.0f} GFLOP/s, "
+        f"{100 * machine['share_reached']:.0f} % of them reached",
+    )
+    shown.add_column("stage", no_wrap=True)
+    for column in ("tokens", "TFLOP", "memory a rank", "hours", "disk"):
+        shown.add_column(column, justify="right")
+    for stage in planned["stages"]:
+        shown.add_row(
+            stage["name"],
+            f"{stage['tokens']:,}",
+            f"{stage['flops'] / 1e12:,.1f}",
+            _size(stage["memory_bytes_per_rank"]),
+            f"{stage['hours']:,.2f}",
+            _size(stage["disk_bytes"]),
+        )
+    shown.add_section()
+    hours, disk = (
+        sum(stage[key] for stage in planned["stages"]) for key in ("hours", "disk_bytes")
+    )
+    shown.add_row("all", "", "", "", f"{hours:,.2f}", _size(disk))
+    return shown
+
+
+def _size(count: int) -> str:
+    return f"{count / 2**30:,.2f} GiB" if count >= 2**30 else f"{count / 2**20:,.1f} MiB"
+
+
+def print_plan(planned: dict[str, Any], *, as_json: bool) -> None:
+    if as_json:
+        print(json.dumps(planned, indent=2))
+        return
+    from rich.console import Console
+
+    console = Console()
+    console.print(table(planned))
+    for assumption in planned["assumptions"]:
+        console.print(f"  {assumption}", highlight=False, markup=False)
