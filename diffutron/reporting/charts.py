@@ -91,7 +91,7 @@ def _path(points: Sequence[tuple[float, float]], x: Axis, y: Axis) -> str:
     return " ".join(f"{x.at(step)},{y.at(value)}" for step, value in points)
 
 
-def bars(rows: Sequence[tuple[str, float | None]], *, width: float = 700) -> dict[str, Any]:
+def bars(rows: Sequence[tuple[str, float | None]], *, width: float = 1000) -> dict[str, Any]:
     """Horizontal bars from zero, a row for each (label, value) that was measured."""
     measured = [(label, value) for label, value in rows if value is not None]
     if not measured:
@@ -168,16 +168,15 @@ def _group(row: dict[str, Any], models: Sequence[str], axis: Axis, top: float) -
 def _mark(
     score: dict[str, Any], published: float | None, axis: Axis, model: str, y: float
 ) -> dict[str, Any]:
-    low, high = (
-        score.get(k) if score.get(k) is not None else score["acc"] for k in ("low", "high")
-    )
+    acc: float = score["acc"]
+    low, high = (acc if score.get(k) is None else float(score[k]) for k in ("low", "high"))
     return {
         "model": model,
         "y": y,
-        "x": axis.at(100 * score["acc"]),
+        "x": axis.at(100 * acc),
         "low": axis.at(100 * low),
         "high": axis.at(100 * high),
-        "text": f"{100 * score['acc']:.1f} ({100 * low:.1f} - {100 * high:.1f})",
+        "text": f"{100 * acc:.1f} ({100 * low:.1f} - {100 * high:.1f})",
         "published": None if published is None else axis.at(published),
         "published_text": published,
     }

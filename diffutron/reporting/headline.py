@@ -86,5 +86,6 @@ def _gain(evaluate: dict[str, Any]) -> str:
         return ""
     certainty = format.p_value(p_value)
     if difference < 0 and p_value < 0.01:
-        return f" Diffusion pre-training lowered held-out bits a byte by {-difference:.3f} ({certainty})."
+        gain = f"{-difference:.3f} ({certainty})"
+        return f" Diffusion pre-training lowered held-out bits a byte by {gain}."
     return f" That diffusion pre-training lowered held-out bits a byte is not shown ({certainty})."

@@ -182,8 +182,8 @@ def answer_table(summary: dict[str, Any]) -> Table:
         [*columns, "distinct word pairs", "repetition"],
         rows,
         [
-            "Valid words are checked against the grammar of the built-in sample; on real text against "
-            "the word list of the training split."
+            "Valid words are checked against the grammar of the built-in sample; on real text "
+            "against the word list of the training split."
         ],
     )
 
