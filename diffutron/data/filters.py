@@ -19,6 +19,7 @@ FUNCTION_WORDS = frozenset(
 )
 _BULLET = re.compile(r"^(?:[-*•–▪◦·‣►]|\d{1,3}[.)])\s")
 _ELLIPSIS = ("...", "…")
+_ALPHANUMERIC = re.compile(r"[^\W_]")
 _LETTER = re.compile(r"[^\W\d_]")
 _PLACEHOLDER_TEXT = re.compile(r"lorem ipsum", re.IGNORECASE)
 _LEFTOVER_LINE = re.compile(
@@ -30,28 +31,34 @@ LEFTOVER_WORDS = 12  # a longer line with such words is a sentence about them
 
 
 def quality_reason(text: str, rules: QualityParams) -> str | None:
-    """Why `text` is not prose (the name of the rule), or None."""
-    words = text.split()
-    lines = [line for line in text.split("\n") if line]
+    """Why `text` is not prose (the name of the rule), or None.
+
+    Limits on shares say nothing about a single sentence, so most rules ask for `min_words`.
+    """
+    words = [word for word in text.split() if _ALPHANUMERIC.search(word)]
     num = len(words)
-    if num < rules.min_words:
-        return "few_words"
-    mean_length = sum(map(len, words)) / num
-    if not rules.min_mean_word <= mean_length <= rules.max_mean_word:
-        return "word_length"
-    if (text.count("#") + text.count("…") + text.count("...")) > rules.max_symbol_share * num:
-        return "symbols"
-    if sum(1 for word in words if _LETTER.search(word)) < rules.min_letter_words * num:
+    if sum(1 for word in words if _LETTER.search(word)) < rules.min_letter_words * max(num, 1):
         return "letters"
-    if text.count("\ufffd") or _PLACEHOLDER_TEXT.search(text):
+    if "\ufffd" in text or _PLACEHOLDER_TEXT.search(text):
         return "broken_text"
-    if sum(1 for line in lines if _BULLET.match(line)) > rules.max_bullet_lines * len(lines):
-        return "bullets"
-    ends = sum(1 for line in lines if line.endswith(_ELLIPSIS))
-    if len(lines) > 1 and ends > rules.max_ellipsis_lines * len(lines):
-        return "ellipses"
+    if num < rules.min_words:
+        return None
+    if not rules.min_mean_word <= sum(map(len, words)) / num <= rules.max_mean_word:
+        return "word_length"
+    if text.count("#") + text.count("…") + text.count("...") > rules.max_symbol_share * num:
+        return "symbols"
     if num >= rules.function_words_from and _function_words(words) < rules.min_function_words:
         return "function_words"
+    return _list_reason([line for line in text.split("\n") if line], rules)
+
+
+def _list_reason(lines: Sequence[str], rules: QualityParams) -> str | None:
+    if len(lines) < 3:
+        return None
+    if sum(1 for line in lines if _BULLET.match(line)) > rules.max_bullet_lines * len(lines):
+        return "bullets"
+    if sum(1 for line in lines if line.endswith(_ELLIPSIS)) > rules.max_ellipsis_lines * len(lines):
+        return "ellipses"
     return None
 
 

@@ -11,7 +11,11 @@ from ipaddress import ip_address
 
 _EMAIL = re.compile(r"(?<![\w.+-])[\w.+%-]{1,64}@(?:[\w-]{1,63}\.){1,5}[^\W\d_]{2,24}(?![\w-])")
 _IBAN = re.compile(r"(?<!\w)[A-Z]{2}\d{2}(?:[ -]?[A-Z0-9]){11,30}(?!\w)", re.IGNORECASE)
-_CARD = re.compile(r"(?<![\w.,-])[2-6]\d{3}(?:[ -]?\d){9,15}(?![\w-]|[.,]\d)")
+_CARD = re.compile(  # prefixes of the issuers; a row of four-digit figures is a table
+    r"(?<![\w.,-])(?<!\d{4} )(?:4\d{3}|5[0-8]\d{2}|2[2-7]\d{2}|3[4-7]\d{2}|6\d{3}|9792)"
+    r"(?:[ -]?\d{4}[ -]?\d{4}[ -]?\d{1,7}|[ -]?\d{6}[ -]?\d{4,5})"
+    r"(?![\w-]|[.,]\d| \d{4}(?!\d))"
+)
 _IDENTITY = re.compile(r"(?<![\w.,-])[1-9]\d{10}(?![\w-]|[.,]\d)")
 _IP = re.compile(r"(?<![\w.])(?:\d{1,3}\.){3}\d{1,3}(?![\w]|\.\d)")
 _IPV6 = re.compile(r"(?<![\w:])(?:[0-9a-f]{0,4}:){2,7}[0-9a-f]{1,4}(?![\w:])", re.IGNORECASE)

@@ -1,0 +1,192 @@
+"""Data cards: what was read, what became of it, and what it looks like (JSON and Markdown).
+
+A card holds source text, so it is an output of the stage and never enters git.
+"""
+
+import hashlib
+import json
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from diffutron.data.fates import REASONS, Fates
+from diffutron.data.privacy import KINDS
+from diffutron.data.publish import SPLITS
+from diffutron.data.sources import Quarantine
+from diffutron.outputs import write_json, write_text
+
+KEPT_EXAMPLES = 20
+DROPPED_EXAMPLES = 5
+EXCERPT = 300  # characters of an example in the Markdown card
+LENGTHS = (0, 8, 16, 32, 64, 128, 256, 512, 1024)
+
+
+def count_corpus(fates: Fates, quarantine: Quarantine, edited: Counter[str]) -> dict[str, Any]:
+    """The counts of the corpus stage as plain JSON: its metrics, and the head of its card."""
+    dropped = Counter(fates.reason.tolist())
+    dropped["bad_line"] = len(quarantine.bad)
+    splits = {name: np.flatnonzero(fates.split == name) for name in SPLITS}
+    kept = np.concatenate(list(splits.values()))
+    tokens = int(fates.num_tokens[kept].sum())
+    inner = tokens - 2 * len(kept)  # begin and end tokens belong to no word
+    return {
+        "documents": {
+            "read": quarantine.read,
+            "kept": len(kept),
+            **{name: len(members) for name, members in splits.items()},
+        },
+        "dropped": {reason: int(dropped[reason]) for reason in REASONS},
+        "tokens": {
+            "kept": tokens,
+            **{name: int(fates.num_tokens[members].sum()) for name, members in splits.items()},
+        },
+        "words": int(fates.num_words[kept].sum()),
+        "fertility": round(inner / max(int(fates.num_words[kept].sum()), 1), 4),
+        "characters_per_token": round(int(fates.num_characters[kept].sum()) / max(inner, 1), 4),
+        "edited_lines": edited["lines"],
+        "personal_data": {kind: edited[kind] for kind in KINDS},
+    }
+
+
+def write_corpus_card(
+    fates: Fates, counts: Mapping[str, Any], quarantine: Quarantine, out: Path, *, seed: int
+) -> None:
+    """`card.json`, `card.md` and `bad_lines.jsonl` of a corpus folder."""
+    rules = Counter(
+        f"{reason}: {rule}"
+        for reason, rule in zip(fates.reason.tolist(), fates.rule.tolist(), strict=True)
+        if rule and reason != "contaminated"
+    )
+    found = {
+        **counts,
+        "bad_lines": quarantine.report()["examples"],
+        "by_source": _by_source(fates),
+        "rules": dict(sorted(rules.items())),
+        "duplicate_clusters": {
+            str(size): number for size, number in sorted(fates.cluster_sizes.items())
+        },
+        "contaminated_by": _contaminated(fates),
+        "token_histogram": _histogram(fates.num_tokens[fates.split != ""]),
+        "examples": _examples(fates, seed=seed),
+    }
+    write_json(out / "card.json", found)
+    write_text(out / "card.md", _markdown(found))
+    write_bad_lines(quarantine, out)
+
+
+def write_bad_lines(quarantine: Quarantine, out: Path) -> None:
+    """Where each line stands that could not be used, and why; absent when there is none."""
+    if quarantine.bad:
+        lines = [
+            json.dumps({"file": bad.file, "line": bad.line, "why": bad.why}, ensure_ascii=False)
+            for bad in quarantine.bad
+        ]
+        write_text(out / "bad_lines.jsonl", "\n".join(lines) + "\n")
+
+
+def _by_source(fates: Fates) -> dict[str, dict[str, int]]:
+    found: dict[str, Counter[str]] = {}
+    for source, reason in zip(fates.source.tolist(), fates.reason.tolist(), strict=True):
+        found.setdefault(source, Counter())[reason or "kept"] += 1
+    order = ("kept", *REASONS)
+    return {
+        source: {name: counts[name] for name in order if counts[name]}
+        for source, counts in sorted(found.items())
+    }
+
+
+def _contaminated(fates: Fates) -> dict[str, int]:
+    items = fates.rule[fates.reason == "contaminated"].tolist()
+    return dict(sorted(Counter(item.split(":")[0] for item in items).items()))
+
+
+def _histogram(values: np.ndarray) -> dict[str, int]:
+    """Documents by length: the lower bound of each bin and its count."""
+    counts, _ = np.histogram(values, bins=[*LENGTHS, np.iinfo(np.int64).max])
+    return {str(low): int(count) for low, count in zip(LENGTHS, counts, strict=True)}
+
+
+def _examples(fates: Fates, *, seed: int) -> dict[str, list[dict[str, str]]]:
+    """Documents drawn by a hash of their place: some kept ones, and some of each reason."""
+    groups = {"kept": fates.reason == ""} | {
+        reason: fates.reason == reason for reason in REASONS if reason != "bad_line"
+    }
+    return {
+        name: _drawn(
+            fates,
+            np.flatnonzero(members).tolist(),
+            KEPT_EXAMPLES if name == "kept" else DROPPED_EXAMPLES,
+            seed=seed,
+        )
+        for name, members in groups.items()
+        if members.any()
+    }
+
+
+def _drawn(fates: Fates, members: Sequence[int], number: int, *, seed: int) -> list[dict[str, str]]:
+    drawn = sorted(members, key=lambda place: hashlib.sha256(f"{seed}:{place}".encode()).digest())
+    drawn = drawn[:number]
+    text = fates.texts(drawn)
+    return [
+        {"source": str(fates.source[index]), "rule": str(fates.rule[index]), "text": text(index)}
+        for index in drawn
+    ]
+
+
+def _markdown(found: Mapping[str, Any]) -> str:
+    documents, tokens = found["documents"], found["tokens"]
+    lines = [
+        "# Corpus",
+        "",
+        f"{documents['kept']} of {documents['read']} documents kept: {documents['train']} for "
+        f"training ({tokens['train']} tokens), {documents['heldout']} held out "
+        f"({tokens['heldout']} tokens).",
+        f"{found['fertility']} tokens a word, {found['characters_per_token']} characters a token.",
+        f"Boilerplate lines taken out: {found['edited_lines']}.",
+        "",
+        "## What was dropped, in the order of the steps",
+        "",
+        *table(["reason", "documents"], found["dropped"].items()),
+        "",
+        "## By source",
+        "",
+        *table(
+            ["source", "kept", "dropped"],
+            (
+                [source, counts.get("kept", 0), _reasons(counts)]
+                for source, counts in found["by_source"].items()
+            ),
+        ),
+        "",
+        "## Personal data replaced",
+        "",
+        *table(["kind", "found"], found["personal_data"].items()),
+        "",
+        "## Length in tokens",
+        "",
+        *table(["from", "documents"], found["token_histogram"].items()),
+    ]
+    for name, examples in found["examples"].items():
+        lines += ["", f"## Examples: {name}", ""]
+        lines += [f"- {_excerpt(example)}" for example in examples]
+    return "\n".join(lines) + "\n"
+
+
+def _reasons(counts: Mapping[str, int]) -> str:
+    return ", ".join(f"{name} {count}" for name, count in counts.items() if name != "kept")
+
+
+def _excerpt(example: Mapping[str, str]) -> str:
+    text = " ".join(example["text"].split())
+    text = text if len(text) <= EXCERPT else text[:EXCERPT] + " ..."
+    rule = f" ({example['rule']})" if example.get("rule") else ""
+    return f"{example['source']}{rule}: {text}"
+
+
+def table(head: Sequence[str], rows: Iterable[Sequence[Any]]) -> list[str]:
+    """The lines of a Markdown table."""
+    body = ["| " + " | ".join(str(cell).replace("|", "\\|") for cell in row) + " |" for row in rows]
+    return ["| " + " | ".join(head) + " |", "|" + " --- |" * len(head), *body]
