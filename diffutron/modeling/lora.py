@@ -4,6 +4,9 @@ The head and the tied decoder stay as they are: an adapter there would have to c
 embedding matrix as well.
 """
 
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -29,7 +32,7 @@ def attach_lora(model: "nn.Module", params: LoraParams, *, seed: int) -> "PeftMo
         lora_dropout=params.dropout,
         target_modules=TARGETS,
     )
-    with torch.random.fork_rng(devices=[]):
+    with torch.random.fork_rng(devices=[]), _without_noise():
         torch.manual_seed(seed)
         return get_peft_model(model, config)  # type: ignore[arg-type,return-value]
 
@@ -41,13 +44,22 @@ def merge_lora(model: "nn.Module", adapter: Path) -> "nn.Module":
 
     require_folder(adapter, made_by="pretrain")
     try:
-        adapted = PeftModel.from_pretrained(model, str(adapter))  # type: ignore[arg-type]
+        with _without_noise():
+            adapted = PeftModel.from_pretrained(model, str(adapter))  # type: ignore[arg-type]
     except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
         raise UserError(
             f"{adapter}: this adapter does not fit the backbone "
             f"({' '.join(str(error).split())[:200]}); run the stage `pretrain` again"
         ) from None
     return unload(adapted)
+
+
+@contextmanager
+def _without_noise() -> Iterator[None]:
+    """PEFT asks transformers for an attribute under its old name."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", ".*is_gradient_checkpointing.*", FutureWarning)
+        yield
 
 
 def unload(adapted: "PeftModel") -> "nn.Module":

@@ -7,6 +7,7 @@ from diffutron.modeling.backbone import count_parameters, load_model, save_model
 from diffutron.modeling.lora import merge_lora
 from diffutron.outputs import atomic_folder, write_json
 from diffutron.params import Params
+from diffutron.training.engine import import_deepspeed
 
 
 def merge(params: Params, *, backbone: Path, adapter: Path, out: Path, metrics: Path) -> None:
@@ -14,6 +15,7 @@ def merge(params: Params, *, backbone: Path, adapter: Path, out: Path, metrics: 
     started = time.monotonic()
     model = merge_lora(load_model(backbone, made_by="backbone"), adapter)
     description = {"kind": "merged", "base": str(backbone), "trained_with_eos": True}
+    import_deepspeed()  # accelerate imports it in any case when a model is saved, and noisily
     with atomic_folder(out) as folder:
         save_model(model, folder, tokenizer=backbone, description=description)
     values = {"seconds": time.monotonic() - started, "device": "cpu"}
