@@ -66,12 +66,16 @@ def make_params(demo_values):
 
 
 @pytest.fixture(scope="session")
-def tiny_tokenizer_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def tiny_tokenizer_dir(tmp_path_factory: pytest.TempPathFactory, demo_values: dict) -> Path:
     """A byte-level BPE of 400 tokens with the specials and chat template of a scratch build."""
-    from diffutron.modeling.tokenizer import train_scratch
+    from diffutron.modeling.tokenizer import chat_template, train
+    from diffutron.params import parse_params
 
+    section = parse_params(demo_values, origin="test").tokenizer
+    made = train(SENTENCES * 4, section.model_copy(update={"vocab_size": 400}))
+    made.chat_template = chat_template("compact")
     folder = tmp_path_factory.mktemp("tiny") / "tokenizer"
-    train_scratch(SENTENCES * 4, vocab_size=400, chat_format="compact", out=folder)
+    made.save_pretrained(folder)
     return folder
 
 

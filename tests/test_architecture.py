@@ -79,6 +79,7 @@ def test_heavy_packages_stay_in_their_modules(path):
 
 def test_the_mathematics_imports_torch_alone():
     standard = {"torch", "math", "dataclasses", "collections", "typing", "itertools", "functools"}
+    standard |= {"heapq"}
     for path in python_files("diffutron/diffusion"):
         outside = {m.split(".")[0] for m in imports(path)} - standard - {"diffutron", "__future__"}
         assert not outside, f"{path.name}: {outside}"

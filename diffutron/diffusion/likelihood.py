@@ -152,6 +152,20 @@ def windows(begin: Sequence[int], ids: Sequence[int], *, max_length: int) -> lis
     return items
 
 
+def fit(
+    begin: Sequence[int], context: Sequence[int], continuation: Sequence[int], *, max_length: int
+) -> tuple[list[Item], int]:
+    """The pair as items of at most `max_length` tokens, and the number of context tokens dropped.
+
+    A context too long loses its beginning; a continuation too long stands alone, in `windows`.
+    """
+    room = max_length - len(begin) - len(continuation)
+    if room < 0:
+        return windows(begin, continuation, max_length=max_length), len(context)
+    num_dropped = max(0, len(context) - room)
+    return [([*begin, *context[num_dropped:]], continuation)], num_dropped
+
+
 def nelbo(
     logprob_fn: LogprobFn,
     texts: Sequence[Sequence[int]],

@@ -67,6 +67,8 @@ def batched_logprobs(
             targets[mine].to(device),
         )
         result[mine] = logprobs.to("cpu", torch.float64)
+    if bool(result.isnan().any()):
+        raise ValueError("logprob_fn: the model returned NaN logits")
     return result
 
 

@@ -206,12 +206,16 @@ class _Loop:
         tokens: Tensor,
         sure: Tensor,
     ) -> None:
-        for row, place in chosen.nonzero():
-            step, token = int(self.state.step[rows[row]]), int(tokens[row, place])
-            events[int(row)].append(Event(step, int(place), token, float(sure[row, place])))
-        for row, place in put_back.nonzero():
-            step = int(self.state.step[rows[row]])
-            events[int(row)].append(Event(step, int(place), self.state.mask_token_id, 0.0))
+        step, tokens, sure = self.state.step[rows].cpu(), tokens.cpu(), sure.cpu()
+        for row, place in chosen.nonzero().cpu():
+            event = Event(
+                int(step[row]), int(place), int(tokens[row, place]), float(sure[row, place])
+            )
+            events[int(row)].append(event)
+        for row, place in put_back.nonzero().cpu():
+            events[int(row)].append(
+                Event(int(step[row]), int(place), self.state.mask_token_id, 0.0)
+            )
 
     def _finish(self, rows: Tensor) -> None:
         """Counts the step, looks for end tokens, and moves on to the next block."""

@@ -1,0 +1,309 @@
+"""What a user imports: `load`, `generate`, `infill`, `score`, `nelbo`.
+
+Needs torch and transformers (and peft for adapters) alone. Strings in, plain result objects out;
+the mathematics and its sources are in `diffutron.diffusion`. Bad input is a ValueError that names
+the argument.
+
+    lm = diffutron.load("models/phase2")
+    diffutron.generate(lm, ["Türkiye'nin başkenti neresidir?"], max_new_tokens=32)[0].text
+"""
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import astuple, fields
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from diffutron.diffusion import likelihood
+from diffutron.diffusion.canvas import Event
+from diffutron.diffusion.sampling import denoise
+from diffutron.diffusion.settings import Settings
+from diffutron.modeling import prompts as prompting
+from diffutron.modeling.encoding import begin_ids, encode_pairs, encode_texts, end_ids
+from diffutron.modeling.head import logits_fn, logprob_fn
+from diffutron.modeling.language_model import LanguageModel, load_language_model
+from diffutron.modeling.results import Bound, Generated, Scored, trace
+
+BATCH_TOKENS = 16_384  # tokens that run through the model at a time
+BLOCK = 32  # tokens of a block unless the model or the caller says otherwise
+FIELDS = {part.name for part in fields(Settings)}
+
+
+def load(
+    path: str | Path, *, device: str | torch.device | None = None, dtype: torch.dtype | None = None
+) -> LanguageModel:
+    """A model to generate and score with: `.model`, `.tokenizer`, `.device`, `.info`.
+
+    path: a checkpoint folder (ours or a published `ModernBertForMaskedLM`), an adapter folder, a
+    hub name, or `models:/NAME@ALIAS` of the MLflow registry. device: the GPU if there is one.
+    dtype: float32. Raises ValueError naming `path`.
+    """
+    where = str(path)
+    if where.startswith("models:/"):
+        where = _from_registry(where)
+    return load_language_model(where, device=device, dtype=dtype)
+
+
+def _from_registry(uri: str) -> str:
+    from mlflow.artifacts import download_artifacts
+    from mlflow.exceptions import MlflowException
+
+    try:
+        folder = Path(download_artifacts(artifact_uri=uri))
+    except MlflowException as error:
+        raise ValueError(f"path={uri!r}: not in the registry ({error})") from error
+    found = sorted(config.parent for config in folder.rglob("config.json"))
+    if len(found) != 1:
+        raise ValueError(f"path={uri!r}: the version holds {len(found)} checkpoints, need one")
+    return str(found[0])
+
+
+def generate(
+    lm: LanguageModel,
+    prompts: Sequence[prompting.Prompt],
+    *,
+    max_new_tokens: int | None = None,
+    num_steps: int | None = None,
+    block_length: int | None = None,
+    temperature: float | None = None,
+    seed: int = 0,
+    chat: bool = True,
+    batch_size: int | None = None,
+    watch: Callable[[int, list[Event]], None] | None = None,
+    **settings: Any,
+) -> list[Generated]:
+    """An answer to each prompt, in order; the same whatever it is batched with.
+
+    prompts: strings, chats (lists of {"role", "content"}) or lists of token ids, which are taken
+    as they are. chat: apply the tokenizer's chat template if it has one, else the prompt is text
+    to be continued. Settings not given come from the model's `diffutron.json`, then: 64 new
+    tokens, one step a token, blocks of at most 32, temperature 0. block_length must divide
+    max_new_tokens. settings: any other field of `diffusion.settings.Settings` (strategy, top_k,
+    top_p, threshold, remask, guidance, repetition_penalty, no_repeat_ngram, suppress).
+    `watch(row, events)` is called after each model pass.
+
+    Raises ValueError naming the argument: empty prompts or ones that do not fit, ids outside the
+    vocabulary, steps below 1, blocks that do not divide, a model that returns NaN.
+    """
+    given = {
+        "max_new_tokens": max_new_tokens,
+        "num_steps": num_steps,
+        "block_length": block_length,
+        "temperature": temperature,
+        **settings,
+    }
+    num_new, chosen = _settings(lm, given)
+    _check_list("prompts", prompts)
+    encoded = prompting.encode(lm.tokenizer, prompts, chat=chat)
+    lm.check_ids("prompts", encoded, room=num_new)
+    canvases = [[*ids, *[lm.mask_token_id] * num_new] for ids in encoded]
+    found = denoise(
+        logits_fn(lm.model, mask_token_id=lm.mask_token_id),
+        canvases,
+        mask_token_id=lm.mask_token_id,
+        pad_token_id=lm.pad_token_id,
+        settings=chosen,
+        seed=seed,
+        end_token_ids=prompting.end_token_ids(lm.tokenizer, chat=chat),
+        find_end=prompting.end_finder(lm.tokenizer) if chat else None,
+        batch_rows=batch_size or _batch_rows(canvases),
+        trace=True,
+        watch=watch,
+        device=lm.device,
+    )
+    texts = [prompting.answer_text(lm.tokenizer, row.token_ids, chat=chat) for row in found]
+    return [
+        Generated(
+            text,
+            row.token_ids,
+            trace(lm.tokenizer, prompt, text, row.events, first=len(ids)),
+            row.num_steps,
+        )
+        for prompt, text, row, ids in zip(prompts, texts, found, encoded, strict=True)
+    ]
+
+
+def infill(
+    lm: LanguageModel,
+    texts: Sequence[str],
+    *,
+    num_steps: int | None = None,
+    block_length: int | None = None,
+    temperature: float = 0.0,
+    seed: int = 0,
+    batch_size: int | None = None,
+    **settings: Any,
+) -> list[Generated]:
+    """Each text with its masks filled; all else stands as given (`.text` is the whole text).
+
+    `[MASK]` or the tokenizer's own mask token stands for one token, together with the space
+    before it. num_steps: by default one for each mask. settings: as for `generate`. Raises
+    ValueError naming the argument.
+    """
+    _check_list("texts", texts)
+    begin, end = begin_ids(lm.tokenizer), end_ids(lm.tokenizer)
+    filled = prompting.encode_masked(lm.tokenizer, texts)
+    canvases = [[*begin, *ids, *end] for ids in filled]
+    for number, ids in enumerate(filled):
+        if lm.mask_token_id not in ids:
+            raise ValueError(f"texts: number {number} holds no {prompting.MASK} to fill")
+    lm.check_ids("texts", canvases)
+    most = max((ids.count(lm.mask_token_id) for ids in filled), default=1)
+    chosen = _make_settings(
+        {
+            "num_steps": most if num_steps is None else num_steps,
+            "block_length": block_length,
+            "temperature": temperature,
+            "suppress": prompting.special_ids(lm.tokenizer),
+            **settings,
+        }
+    )
+    found = denoise(
+        logits_fn(lm.model, mask_token_id=lm.mask_token_id),
+        canvases,
+        mask_token_id=lm.mask_token_id,
+        pad_token_id=lm.pad_token_id,
+        settings=chosen,
+        seed=seed,
+        batch_rows=batch_size or _batch_rows(canvases),
+        trace=True,
+        device=lm.device,
+    )
+    whole = [
+        lm.tokenizer.decode(row.canvas[len(begin) : len(row.canvas) - len(end)]) for row in found
+    ]
+    return [
+        Generated(
+            text,
+            row.token_ids,
+            trace(lm.tokenizer, given, text, row.events, first=len(begin)),
+            row.num_steps,
+        )
+        for given, text, row in zip(texts, whole, found, strict=True)
+    ]
+
+
+def score(
+    lm: LanguageModel,
+    pairs: Sequence[tuple[str, str]],
+    *,
+    max_rows: int = 128,
+    seed: int = 0,
+    batch_size: int | None = None,
+) -> list[Scored]:
+    """The any-order bound on log p(continuation | context) of each pair of strings, taken as they
+    are.
+
+    No chat template and no space is added. The canvas is the begin token, if the tokenizer adds
+    one, context and continuation, and nothing after. Exact while the 2^L - 1 subsets of L
+    continuation tokens fit `max_rows`, else a stratified unbiased estimate. Pairs that share a
+    context share rows. A context too long for the model loses its beginning, a continuation too
+    long is scored in windows. Source: LLaDA (arXiv 2502.09992), eq. 6 in its discrete form; see
+    `diffusion.likelihood`.
+    """
+    _check_list("pairs", pairs)
+    encoded = encode_pairs(lm.tokenizer, pairs)
+    begin = begin_ids(lm.tokenizer)
+    cut = [
+        likelihood.fit(begin, pair.context, pair.continuation, max_length=lm.max_length)
+        for pair in encoded
+    ]
+    flat = [item for items, _ in cut for item in items]
+    lm.check_ids("pairs", [[*context, *continuation] for context, continuation in flat])
+    scores = iter(
+        likelihood.score_continuations(
+            logprob_fn(lm.model, mask_token_id=lm.mask_token_id),
+            flat,
+            mask_token_id=lm.mask_token_id,
+            pad_token_id=lm.pad_token_id,
+            max_rows=max_rows,
+            batch_rows=batch_size or _batch_rows([[*c, *x] for c, x in flat]),
+            seed=seed,
+            device=lm.device,
+        )
+    )
+    found = []
+    for pair, (items, num_dropped) in zip(encoded, cut, strict=True):
+        total = likelihood.add_scores(next(scores) for _ in items)
+        found.append(Scored(*astuple(total), straddled=pair.straddled, num_dropped=num_dropped))
+    return found
+
+
+def nelbo(
+    lm: LanguageModel,
+    texts: Sequence[str],
+    *,
+    num_samples: int = 32,
+    seed: int = 0,
+    max_length: int | None = None,
+    batch_size: int | None = None,
+) -> list[Bound]:
+    """The negative ELBO of each text: begin token, text, and the end token if the model was
+    trained with one.
+
+    num_samples: model rows a window; exact if they hold all subsets. max_length: tokens a window
+    (by default 512, or what the model holds); longer texts go in windows that see the text before
+    them. MDLM (arXiv 2406.07524), eq. 10, in its discrete form. Raises ValueError for an empty
+    text.
+    """
+    _check_list("texts", texts)
+    for number, text in enumerate(texts):
+        if not text:
+            raise ValueError(f"texts: number {number} is empty; it has no bits per byte")
+    end = end_ids(lm.tokenizer) if lm.info.get("trained_with_eos", False) else []
+    encoded = [[*ids, *end] for ids in encode_texts(lm.tokenizer, texts)]
+    longest = min(lm.max_length, max_length or 512)
+    found = likelihood.nelbo(
+        logprob_fn(lm.model, mask_token_id=lm.mask_token_id),
+        encoded,
+        begin=begin_ids(lm.tokenizer),
+        max_length=longest,
+        mask_token_id=lm.mask_token_id,
+        pad_token_id=lm.pad_token_id,
+        num_samples=num_samples,
+        batch_rows=batch_size or max(1, BATCH_TOKENS // longest),
+        seed=seed,
+        device=lm.device,
+    )
+    return [
+        Bound(-s.logprob, -s.logprob / math.log(2) / len(text.encode()), s.stderr, s.num_tokens)
+        for text, s in zip(texts, found, strict=True)
+    ]
+
+
+def _settings(lm: LanguageModel, given: dict[str, Any]) -> tuple[int, Settings]:
+    """Number of new tokens and the settings: what is given, then the model's, then the defaults."""
+    values = {"max_new_tokens": 64, "temperature": 0.0, **lm.info.get("generation", {})}
+    if (
+        given["max_new_tokens"] is not None
+    ):  # the model's own steps and blocks belong to its own length
+        values = {k: v for k, v in values.items() if k not in ("num_steps", "block_length")}
+    values |= {name: value for name, value in given.items() if value is not None}
+    num_new = values.pop("max_new_tokens")
+    if num_new < 1:
+        raise ValueError(f"max_new_tokens={num_new} must be at least 1")
+    values.setdefault("num_steps", num_new)
+    values.setdefault("block_length", max(n for n in range(1, BLOCK + 1) if num_new % n == 0))
+    if values["block_length"] >= 1 and num_new % values["block_length"]:
+        raise ValueError(
+            f"block_length={values['block_length']} must divide max_new_tokens={num_new}"
+        )
+    return num_new, _make_settings(values)
+
+
+def _make_settings(values: dict[str, Any]) -> Settings:
+    unknown = sorted(set(values) - FIELDS)
+    if unknown:
+        raise ValueError(f"{unknown[0]} is no setting; there are {', '.join(sorted(FIELDS))}")
+    return Settings(**values)
+
+
+def _check_list(name: str, values: object) -> None:
+    if isinstance(values, str):
+        raise ValueError(f"{name}: need a list of them, not one string")
+
+
+def _batch_rows(rows: Sequence[Sequence[int]]) -> int:
+    return max(1, BATCH_TOKENS // max((len(row) for row in rows), default=1))

@@ -1,0 +1,107 @@
+"""Prompts to token ids, texts with masks to token ids, and generated ids back to text."""
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from diffutron.modeling.encoding import begin_ids, encode_texts
+from diffutron.modeling.tokenizer import END_OF_ANSWER, decode_answer, end_token_id, neutral
+
+Prompt = str | Sequence[Mapping[str, str]] | Sequence[int]
+MASK = "[MASK]"
+ROLES = ("system", "user", "assistant")
+
+
+def encode(tokenizer: Any, prompts: Sequence[Prompt], *, chat: bool) -> list[list[int]]:
+    """The ids that an answer follows: begin token, the prompt (in the chat format if `chat`), no
+    end.
+
+    Ids are taken as they are. Raises ValueError for an empty prompt and for messages that the
+    chat format lacks.
+    """
+    return [
+        _encode_one(tokenizer, prompt, number=number, chat=chat and bool(tokenizer.chat_template))
+        for number, prompt in enumerate(prompts)
+    ]
+
+
+def _encode_one(tokenizer: Any, prompt: Prompt, *, number: int, chat: bool) -> list[int]:
+    if not prompt or (isinstance(prompt, str) and not prompt.strip()):
+        raise ValueError(f"prompts: number {number} is empty")
+    if isinstance(prompt, str):
+        if not chat:
+            return [*begin_ids(tokenizer), *encode_texts(tokenizer, [prompt])[0]]
+        prompt = [{"role": "user", "content": prompt}]
+    if all(isinstance(part, int) for part in prompt):
+        return [int(part) for part in prompt]  # type: ignore[call-overload]
+    messages = [_message(tokenizer, part, number=number) for part in prompt]
+    if not chat:
+        raise ValueError(
+            f"prompts: number {number} is a chat, but chat=False or there is no chat template"
+        )
+    text = tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
+    return list(tokenizer(text, add_special_tokens=False)["input_ids"])
+
+
+def _message(tokenizer: Any, part: Any, *, number: int) -> dict[str, str]:
+    if not isinstance(part, Mapping) or part.get("role") not in ROLES or "content" not in part:
+        raise ValueError(
+            f"prompts: number {number} holds {part!r}; need text, token ids, or messages "
+            f"with a role ({', '.join(ROLES)}) and a content"
+        )
+    return {"role": part["role"], "content": neutral(tokenizer, str(part["content"]))}
+
+
+def encode_masked(tokenizer: Any, texts: Sequence[str]) -> list[list[int]]:
+    """Ids of texts in which `[MASK]` or the tokenizer's mask token is one token to fill.
+
+    A mask takes the place of the space before it too, as the token that comes there will bring
+    its own.
+    """
+    found: list[list[int]] = []
+    for text in texts:
+        parts = re.split(f" ?(?:{re.escape(MASK)}|{re.escape(tokenizer.mask_token)})", text)
+        ids: list[int] = []
+        for place, part in enumerate(encode_texts(tokenizer, parts)):
+            ids += [tokenizer.mask_token_id] if place else []
+            ids += part
+        found.append(ids)
+    return found
+
+
+def special_ids(tokenizer: Any) -> tuple[int, ...]:
+    """Tokens that no text is made of."""
+    return tuple(sorted(set(tokenizer.all_special_ids)))
+
+
+def end_token_ids(tokenizer: Any, *, chat: bool) -> list[int]:
+    """Tokens that end an answer.
+
+    End, padding and, in a chat, the closing marker if it is one token.
+    """
+    ends = {end_token_id(tokenizer), tokenizer.pad_token_id} - {None}
+    marker = tokenizer.convert_tokens_to_ids(END_OF_ANSWER)
+    if chat and marker is not None and marker != tokenizer.unk_token_id:
+        ends.add(marker)
+    return sorted(ends)
+
+
+def end_finder(tokenizer: Any) -> Callable[[list[int]], int | None]:
+    """For a closing marker of several tokens: how many generated ids end with it, or None so far.
+
+    It reads generated text only, so a marker in the prompt ends nothing.
+    """
+
+    def find(ids: list[int]) -> int | None:
+        if END_OF_ANSWER not in tokenizer.decode(ids):
+            return None
+        return next(n for n in range(1, len(ids) + 1) if END_OF_ANSWER in tokenizer.decode(ids[:n]))
+
+    return find
+
+
+def answer_text(tokenizer: Any, ids: Sequence[int], *, chat: bool) -> str:
+    """Generated ids as text: the bare answer in a chat, else the continuation with its spaces."""
+    if chat:
+        return decode_answer(tokenizer, ids)
+    return tokenizer.decode(ids, skip_special_tokens=True)

@@ -1,0 +1,112 @@
+"""What generating, infilling and scoring return."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+
+class Committed(NamedTuple):
+    """A token that got its place: in which step, where (from the first open position), which, how
+    sure.
+
+    `text` is None for a place that remasking opened again.
+    """
+
+    step: int
+    position: int
+    token_id: int
+    text: str | None
+    confidence: float
+
+
+@dataclass(frozen=True, slots=True)
+class Trace:
+    """How a text came about, step by step."""
+
+    prompt: str
+    answer: str
+    events: Sequence[Committed]
+
+    def as_dict(self) -> dict[str, Any]:
+        """The file format, JSON: `{prompt, answer, steps: [{step, tokens: [...]}]}`.
+
+        A token is `{position, token, confidence}`; `token` is its text, or null for a place
+        opened again.
+        """
+        steps: dict[int, list[dict[str, Any]]] = {}
+        for event in self.events:
+            confidence = round(event.confidence, 4)
+            token = {"position": event.position, "token": event.text, "confidence": confidence}
+            steps.setdefault(event.step, []).append(token)
+        listed = [{"step": step, "tokens": tokens} for step, tokens in sorted(steps.items())]
+        return {"prompt": self.prompt, "answer": self.answer, "steps": listed}
+
+
+def trace(
+    tokenizer: Any,
+    prompt: Any,
+    answer: str,
+    events: Sequence[tuple[int, int, int, float]],
+    *,
+    first: int,
+) -> Trace:
+    """The sampler's events (step, canvas position, token id, confidence) in words.
+
+    Positions count from `first`. A prompt of messages is told by its last one, one of ids by its
+    numbers.
+    """
+    texts = tokenizer.batch_decode([[token] for _, _, token, _ in events])
+    committed = [
+        Committed(
+            step, place - first, token, None if token == tokenizer.mask_token_id else text, sure
+        )
+        for (step, place, token, sure), text in zip(events, texts, strict=True)
+    ]
+    if not isinstance(prompt, str):
+        last = prompt[-1]
+        prompt = last["content"] if isinstance(last, Mapping) else " ".join(map(str, prompt))
+    return Trace(prompt, answer, committed)
+
+
+@dataclass(frozen=True, slots=True)
+class Generated:
+    """text: without chat markers and special tokens. token_ids: what was filled in, up to the end.
+
+    num_steps: model passes.
+    """
+
+    text: str
+    token_ids: list[int]
+    trace: Trace
+    num_steps: int
+
+
+@dataclass(frozen=True, slots=True)
+class Scored:
+    """The any-order bound on log p(continuation | context), in nats.
+
+    stderr: of the estimate, 0 if `exact`. num_rows: model rows that the value needs. straddled: a
+    token lay across the border, so the two sides were encoded apart. num_dropped: context tokens
+    that did not fit.
+    """
+
+    logprob: float
+    stderr: float
+    num_tokens: int
+    num_rows: int
+    exact: bool
+    straddled: bool
+    num_dropped: int
+
+
+@dataclass(frozen=True, slots=True)
+class Bound:
+    """The NELBO of a text.
+
+    Nats for the whole of it, bits per UTF-8 byte, standard error in nats.
+    """
+
+    nats: float
+    bits_per_byte: float
+    stderr: float
+    num_tokens: int
