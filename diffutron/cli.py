@@ -228,7 +228,9 @@ def register(
 
 @app.command()
 def params(
-    profile: Annotated[str, typer.Option(help="A file of infra/profiles: demo, small, paper.")],
+    profile: Annotated[
+        str, typer.Option(help="demo, small, paper (infra/profiles), or current: the file itself.")
+    ],
     override: Annotated[
         list[str] | None,
         typer.Option("-S", "--set", help="section.key=value; may be given many times."),

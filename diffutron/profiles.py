@@ -16,6 +16,7 @@ from diffutron.outputs import write_text
 from diffutron.params import parse_params, read_yaml
 
 PROFILES = Path("infra/profiles")
+CURRENT = "current"  # the values of params.yaml itself
 LOCAL_SECTIONS = ("corpus", "instructions", "evaluation")
 _HEADER = re.compile(r"^# values: ([0-9a-f]{64})$", re.MULTILINE)
 
@@ -84,6 +85,9 @@ def write_params(
     """
     from omegaconf import OmegaConf
 
+    if profile == CURRENT:
+        _change_current(overrides, path=path)
+        return None
     values = compose(profile, overrides)
     aside = None
     if changed_by_hand(path) and read_yaml(path) != values:
@@ -100,3 +104,14 @@ def write_params(
         path, f"# Written by `{said}`; edit freely.\n# values: {values_digest(values)}\n{body}"
     )
     return aside
+
+
+def _change_current(overrides: Sequence[str], *, path: Path) -> None:
+    """Change values of the file itself; as if by hand, so the old digest, if any, stays in it."""
+    from omegaconf import OmegaConf
+
+    read_yaml(path)  # names what is wrong with an absent or damaged file
+    header = _HEADER.search(path.read_text(encoding="utf-8"))
+    values = compose(path.stem, overrides, folder=path.parent)
+    body = OmegaConf.to_yaml(OmegaConf.create(values))
+    write_text(path, f"{header.group(0)}\n{body}" if header else body)

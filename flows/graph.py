@@ -71,6 +71,5 @@ def out_of_date() -> set[str]:
     command = [sys.executable, "-m", "dvc", "status", "--json"]
     answer = subprocess.run(command, capture_output=True, text=True, stdin=subprocess.DEVNULL)
     if answer.returncode:
-        reasons = [line for line in answer.stderr.splitlines() if line.startswith("ERROR")]
-        raise RuntimeError(f"dvc status: {' '.join(reasons) or answer.stderr.strip()}")
+        raise RuntimeError(f"dvc status: {' '.join(answer.stderr.split())}")
     return {*json.loads(answer.stdout)}

@@ -74,7 +74,7 @@ def build(
     if profile != "current" or overrides:
         composed = compose_params(profile, overrides, force, return_state=True)
         if composed.is_failed():
-            return composed
+            return Failed(message=composed.message)
     return bring_up_to_date(order[start : end + 1])
 
 

@@ -57,7 +57,7 @@ def run_command(command: Sequence[str], *, log: Callable[[str], None]) -> None:
     killed, the command and all that it has started end before the interruption goes on.
     """
     process = subprocess.Popen(
-        guarded(command),
+        guarded(command, grace=GRACE),
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,

@@ -86,3 +86,16 @@ class TestProfiles:
         assert aside is not None
         assert read_yaml(aside)["seed"] == 5
         assert read_yaml(path)["seed"] == 13
+
+    def test_current_changes_the_file_itself(self, tmp_path):
+        path = tmp_path / "params.yaml"
+        with pytest.raises(UserError, match="does not exist"):
+            write_params("current", ["seed=4"], path=path, keep_changes=True)
+        write_params("demo", ["seed=4"], path=path, keep_changes=True)
+        assert write_params("current", ["seed=5"], path=path, keep_changes=True) is None
+        assert load_params(path).seed == 5
+        assert changed_by_hand(path)
+        write_params("current", ["seed=4"], path=path, keep_changes=True)
+        assert not changed_by_hand(path)
+        with pytest.raises(UserError, match="override sed=1"):
+            write_params("current", ["sed=1"], path=path, keep_changes=True)

@@ -1,0 +1,93 @@
+"""A Prefect server for the session, and a small pipeline in a repository of its own."""
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import psutil
+import pytest
+
+WORK = '''
+"""A stage of the toy pipeline: does what the file that it reads says."""
+import subprocess, sys, time
+from pathlib import Path
+
+name, out = sys.argv[1:]
+mode = Path(f"{name}.txt").read_text().strip()
+print(f"{name}: 1/2 (50 %), 1.0 it/s", flush=True)
+if mode == "bad":
+    sys.exit("error: corpus.min_tokens = 0: must be above 0")
+if mode == "hang":
+    # As a rank of a training is: a session of its own, out of reach of signals to a group.
+    subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"], start_new_session=True)
+    print("hanging", flush=True)
+    time.sleep(600)
+Path(out).parent.mkdir(exist_ok=True)
+Path(out).write_text(f"# {name}: {mode}")
+'''
+
+# The file names `register` first on purpose: the order comes from what a stage reads.
+PIPELINE = """
+stages:
+  register:
+    cmd: python work.py register registry/registered.json
+    deps: [register.txt, report, work.py]
+    outs: [registry/registered.json]
+  tokenizer:
+    cmd: python work.py tokenizer data/tokenizer
+    deps: [tokenizer.txt, work.py]
+    outs: [data/tokenizer]
+  report:
+    cmd: python work.py report report/report.md
+    deps: [report.txt, metrics/corpus.json, work.py]
+    outs: [report/report.md]
+  corpus:
+    cmd: python work.py corpus metrics/corpus.json
+    deps: [corpus.txt, data/tokenizer, work.py]
+    metrics:
+      - metrics/corpus.json: {cache: false}
+"""
+STAGES = ["tokenizer", "corpus", "report", "register"]
+
+
+@pytest.fixture(scope="session")
+def _toy_once(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("toy") / "repository"
+    folder.mkdir()
+    (folder / "work.py").write_text(WORK)
+    (folder / "dvc.yaml").write_text(PIPELINE)
+    for stage in STAGES:
+        (folder / f"{stage}.txt").write_text("fine")
+    for command in (["git", "init", "-q"], [sys.executable, "-m", "dvc", "init", "-q"]):
+        subprocess.run(command, cwd=folder, check=True)
+    return folder
+
+
+@pytest.fixture
+def toy(_toy_once: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The current folder: four stages, each of which does what its `STAGE.txt` says."""
+    folder = tmp_path / "toy"
+    shutil.copytree(_toy_once, folder)
+    monkeypatch.chdir(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def prefect_server():
+    """The address of a Prefect server that lives as long as the session."""
+    from prefect.settings import PREFECT_API_URL
+    from prefect.testing.utilities import prefect_test_harness
+
+    with prefect_test_harness(server_startup_timeout=120):
+        yield PREFECT_API_URL.value()
+
+
+def processes_in(folder: Path) -> list[psutil.Process]:
+    """Running processes that work in a folder."""
+    found = []
+    for process in psutil.process_iter(["cwd", "status"]):
+        at_work = process.info["status"] != psutil.STATUS_ZOMBIE
+        if at_work and process.info["cwd"] == str(folder) and process.pid != psutil.Process().pid:
+            found.append(process)
+    return found

@@ -1,0 +1,147 @@
+"""The flow `build` on a small pipeline: what runs, what is skipped, what a failure says."""
+
+import logging
+from pathlib import Path
+
+import pytest
+from prefect.client.orchestration import get_client
+from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterKey, FlowRunFilter
+
+from flows import pipeline
+from flows.evaluation import evaluate
+from flows.pipeline import SLOT, build
+from flows.stage import UP_TO_DATE
+
+pytestmark = pytest.mark.usefixtures("prefect_server")
+
+
+def run(**parameters):
+    return build(first="tokenizer", last="register", **parameters, return_state=True)
+
+
+def states_of(state) -> dict[str, str]:
+    """Stage -> name of the state of its task, as the server holds it."""
+    wanted = FlowRunFilter(id={"any_": [state.state_details.flow_run_id]})  # type: ignore[arg-type]
+    with get_client(sync_client=True) as client:
+        tasks = client.read_task_runs(flow_run_filter=wanted)
+    return {task.name: task.state_name or "" for task in tasks}
+
+
+def artifact(key: str) -> str:
+    wanted = ArtifactFilter(key=ArtifactFilterKey(any_=[key]))
+    with get_client(sync_client=True) as client:
+        found = client.read_artifacts(artifact_filter=wanted)
+    return str(max(found, key=lambda each: each.updated).data)
+
+
+def test_a_stage_runs_only_where_something_changed(toy):
+    first = run()
+    assert first.message == "ran tokenizer, corpus, report, register"
+    assert states_of(first) == dict.fromkeys(
+        ("tokenizer", "corpus", "report", "register"), "Completed"
+    )
+    assert artifact("report") == "# report: fine"
+    assert artifact("report-page").endswith("/toy/report/report.html)")
+    assert float(artifact("progress")) == 100
+
+    second = run()
+    assert second.message == "ran nothing"
+    assert {*states_of(second).values()} == {UP_TO_DATE}
+
+    Path("corpus.txt").write_text("other")
+    third = run()
+    assert states_of(third) == {
+        "tokenizer": UP_TO_DATE,
+        "corpus": "Completed",
+        "report": "Completed",
+        "register": "Completed",
+    }
+    assert Path("metrics/corpus.json").read_text() == "# corpus: other"
+
+
+def test_only_the_stages_asked_for_run(toy):
+    assert build(last="corpus", return_state=True).message == "ran tokenizer, corpus"
+    assert not Path("report").exists()
+    refused = build(first="register", last="corpus", return_state=True)
+    assert refused.is_failed()
+    assert "register comes after corpus" in refused.message
+
+
+def test_a_failure_says_why_first(toy):
+    Path("corpus.txt").write_text("bad")
+    state = run()
+    assert state.is_failed()
+    reason = "corpus: corpus.min_tokens = 0: must be above 0 (exit code 1)"
+    assert state.message.splitlines()[0] == reason
+    assert states_of(state) == {"tokenizer": "Completed", "corpus": "Failed"}
+    shown = artifact("corpus-failure")
+    assert shown.startswith(f"**{reason}**")
+    assert "corpus: 1/2 (50 %)" in shown
+    assert float(artifact("progress")) == 37.5  # one stage of four, and half of the second
+
+
+def test_a_broken_pipeline_is_said_before_anything_runs(toy):
+    Path("dvc.yaml").write_text("stages:\n  tokenizer: {cmd: x}\n  register: {command: y}\n")
+    state = run()
+    assert state.is_failed()
+    assert state.message.startswith("dvc status: ")
+    assert states_of(state) == {}
+
+
+def test_a_profile_replaces_params_that_nobody_changed(toy, repo):
+    Path("infra").mkdir()
+    Path("infra/profiles").symlink_to(repo / "infra" / "profiles")
+    chosen = {"profile": "demo", "overrides": ["pretrain.training.steps=7"], "last": "tokenizer"}
+    assert build(**chosen, return_state=True).is_completed()
+    written = Path("params.yaml").read_text()
+    assert "steps: 7\n" in written
+
+    Path("params.yaml").write_text(written.replace("seed: 13", "seed: 14"))
+    refused = build(**chosen, return_state=True)
+    assert refused.is_failed()
+    assert "params.yaml holds changes made by hand" in refused.message
+    assert "seed: 14" in Path("params.yaml").read_text()
+
+    changed = {"overrides": ["seed=15"], "last": "tokenizer"}
+    assert build(**changed, return_state=True).is_completed()
+    assert "seed: 15" in Path("params.yaml").read_text()
+
+    assert build(**chosen, force=True, return_state=True).is_completed()
+    assert Path("params.yaml").read_text() == written
+
+
+def test_evaluate_can_score_again_what_is_up_to_date(toy, monkeypatch):
+    monkeypatch.setattr("flows.evaluation.STAGES", ("corpus", "report"))
+    run()
+    assert evaluate(return_state=True).message == "ran nothing"
+    assert evaluate(rerun=True, return_state=True).message == "ran corpus, report"
+
+
+class Release(logging.Handler):
+    """Gives the slot back when the flow says that it waits."""
+
+    def __init__(self, lease):
+        super().__init__()
+        self.lease, self.waited = lease, False
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if "waiting for the training slot" in record.getMessage() and not self.waited:
+            self.waited = True
+            with get_client(sync_client=True) as client:
+                client.release_concurrency_slots_with_lease(self.lease)
+
+
+def test_a_run_waits_for_the_training_slot(toy, monkeypatch):
+    monkeypatch.setattr(pipeline, "WAIT", 0.5)
+    with get_client(sync_client=True) as client:
+        client.upsert_global_concurrency_limit_by_name(SLOT, 1)
+        taken = client.increment_concurrency_slots_with_lease([SLOT], 1, "concurrency", 60)
+        handler = Release(taken.json()["lease_id"])
+        logging.getLogger("prefect.flow_runs").addHandler(handler)
+        try:
+            state = build(last="corpus", return_state=True)
+        finally:
+            logging.getLogger("prefect.flow_runs").removeHandler(handler)
+            client.delete_global_concurrency_limit_by_name(SLOT)
+    assert state.message == "ran tokenizer, corpus"
+    assert handler.waited
