@@ -118,12 +118,14 @@ class EvaluationSet:
         text = json.dumps(self.rows, ensure_ascii=False, sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()
 
-    def draw(self, items: int | None, *, seed: int) -> "EvaluationSet":
-        """`items` rows drawn without replacement, in file order (a prefix could be one class)."""
+    def draw(self, items: int | None, *, seed: int) -> list[int] | None:
+        """Indices of `items` rows drawn without replacement, in order; None for all rows.
+
+        A prefix would not do: some sets are sorted by class.
+        """
         if items is None or items >= len(self.rows):
-            return self
-        chosen = sorted(random.Random(f"{seed}:{self.name}").sample(range(len(self.rows)), items))
-        return replace(self, rows=[self.rows[index] for index in chosen])
+            return None
+        return sorted(random.Random(f"{seed}:{self.name}").sample(range(len(self.rows)), items))
 
 
 def load_sets(

@@ -52,7 +52,7 @@ class DiffusionLM(LM):
         desc: str = "score",
     ) -> None:
         super().__init__()
-        self._device = model.device
+        self._device: Any = model.device
         self.model, self.tokenizer = model, tokenizer
         self.max_rows, self.seed, self.batch_tokens, self.desc = max_rows, seed, batch_tokens, desc
         self.max_length: int = model.config.max_position_embeddings
@@ -66,7 +66,7 @@ class DiffusionLM(LM):
 
         Whether the continuation is the greedy one is not computed: the tasks here do not ask.
         """
-        pairs = [(str(request.args[0]), str(request.args[1])) for request in requests]
+        pairs = [(str(_args(request)[0]), str(_args(request)[1])) for request in requests]
         new = [pair for pair in dict.fromkeys(pairs) if pair not in self.scores]
         self.scores |= dict(zip(new, self.score(new), strict=True))
         return [(self.scores[pair].logprob, False) for pair in pairs]
@@ -106,7 +106,7 @@ class DiffusionLM(LM):
                     max_rows=self.max_rows,
                     batch_rows=self._batch_rows(items, numbers),
                     seed=self.seed,
-                    device=self.device,
+                    device=self.model.device,
                 )
                 for number, score in zip(numbers, found, strict=True):
                     scores[number] = score
@@ -135,7 +135,7 @@ class DiffusionLM(LM):
 
     def loglikelihood_rolling(self, requests: list[Instance]) -> list[float]:
         """The bound on the log-likelihood of each whole text, in windows where it is long."""
-        texts = encode_texts(self.tokenizer, [str(request.args[0]) for request in requests])
+        texts = encode_texts(self.tokenizer, [str(_args(request)[0]) for request in requests])
         longest = min(self.max_length, max(map(len, texts), default=1) + len(self.begin))
         found = nelbo(
             self.fn,
@@ -147,7 +147,7 @@ class DiffusionLM(LM):
             num_samples=self.max_rows,
             batch_rows=max(1, self.batch_tokens // longest),
             seed=self.seed,
-            device=self.device,
+            device=self.model.device,
         )
         return [score.logprob for score in found]
 
@@ -159,15 +159,15 @@ class DiffusionLM(LM):
         texts: list[str] = [""] * len(requests)
         same: dict[tuple[int, float], list[int]] = {}
         for number, request in enumerate(requests):
-            wanted = request.args[1]
+            wanted = _args(request)[1]
             key = int(wanted.get("max_gen_toks", 64)), float(wanted.get("temperature", 0.0))
             same.setdefault(key, []).append(number)
         for (num_tokens, temperature), numbers in same.items():
-            contexts = [str(requests[number].args[0]) for number in numbers]
+            contexts = [str(_args(requests[number])[0]) for number in numbers]
             settings = Settings(num_steps=num_tokens, temperature=temperature)
             found = self._generate(contexts, num_tokens, settings)
             for number, text in zip(numbers, found, strict=True):
-                texts[number] = _until(text, requests[number].args[1].get("until", []))
+                texts[number] = _until(text, _args(requests[number])[1].get("until", []))
         return texts
 
     def _generate(self, contexts: Sequence[str], num_tokens: int, settings: Settings) -> list[str]:
@@ -186,11 +186,15 @@ class DiffusionLM(LM):
             seed=self.seed,
             end_token_ids=[end_token_id(self.tokenizer)],
             batch_rows=max(1, self.batch_tokens // max(map(len, canvases))),
-            device=self.device,
+            device=self.model.device,
         )
         return self.tokenizer.batch_decode(
             [row.token_ids for row in found], skip_special_tokens=True
         )
+
+
+def _args(request: Instance) -> tuple[Any, ...]:
+    return request.args
 
 
 def _until(text: str, stops: str | Sequence[str]) -> str:
@@ -233,17 +237,17 @@ def run_tasks(
 ) -> dict[str, list[dict[str, Any]]]:
     """lm-eval's samples of each task, for the rows `chosen` by index."""
     with _quiet():
-        results = evaluator.evaluate(
+        results: Any = evaluator.evaluate(
             lm, {"tasks": tasks}, samples=chosen, bootstrap_iters=0, log_samples=True
         )
-    assert results is not None, "one process has rank 0"
     return results["samples"]
 
 
 @contextmanager
 def _quiet() -> Iterator[None]:
     """lm-eval without its bars and hints: the stage shows its own progress."""
-    logger, module = logging.getLogger("lm_eval"), lm_eval.api.task
+    logger = logging.getLogger("lm_eval")
+    module: Any = lm_eval.api.task
     level, bar = logger.level, module.tqdm
     logger.setLevel(logging.ERROR)
     module.tqdm = partial(bar, disable=True)

@@ -7,6 +7,7 @@ SciPy does the distributions. Counts are whole items, shares are fractions of 1,
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from scipy import stats
@@ -115,13 +116,15 @@ def _bootstrap_rates(delta: np.ndarray, weight: np.ndarray, *, draws: int, seed:
 def _p_t(delta: np.ndarray) -> float:
     if np.ptp(delta) == 0:  # a constant difference has no spread to test against
         return 1.0 if delta[0] == 0 else 0.0
-    return float(stats.ttest_1samp(delta, 0.0)[1])
+    found: Any = stats.ttest_1samp(delta, 0.0)
+    return float(found.pvalue)
 
 
 def _p_wilcoxon(delta: np.ndarray) -> float:
     if not delta.any():
         return 1.0
-    return float(stats.wilcoxon(delta)[1])
+    found: Any = stats.wilcoxon(delta)
+    return float(found.pvalue)
 
 
 def one_sided(p_value: float, difference: float, *, less: bool) -> float:

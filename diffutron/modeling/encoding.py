@@ -61,30 +61,38 @@ def encode_pairs(tokenizer: Any, pairs: Sequence[tuple[str, str]]) -> list[Encod
         split_special_tokens=True,
         return_offsets_mapping=True,
     )
+    contexts = list(dict.fromkeys(context for context, _ in pairs))
+    alone = dict(zip(contexts, encode_texts(tokenizer, contexts), strict=True))
     found = [
-        _cut(len(context), ids, offsets)
+        _cut(alone[context], len(context), ids, offsets)
         for (context, _), ids, offsets in zip(
             pairs, encoded["input_ids"], encoded["offset_mapping"], strict=True
         )
     ]
     apart = [number for number, pair in enumerate(found) if pair is None]
-    contexts = encode_texts(tokenizer, [pairs[number][0] for number in apart])
-    continuations = encode_texts(tokenizer, [pairs[number][1] for number in apart])
-    for number, context, continuation in zip(apart, contexts, continuations, strict=True):
-        found[number] = EncodedPair(tuple(context), tuple(continuation), straddled=True)
+    rest = encode_texts(tokenizer, [pairs[number][1] for number in apart])
+    for number, ids in zip(apart, rest, strict=True):
+        context = alone[pairs[number][0]]
+        found[number] = EncodedPair(tuple(context), tuple(ids), straddled=True)
     return [pair for pair in found if pair is not None]
 
 
-def _cut(border: int, ids: Sequence[int], offsets: Sequence[tuple[int, int]]) -> EncodedPair | None:
+def _cut(
+    context: Sequence[int], border: int, ids: Sequence[int], offsets: Sequence[tuple[int, int]]
+) -> EncodedPair | None:
     """The ids before and from the character `border`, or None where a token lies on both sides.
 
-    Tokenizers may leave a token's leading space out of its offsets, so a token also holds the
-    characters since the end of the one before.
+    `context`: the ids of the characters before it alone; where the whole begins with them, the cut
+    is there. Tokenizers may leave spaces out of a token's offsets, so a token also holds the
+    characters since the end of the one before, and one without width tells nothing.
     """
-    first = next((n for n, (_, end) in enumerate(offsets) if end > border), len(ids))
-    if first < len(ids):
+    first = len(context)
+    if list(ids[:first]) != list(context):
+        first = next((n for n, (_, end) in enumerate(offsets) if end > border), len(ids))
+        if any(start == end for start, end in offsets[max(0, first - 1) : first + 1]):
+            return None
         held_from = offsets[first - 1][1] if first else 0
-        if min(offsets[first][0], held_from) < border:
+        if first < len(ids) and min(offsets[first][0], held_from) < border:
             return None
     return EncodedPair(tuple(ids[:first]), tuple(ids[first:]), straddled=False)
 

@@ -1,0 +1,102 @@
+"""What a chain of stages would leave behind, in small: four models, a corpus, instructions."""
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+
+@pytest.fixture(scope="session")
+def tiny(tiny_model_dir: Path) -> tuple[Any, Any]:
+    """The seeded random model and its tokenizer."""
+    from diffutron.modeling.backbone import load_model
+    from diffutron.modeling.tokenizer import load_tokenizer
+
+    return load_model(tiny_model_dir, made_by="test").eval(), load_tokenizer(tiny_model_dir)
+
+
+TEXTS = [
+    "Kedi bahçede uyuyor.",
+    "Köpek evde bekliyor, kuş ağaçta ötüyor.",
+    "Ankara büyük bir kenttir.",
+    "Öğretmen kitabı okudu.",
+    "Yarın sabah yola çıkacağız, akşam döneceğiz.",
+    "Çocuklar top oynuyor.",
+]
+
+
+@pytest.fixture(scope="session")
+def corpus_dir(tmp_path_factory: pytest.TempPathFactory, tiny: tuple[Any, Any]) -> Path:
+    folder = tmp_path_factory.mktemp("evaluation") / "corpus"
+    folder.mkdir()
+    write_split(folder, "train", TEXTS * 3, tiny[1])
+    write_split(folder, "heldout", TEXTS, tiny[1])
+    words = sorted({word.strip(".,") for text in TEXTS for word in text.split()})
+    (folder / "words.txt").write_text("\n".join(words) + "\n", encoding="utf-8")
+    return folder
+
+
+def write_split(folder: Path, split: str, texts: list[str], tokenizer: Any) -> None:
+    import polars
+
+    ids = [tokenizer(text)["input_ids"] for text in texts]
+    np.save(folder / f"{split}_ids.npy", np.concatenate(ids).astype(np.uint16))
+    np.save(folder / f"{split}_bounds.npy", np.cumsum([0, *map(len, ids)]).astype(np.int64))
+    polars.DataFrame({"id": [str(n) for n in range(len(texts))], "text": texts}).write_parquet(
+        folder / f"{split}.parquet"
+    )
+
+
+QUESTIONS = [("Kedi ne yapıyor?", "uyuyor"), ("Ankara nedir?", "kent"), ("Kim bekliyor?", "köpek")]
+
+
+@pytest.fixture(scope="session")
+def instructions_dir(tmp_path_factory: pytest.TempPathFactory, tiny: tuple[Any, Any]) -> Path:
+    import polars
+
+    from diffutron.modeling.tokenizer import encode_answer, encode_prompt
+
+    folder = tmp_path_factory.mktemp("evaluation") / "instructions"
+    folder.mkdir()
+    for phase in (1, 2):
+        rows = []
+        for number, (prompt, answer) in enumerate(QUESTIONS * 4):
+            start, rest = encode_prompt(tiny[1], prompt), encode_answer(tiny[1], answer)
+            rows.append(
+                {
+                    "id": f"{phase}-{number}",
+                    "source": f"source {number % 2}",
+                    "prompt": prompt,
+                    "answer": answer,
+                    "input_ids": [*start, *rest],
+                    "answer_start": len(start),
+                    "answer_end": len(start) + len(rest),
+                }
+            )
+        polars.DataFrame(rows).write_parquet(folder / f"phase{phase}_heldout.parquet")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def model_dirs(
+    tmp_path_factory: pytest.TempPathFactory, tiny_model_dir: Path, tiny: tuple[Any, Any]
+) -> dict[str, Path]:
+    """Four models with one tokenizer: the tiny one, and the same with weights moved a little."""
+    import copy
+
+    import torch
+
+    folders = {"base": tiny_model_dir}
+    for number, name in enumerate(("merged", "phase1", "phase2"), 1):
+        folder = tmp_path_factory.mktemp("evaluation") / name
+        shutil.copytree(tiny_model_dir, folder, dirs_exist_ok=True)
+        model = copy.deepcopy(tiny[0])
+        with torch.no_grad():
+            for weight in model.parameters():
+                generator = torch.Generator().manual_seed(number)
+                weight += 0.02 * torch.randn(weight.shape, generator=generator)
+        model.save_pretrained(folder)
+        folders[name] = folder
+    return folders
