@@ -188,6 +188,13 @@ class InstructParams(Section):
     lora: LoraParams
     training: TrainingParams
 
+    @model_validator(mode="after")
+    def rates_in_order(self) -> "InstructParams":
+        low, high = self.mask_rate
+        if not (low <= high and high > 0):
+            raise ValueError("mask_rate must be [low, high] with low <= high and high above 0")
+        return self
+
 
 class PerplexityText(Section):
     source: Source

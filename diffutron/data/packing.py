@@ -107,7 +107,7 @@ def first_fit(lengths: Sequence[int], *, row_tokens: int) -> list[list[int]]:
             room.append(row_tokens)
         rows[row].append(index)
         room[row] -= length
-        while oldest < len(rows) and room[oldest] <= 1:
+        while oldest < len(rows) and room[oldest] <= 0:
             oldest += 1
     return rows
 

@@ -13,6 +13,7 @@ from torch import nn
 
 from diffutron.diffusion.noise import hash_keys
 from diffutron.errors import StageFailure
+from diffutron.modeling.head import masked_lm
 from diffutron.params import TrainingParams
 from diffutron.progress import Progress
 from diffutron.training.batches import (
@@ -74,6 +75,8 @@ class Training:
         newest = self.checkpoints.newest()
         if newest:
             self.checkpoints.prepare(newest)
+        if self.params.gradient_checkpointing:
+            masked_lm(self.model).gradient_checkpointing_enable({"use_reentrant": False})
         loss = MaskedLoss(self.model, mask_token_id=self.task.mask_token_id)
         universal = newest is not None and self.checkpoints.converts(newest)
         engine = start_engine(loss, self.params, self.ranks, universal=universal)
