@@ -10,25 +10,23 @@ the argument.
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import astuple, fields
+from dataclasses import astuple
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from diffutron.diffusion import likelihood
-from diffutron.diffusion.canvas import Event
+from diffutron.diffusion.canvas import Denoised, Event
 from diffutron.diffusion.sampling import denoise
-from diffutron.diffusion.settings import Settings
+from diffutron.diffusion.settings import Settings, generation_settings, make_settings
 from diffutron.modeling import prompts as prompting
 from diffutron.modeling.encoding import begin_ids, encode_pairs, encode_texts, end_ids
 from diffutron.modeling.head import logits_fn, logprob_fn
 from diffutron.modeling.language_model import LanguageModel, load_language_model
-from diffutron.modeling.results import Bound, Generated, Scored, trace
+from diffutron.modeling.results import Bound, Committed, Generated, Scored, committed
 
 BATCH_TOKENS = 16_384  # tokens that run through the model at a time
-BLOCK = 32  # tokens of a block unless the model or the caller says otherwise
-FIELDS = {part.name for part in fields(Settings)}
 
 
 def load(
@@ -71,7 +69,7 @@ def generate(
     seed: int = 0,
     chat: bool = True,
     batch_size: int | None = None,
-    watch: Callable[[int, list[Event]], None] | None = None,
+    watch: Callable[[int, list[Committed]], None] | None = None,
     **settings: Any,
 ) -> list[Generated]:
     """An answer to each prompt, in order; the same whatever it is batched with.
@@ -94,35 +92,32 @@ def generate(
         "temperature": temperature,
         **settings,
     }
-    num_new, chosen = _settings(lm, given)
+    num_new, chosen = generation_settings(given, lm.info.get("generation", {}))
     _check_list("prompts", prompts)
     encoded = prompting.encode(lm.tokenizer, prompts, chat=chat)
     lm.check_ids("prompts", encoded, room=num_new)
     canvases = [[*ids, *[lm.mask_token_id] * num_new] for ids in encoded]
-    found = denoise(
-        logits_fn(lm.model, mask_token_id=lm.mask_token_id),
+
+    def watch_events(row: int, events: list[Event]) -> None:
+        if watch is not None:
+            watch(row, committed(lm.tokenizer, events, first=len(encoded[row])))
+
+    found = _denoise(
+        lm,
         canvases,
-        mask_token_id=lm.mask_token_id,
-        pad_token_id=lm.pad_token_id,
-        settings=chosen,
+        chosen,
         seed=seed,
+        batch_size=batch_size,
         end_token_ids=prompting.end_token_ids(lm.tokenizer, chat=chat),
         find_end=prompting.end_finder(lm.tokenizer) if chat else None,
-        batch_rows=batch_size or _batch_rows(canvases),
-        trace=True,
-        watch=watch,
-        device=lm.device,
+        watch=None if watch is None else watch_events,
     )
-    texts = [prompting.answer_text(lm.tokenizer, row.token_ids, chat=chat) for row in found]
-    return [
-        Generated(
-            text,
-            row.token_ids,
-            trace(lm.tokenizer, prompt, text, row.events, first=len(ids)),
-            row.num_steps,
-        )
-        for prompt, text, row, ids in zip(prompts, texts, found, encoded, strict=True)
-    ]
+    results: list[Generated] = []
+    for prompt, row, ids in zip(prompts, found, encoded, strict=True):
+        text = prompting.answer_text(lm.tokenizer, row.token_ids, chat=chat)
+        trace = lm.trace(prompt, text, row.events, first=len(ids), block_length=chosen.block_length)
+        results.append(Generated(text, row.token_ids, trace, row.num_steps))
+    return results
 
 
 def infill(
@@ -151,7 +146,7 @@ def infill(
             raise ValueError(f"texts: number {number} holds no {prompting.MASK} to fill")
     lm.check_ids("texts", canvases)
     most = max((ids.count(lm.mask_token_id) for ids in filled), default=1)
-    chosen = _make_settings(
+    chosen = make_settings(
         {
             "num_steps": most if num_steps is None else num_steps,
             "block_length": block_length,
@@ -160,29 +155,13 @@ def infill(
             **settings,
         }
     )
-    found = denoise(
-        logits_fn(lm.model, mask_token_id=lm.mask_token_id),
-        canvases,
-        mask_token_id=lm.mask_token_id,
-        pad_token_id=lm.pad_token_id,
-        settings=chosen,
-        seed=seed,
-        batch_rows=batch_size or _batch_rows(canvases),
-        trace=True,
-        device=lm.device,
-    )
-    whole = [
-        lm.tokenizer.decode(row.canvas[len(begin) : len(row.canvas) - len(end)]) for row in found
-    ]
-    return [
-        Generated(
-            text,
-            row.token_ids,
-            trace(lm.tokenizer, given, text, row.events, first=len(begin)),
-            row.num_steps,
-        )
-        for given, text, row in zip(texts, whole, found, strict=True)
-    ]
+    found = _denoise(lm, canvases, chosen, seed=seed, batch_size=batch_size)
+    results: list[Generated] = []
+    for given, row in zip(texts, found, strict=True):
+        text = lm.tokenizer.decode(row.canvas[len(begin) : len(row.canvas) - len(end)])
+        trace = lm.trace(given, text, row.events, first=len(begin), block_length=block_length)
+        results.append(Generated(text, row.token_ids, trace, row.num_steps))
+    return results
 
 
 def score(
@@ -273,31 +252,27 @@ def nelbo(
     ]
 
 
-def _settings(lm: LanguageModel, given: dict[str, Any]) -> tuple[int, Settings]:
-    """Number of new tokens and the settings: what is given, then the model's, then the defaults."""
-    values = {"max_new_tokens": 64, "temperature": 0.0, **lm.info.get("generation", {})}
-    if (
-        given["max_new_tokens"] is not None
-    ):  # the model's own steps and blocks belong to its own length
-        values = {k: v for k, v in values.items() if k not in ("num_steps", "block_length")}
-    values |= {name: value for name, value in given.items() if value is not None}
-    num_new = values.pop("max_new_tokens")
-    if num_new < 1:
-        raise ValueError(f"max_new_tokens={num_new} must be at least 1")
-    values.setdefault("num_steps", num_new)
-    values.setdefault("block_length", max(n for n in range(1, BLOCK + 1) if num_new % n == 0))
-    if values["block_length"] >= 1 and num_new % values["block_length"]:
-        raise ValueError(
-            f"block_length={values['block_length']} must divide max_new_tokens={num_new}"
-        )
-    return num_new, _make_settings(values)
-
-
-def _make_settings(values: dict[str, Any]) -> Settings:
-    unknown = sorted(set(values) - FIELDS)
-    if unknown:
-        raise ValueError(f"{unknown[0]} is no setting; there are {', '.join(sorted(FIELDS))}")
-    return Settings(**values)
+def _denoise(
+    lm: LanguageModel,
+    canvases: list[list[int]],
+    settings: Settings,
+    *,
+    seed: int,
+    batch_size: int | None,
+    **more: Any,
+) -> list[Denoised]:
+    return denoise(
+        logits_fn(lm.model, mask_token_id=lm.mask_token_id),
+        canvases,
+        mask_token_id=lm.mask_token_id,
+        pad_token_id=lm.pad_token_id,
+        settings=settings,
+        seed=seed,
+        batch_rows=batch_size or _batch_rows(canvases),
+        trace=True,
+        device=lm.device,
+        **more,
+    )
 
 
 def _check_list(name: str, values: object) -> None:

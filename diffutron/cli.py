@@ -7,6 +7,7 @@ from typing import Annotated, NoReturn
 
 import typer
 
+from diffutron import cli_chat, cli_model
 from diffutron.errors import StageFailure, UserError
 from diffutron.outputs import explain_os_error
 from diffutron.params import Params, load_params, parse_params
@@ -114,9 +115,13 @@ def instructions(
     params: ParamsFile = PARAMS,
 ) -> None:
     """Both instruction sets in the chat format, filtered and split."""
-    from diffutron.data.instructions import instructions as stage
+    from functools import partial
 
-    stage(load_params(params), tokenizer=tokenizer, out=out, metrics=metrics)
+    from diffutron.data.instructions import instructions as stage
+    from diffutron.modeling.tokenizer import encode_chats, load_tokenizer
+
+    loaded = load_params(params)
+    stage(loaded, partial(encode_chats, load_tokenizer(tokenizer)), out=out, metrics=metrics)
 
 
 @app.command(name="instruct_phase1", rich_help_panel=STAGES)
@@ -286,6 +291,10 @@ def up(
     from diffutron.up import up as start
 
     start(prefect_port=prefect_port, mlflow_port=mlflow_port)
+
+
+for _command in (cli_model.generate, cli_model.infill, cli_model.score, cli_chat.chat):
+    app.command(rich_help_panel="Use a model")(_command)
 
 
 def _ranks_did_it(*, on_cpu: int) -> bool:

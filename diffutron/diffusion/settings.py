@@ -1,7 +1,8 @@
 """What a user may choose about denoising."""
 
-from dataclasses import dataclass
-from typing import Literal
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from typing import Any, Literal
 
 from .confidence import MEASURES, Measure
 
@@ -59,3 +60,41 @@ class Settings:
         for name, (good, allowed) in limits.items():
             if not good:
                 raise ValueError(f"{name}={getattr(self, name)!r} must be {allowed}")
+
+
+DEFAULT_TOKENS = 64
+DEFAULT_BLOCK = 32  # the longest block unless the model or the caller says otherwise
+
+
+def make_settings(values: Mapping[str, Any]) -> Settings:
+    """Settings by name; an unknown name is a ValueError with the known ones."""
+    names = {part.name for part in fields(Settings)}
+    unknown = sorted(set(values) - names)
+    if unknown:
+        raise ValueError(f"{unknown[0]} is no setting; there are {', '.join(sorted(names))}")
+    return Settings(**values)
+
+
+def generation_settings(
+    given: Mapping[str, Any], defaults: Mapping[str, Any]
+) -> tuple[int, Settings]:
+    """Number of new tokens, and the settings: what is `given` (None counts as not), then
+    `defaults`.
+
+    With another number of tokens than the default's, its steps and blocks do not apply: one step
+    a token then, in the longest equal blocks of at most 32. Raises ValueError for a block that
+    does not divide the tokens.
+    """
+    values = {"max_new_tokens": DEFAULT_TOKENS, **defaults}
+    if given.get("max_new_tokens") not in (None, values["max_new_tokens"]):
+        values = {k: v for k, v in values.items() if k not in ("num_steps", "block_length")}
+    values |= {name: value for name, value in given.items() if value is not None}
+    num_new = int(values.pop("max_new_tokens"))
+    if num_new < 1:
+        raise ValueError(f"max_new_tokens={num_new} must be at least 1")
+    values.setdefault("num_steps", num_new)
+    longest = max(n for n in range(1, DEFAULT_BLOCK + 1) if num_new % n == 0)
+    block = int(values.setdefault("block_length", longest))
+    if block >= 1 and num_new % block:
+        raise ValueError(f"block_length={block} must divide max_new_tokens={num_new}")
+    return num_new, make_settings(values)

@@ -12,6 +12,7 @@ from typing import Any
 import torch
 
 from diffutron.modeling.head import masked_lm
+from diffutron.modeling.results import Trace, committed, spoken
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +47,13 @@ class LanguageModel:
     def vocab_size(self) -> int:
         return int(masked_lm(self.model).config.vocab_size)
 
+    def trace(
+        self, prompt: Any, answer: str, events: Any, *, first: int, block_length: int | None
+    ) -> Trace:
+        """How `answer` came about, from the sampler's events."""
+        told = committed(self.tokenizer, events, first=first)
+        return Trace(spoken(prompt), answer, told, block_length)
+
     def check_ids(self, name: str, sequences: Sequence[Sequence[int]], *, room: int = 0) -> None:
         """ValueError naming the argument if ids are unknown to the model, or too many with
         `room` more.
@@ -75,6 +83,8 @@ def load_language_model(
     """
     place = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
     where = folder = str(path)
+    if not Path(folder).is_dir() and (folder.count("/") != 1 or folder[0] in "./~"):
+        raise ValueError(f"path={where!r}: there is no such folder")
     adapter = Path(folder) / "adapter_config.json"
     base = _adapter_base(adapter, where) if adapter.is_file() else folder
     model = _load_weights(base, where=where, dtype=dtype or torch.float32)

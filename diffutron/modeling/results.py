@@ -26,9 +26,10 @@ class Trace:
     prompt: str
     answer: str
     events: Sequence[Committed]
+    block_length: int | None = None
 
     def as_dict(self) -> dict[str, Any]:
-        """The file format, JSON: `{prompt, answer, steps: [{step, tokens: [...]}]}`.
+        """The file format, JSON: `{prompt, answer, block_length, steps: [{step, tokens: [...]}]}`.
 
         A token is `{position, token, confidence}`; `token` is its text, or null for a place
         opened again.
@@ -39,33 +40,35 @@ class Trace:
             token = {"position": event.position, "token": event.text, "confidence": confidence}
             steps.setdefault(event.step, []).append(token)
         listed = [{"step": step, "tokens": tokens} for step, tokens in sorted(steps.items())]
-        return {"prompt": self.prompt, "answer": self.answer, "steps": listed}
+        return {
+            "prompt": self.prompt,
+            "answer": self.answer,
+            "block_length": self.block_length,
+            "steps": listed,
+        }
 
 
-def trace(
-    tokenizer: Any,
-    prompt: Any,
-    answer: str,
-    events: Sequence[tuple[int, int, int, float]],
-    *,
-    first: int,
-) -> Trace:
+def committed(
+    tokenizer: Any, events: Sequence[tuple[int, int, int, float]], *, first: int
+) -> list[Committed]:
     """The sampler's events (step, canvas position, token id, confidence) in words.
 
-    Positions count from `first`. A prompt of messages is told by its last one, one of ids by its
-    numbers.
+    Positions count from `first`, a canvas position.
     """
-    texts = tokenizer.batch_decode([[token] for _, _, token, _ in events])
-    committed = [
-        Committed(
-            step, place - first, token, None if token == tokenizer.mask_token_id else text, sure
-        )
+    texts = tokenizer.batch_decode([[token] for _, _, token, _ in events]) if events else []
+    mask = tokenizer.mask_token_id
+    return [
+        Committed(step, place - first, token, None if token == mask else text, sure)
         for (step, place, token, sure), text in zip(events, texts, strict=True)
     ]
-    if not isinstance(prompt, str):
-        last = prompt[-1]
-        prompt = last["content"] if isinstance(last, Mapping) else " ".join(map(str, prompt))
-    return Trace(prompt, answer, committed)
+
+
+def spoken(prompt: Any) -> str:
+    """A prompt as one string: a chat is told by its last message, token ids by their numbers."""
+    if isinstance(prompt, str):
+        return prompt
+    last = prompt[-1]
+    return str(last["content"]) if isinstance(last, Mapping) else " ".join(map(str, prompt))
 
 
 @dataclass(frozen=True, slots=True)
