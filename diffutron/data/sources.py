@@ -90,10 +90,16 @@ class Quarantine:
 
 
 def read_texts(params: Params) -> Iterator[str]:
-    """The normalised texts that a scratch tokenizer is trained on."""
+    """The normalised texts that a scratch tokenizer is trained on: documents, then instructions,
+    so that the words of prompts and labels are tokens too.
+    """
     quarantine = Quarantine("corpus", max_bad_share=params.corpus.max_bad_share)
     for document in quarantine.sift(read_documents(params.corpus, seed=params.seed)):
         yield normalise(document.text)
+    for phase in (1, 2):
+        asked = Quarantine("instructions", max_bad_share=params.instructions.max_bad_share)
+        for row in asked.sift(read_instructions(params.instructions, phase, seed=params.seed)):
+            yield normalise(f"{row.prompt} {row.answer}")
 
 
 def read_documents(params: CorpusParams, *, seed: int) -> Iterator[Document | BadLine]:
