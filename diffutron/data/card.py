@@ -69,7 +69,7 @@ def write_corpus_card(
             str(size): number for size, number in sorted(fates.cluster_sizes.items())
         },
         "contaminated_by": _contaminated(fates),
-        "token_histogram": _histogram(fates.num_tokens[fates.split != ""]),
+        "token_histogram": histogram(fates.num_tokens[fates.split != ""]),
         "examples": _examples(fates, seed=seed),
     }
     write_json(out / "card.json", found)
@@ -77,14 +77,14 @@ def write_corpus_card(
     write_bad_lines(quarantine, out)
 
 
-def write_bad_lines(quarantine: Quarantine, out: Path) -> None:
+def write_bad_lines(quarantine: Quarantine, out: Path, *, name: str = "bad_lines.jsonl") -> None:
     """Where each line stands that could not be used, and why; absent when there is none."""
     if quarantine.bad:
         lines = [
             json.dumps({"file": bad.file, "line": bad.line, "why": bad.why}, ensure_ascii=False)
             for bad in quarantine.bad
         ]
-        write_text(out / "bad_lines.jsonl", "\n".join(lines) + "\n")
+        write_text(out / name, "\n".join(lines) + "\n")
 
 
 def _by_source(fates: Fates) -> dict[str, dict[str, int]]:
@@ -103,7 +103,7 @@ def _contaminated(fates: Fates) -> dict[str, int]:
     return dict(sorted(Counter(item.split(":")[0] for item in items).items()))
 
 
-def _histogram(values: np.ndarray) -> dict[str, int]:
+def histogram(values: np.ndarray) -> dict[str, int]:
     """Documents by length: the lower bound of each bin and its count."""
     counts, _ = np.histogram(values, bins=[*LENGTHS, np.iinfo(np.int64).max])
     return {str(low): int(count) for low, count in zip(LENGTHS, counts, strict=True)}
@@ -156,7 +156,7 @@ def _markdown(found: Mapping[str, Any]) -> str:
         *table(
             ["source", "kept", "dropped"],
             (
-                [source, counts.get("kept", 0), _reasons(counts)]
+                [source, counts.get("kept", 0), reasons_text(counts)]
                 for source, counts in found["by_source"].items()
             ),
         ),
@@ -171,15 +171,15 @@ def _markdown(found: Mapping[str, Any]) -> str:
     ]
     for name, examples in found["examples"].items():
         lines += ["", f"## Examples: {name}", ""]
-        lines += [f"- {_excerpt(example)}" for example in examples]
+        lines += [f"- {excerpt(example)}" for example in examples]
     return "\n".join(lines) + "\n"
 
 
-def _reasons(counts: Mapping[str, int]) -> str:
+def reasons_text(counts: Mapping[str, int]) -> str:
     return ", ".join(f"{name} {count}" for name, count in counts.items() if name != "kept")
 
 
-def _excerpt(example: Mapping[str, str]) -> str:
+def excerpt(example: Mapping[str, str]) -> str:
     text = " ".join(example["text"].split())
     text = text if len(text) <= EXCERPT else text[:EXCERPT] + " ..."
     rule = f" ({example['rule']})" if example.get("rule") else ""

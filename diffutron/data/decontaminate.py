@@ -25,6 +25,8 @@ FIELDS = {
     "xcopa_tr": ("premise", "choice1", "choice2"),
 }
 SHORT_NGRAM = 3  # proposes the items whose short fields are then compared word by word
+MIN_QUESTION = 16  # characters of at least one short field: choices such as "I ve II" say nothing
+SHORT_PRESENT = 0.75  # share of the short fields of which half the words must be there
 Ngram = tuple[str, ...]
 
 
@@ -41,9 +43,7 @@ def items_of(task: str, rows: Iterable[Mapping[str, Any]]) -> list[Item]:
     items = []
     for number, row in enumerate(rows, 1):
         texts = [text for field in FIELDS[task] for text in _texts(row, field)]
-        fields = dict.fromkeys(
-            tuple(words(text)) for text in texts
-        )
+        fields = dict.fromkeys(tuple(words(text)) for text in texts)
         items.append(Item(f"{task}:{row.get('row', number)}", tuple(filter(None, fields))))
     return items
 
@@ -74,7 +74,8 @@ class Contamination:
                 for ngram in found:
                     self._where[ngram].add((index, number))
         short = self._short_fields(item)
-        if sum(map(len, short)) >= self.rules.min_item_words:
+        says_enough = sum(map(len, short)) >= self.rules.min_item_words
+        if says_enough and any(len(" ".join(field)) >= MIN_QUESTION for field in short):
             for ngram in set().union(*(ngrams(field, SHORT_NGRAM) for field in short)):
                 self._where[ngram].add((index, -1))
 
@@ -99,8 +100,8 @@ class Contamination:
         short = self._short_fields(item)
         overlaps = [window_overlap(tokens, field) for field in short]
         present = sum(2 * o >= len(field) for o, field in zip(overlaps, short, strict=True))
-        most = self.rules.short_threshold
-        return sum(overlaps) >= most * sum(map(len, short)) and present >= most * len(short)
+        least = self.rules.short_threshold * sum(map(len, short))
+        return sum(overlaps) >= least and present >= SHORT_PRESENT * len(short)
 
 
 def ngrams(tokens: Sequence[str], n: int) -> set[Ngram]:

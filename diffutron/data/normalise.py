@@ -56,15 +56,18 @@ def repair_encoding(text: str) -> str:
     return text
 
 
-def normalise(text: str) -> str:
-    """NFC, repaired letters, plain spaces and line breaks, no control or zero-width characters."""
+def normalise_letters(text: str) -> str:
+    """NFC, repaired letters, no control or zero-width characters; spaces and lines as they are."""
     if not text.isascii():
         text = unicodedata.normalize("NFC", repair_encoding(text))
         # `İ`.lower() of most languages is i + U+0307, which NFC leaves in two.
         text = _DOTTED_I.sub("i", text)
         text = _INVISIBLE.sub("", text)
     text = _LINE_BREAK.sub("\n", text)
-    text = _BLANK.sub(" ", text)
-    text = _CONTROL.sub("", text)
-    text = _LINE_EDGES.sub("\n", _SPACES.sub(" ", text))
+    return _CONTROL.sub("", _BLANK.sub(" ", text))
+
+
+def normalise(text: str) -> str:
+    """`normalise_letters`, single spaces, none at the edges of lines, at most one empty line."""
+    text = _LINE_EDGES.sub("\n", _SPACES.sub(" ", normalise_letters(text)))
     return _BLANK_LINES.sub("\n\n", text).strip()

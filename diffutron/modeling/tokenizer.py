@@ -6,6 +6,7 @@ is: its vocabulary is not extended (the embedding keeps its published shape), an
 then ordinary text.
 """
 
+import re
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
@@ -213,7 +214,10 @@ def encode_prompt(tokenizer: Any, prompt: str) -> list[int]:
 
 def encode_prompts(tokenizer: Any, prompts: Sequence[str]) -> list[list[int]]:
     """`encode_prompt` of many, in one call of the tokenizer."""
-    return _encode(tokenizer, [_rendered(tokenizer, text) for text in prompts])
+    before, after = _frame(tokenizer, answer=False)
+    return _encode(
+        tokenizer, [f"{before}{text.strip()}{after}" for text in _neutral_all(tokenizer, prompts)]
+    )
 
 
 def encode_answer(tokenizer: Any, answer: str) -> list[int]:
@@ -223,26 +227,44 @@ def encode_answer(tokenizer: Any, answer: str) -> list[int]:
 
 def encode_answers(tokenizer: Any, answers: Sequence[str]) -> list[list[int]]:
     """`encode_answer` of many, in one call of the tokenizer."""
-    prefix = len(_rendered(tokenizer, "x"))
-    texts = [_rendered(tokenizer, "x", answer)[prefix:].rstrip("\n") for answer in answers]
+    before, after = _frame(tokenizer, answer=True)
+    texts = [f"{before}{text.strip()}{after}" for text in _neutral_all(tokenizer, answers)]
     return [[*ids, end_token_id(tokenizer)] for ids in _encode(tokenizer, texts)]
 
 
-def _rendered(tokenizer: Any, prompt: str, answer: str | None = None) -> str:
-    messages = [{"role": "user", "content": neutral(tokenizer, prompt)}]
-    if answer is not None:
-        messages.append({"role": "assistant", "content": neutral(tokenizer, answer)})
-    return tokenizer.apply_chat_template(
-        messages, tokenize=False, add_generation_prompt=answer is None
-    )
+def encode_chats(
+    tokenizer: Any, prompts: Sequence[str], answers: Sequence[str]
+) -> list[tuple[list[int], list[int]]]:
+    """For each pair the ids of `encode_prompt` and of `encode_answer`: joined, a training row."""
+    pairs = zip(encode_prompts(tokenizer, prompts), encode_answers(tokenizer, answers), strict=True)
+    return list(pairs)
+
+
+def _frame(tokenizer: Any, *, answer: bool) -> tuple[str, str]:
+    """What the chat template puts before and after a prompt, or an answer, of one exchange."""
+    hole = "\ue000"  # private use: in no template
+    question = [{"role": "user", "content": hole}]
+    opened = tokenizer.apply_chat_template(question, tokenize=False, add_generation_prompt=True)
+    if not answer:
+        before, _, after = opened.partition(hole)
+        return before, after
+    exchange = [*question, {"role": "assistant", "content": hole}]
+    whole = tokenizer.apply_chat_template(exchange, tokenize=False)
+    before, _, after = whole.removeprefix(opened).partition(hole)
+    return before, after.rstrip("\n")
 
 
 def neutral(tokenizer: Any, text: str) -> str:
     """`text` in which no special token or chat marker can be read: each gets a space inside."""
-    for token in (*CHAT_MARKERS, *tokenizer.all_special_tokens):
-        if token in text:
-            text = text.replace(token, f"{token[0]} {token[1:]}")
-    return text
+    return _neutral_all(tokenizer, [text])[0]
+
+
+def _neutral_all(tokenizer: Any, texts: Iterable[str]) -> list[str]:
+    tokens = dict.fromkeys((*CHAT_MARKERS, *tokenizer.all_special_tokens))
+    found = re.compile("|".join(re.escape(token) for token in tokens))
+    return [
+        found.sub(lambda match: f"{match.group()[0]} {match.group()[1:]}", text) for text in texts
+    ]
 
 
 def decode_answer(tokenizer: Any, ids: Sequence[int]) -> str:

@@ -1,0 +1,176 @@
+"""The steps of the stage `instructions`: what makes a row unfit, and what must stay together."""
+
+import hashlib
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from diffutron.data.decontaminate import Contamination
+from diffutron.data.dedup import band_keys, clusters, exact_key, find_near, words
+from diffutron.data.normalise import normalise_letters
+from diffutron.data.sources import Instruction
+from diffutron.errors import UserError
+from diffutron.params import InstructionsParams, NearDuplicateParams
+from diffutron.progress import Progress
+
+PHASES = (1, 2)
+SPLITS = ("train", "heldout")
+REASONS = ("bad_line", "empty", "truncated", "duplicate", "contaminated", "too_long", "quota")
+BATCH = 1000  # rows encoded at once
+STEM = 4  # letters of a word that its Turkish suffixes leave alone, near enough
+TRUNCATED_FROM = 8  # words; a shorter answer may well end in a colon
+_OPEN_ENDS = (",", ";", ":", "-", "–", "(", "/", "...", "…")
+
+Encode = Callable[[Sequence[str], Sequence[str]], list[tuple[list[int], list[int]]]]
+
+
+@dataclass(slots=True)
+class Row:
+    """A row on its way; `input_ids` is prompt and answer, the answer starts at `answer_start`."""
+
+    phase: int
+    source: str
+    prompt: str
+    answer: str
+    reason: str = ""
+    input_ids: list[int] = field(default_factory=list)
+    answer_start: int = 0
+    split: str = ""
+
+    @property
+    def id(self) -> str:
+        text = f"{self.phase}\0{self.prompt}\0{self.answer}"
+        return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
+
+
+def raw_row(found: Instruction, phase: int) -> Row:
+    prompt = normalise_letters(found.prompt).strip("\n ")
+    return Row(phase, found.source, prompt, normalise_letters(found.answer).strip())
+
+
+def alive(rows: Iterable[Row]) -> Iterator[Row]:
+    return (row for row in rows if not row.reason)
+
+
+def drop_broken(rows: Sequence[Row]) -> None:
+    """Rows with nothing to ask or to answer, and answers that break off."""
+    for row in rows:
+        if not row.prompt or not row.answer:
+            row.reason = "empty"
+        elif len(row.answer.split()) >= TRUNCATED_FROM and row.answer.endswith(_OPEN_ENDS):
+            row.reason = "truncated"
+
+
+def drop_duplicates(rows: Sequence[Row]) -> None:
+    """Later rows that ask the same and answer the same, case and white space ignored."""
+    seen: set[tuple[int, int]] = set()
+    for row in alive(rows):
+        key = (exact_key(row.prompt), exact_key(row.answer))
+        if key in seen:
+            row.reason = "duplicate"
+        seen.add(key)
+
+
+def drop_contaminated(rows: Sequence[Row], contamination: Contamination) -> None:
+    """Rows that hold an evaluation item."""
+    for row in alive(rows):
+        if contamination.find(words(f"{row.prompt}\n{row.answer}")):
+            row.reason = "contaminated"
+
+
+def drop_long(rows: Sequence[Row], encode: Encode, *, most: int, phase: int) -> None:
+    """Encode every row; those of more than `most` tokens in all are dropped."""
+    left = list(alive(rows))
+    with Progress(total=len(left), desc=f"instructions, phase {phase}", unit="rows") as bar:
+        for start in range(0, len(left), BATCH):
+            batch = left[start : start + BATCH]
+            pairs = encode([row.prompt for row in batch], [row.answer for row in batch])
+            for row, (prompt, answer) in zip(batch, pairs, strict=True):
+                row.input_ids, row.answer_start = prompt + answer, len(prompt)
+                if len(row.input_ids) > most:
+                    row.reason = "too_long"
+            bar.update(len(batch))
+
+
+def draw(rows: Sequence[Row], rules: InstructionsParams, *, seed: int) -> None:
+    """At most `max_rows` rows, drawn uniformly; the draw depends on text and seed alone."""
+    left = sorted(alive(rows), key=lambda row: _number(seed, "quota", row.id))
+    if rules.max_rows is not None:
+        for row in left[rules.max_rows :]:
+            row.reason = "quota"
+
+
+def split(
+    rows: Sequence[Row], rules: InstructionsParams, near: NearDuplicateParams, *, seed: int
+) -> None:
+    """Hold out whole clusters until each phase has `heldout_rows` rows held out.
+
+    Raises:
+        UserError: a phase has too few rows for that.
+    """
+    left = list(alive(rows))
+    cluster = row_clusters(left, near)
+    members: dict[int, list[Row]] = {}
+    for row, number in zip(left, cluster, strict=True):
+        members.setdefault(number, []).append(row)
+        row.split = "train"
+    missing: dict[int, int] = dict.fromkeys(PHASES, rules.heldout_rows)
+    for number in sorted(members, key=lambda one: _number(seed, "split", members[one][0].id)):
+        phases = Counter(row.phase for row in members[number])
+        if not any(missing[phase] > 0 for phase in phases):
+            continue
+        # A cluster larger than what is missing would hold out far more than was asked for.
+        if any(
+            phases[phase] > max(missing[phase], 0) + rules.heldout_rows // 4 for phase in phases
+        ):
+            continue
+        for row in members[number]:
+            row.split = "heldout"
+            missing[row.phase] -= 1
+    for phase in PHASES:
+        _require_rows(left, phase, missing[phase], rules)
+
+
+def _require_rows(left: Sequence[Row], phase: int, missing: int, rules: InstructionsParams) -> None:
+    training = sum(1 for row in left if row.phase == phase and row.split == "train")
+    if missing > 0 or not training:
+        raise UserError(
+            f"instructions: {sum(1 for row in left if row.phase == phase)} rows of phase {phase} "
+            f"are left, too few to hold out instructions.heldout_rows = {rules.heldout_rows}; "
+            "lower it or bring more rows"
+        )
+
+
+def row_clusters(rows: Sequence[Row], near: NearDuplicateParams) -> list[int]:
+    """Rows that must stand on one side of a split share a number: those with the same prompt, near
+    copies of each other, and those of a phase that ask for the same fact (same answer, and the
+    word that is rarest in the set is the same)."""
+    tokens = [words(f"{row.prompt} {row.answer}") for row in rows]
+    keys = [
+        [f"prompt {exact_key(row.prompt)}", fact]
+        for row, fact in zip(rows, _facts(rows), strict=True)
+    ]
+    links: list[tuple[int, int]] = []
+    first: dict[str, int] = {}
+    for index, mine in enumerate(keys):
+        links += [(first.setdefault(key, index), index) for key in mine]
+    order = np.arange(len(rows))
+    _, alike = find_near(band_keys(tokens, near), order, lambda index: tokens[index], near)
+    return clusters(len(rows), links + alike).tolist()
+
+
+def _facts(rows: Sequence[Row]) -> list[str]:
+    """The phase, the answer and the rarest stem of the prompt of each row."""
+    stems = [sorted({word[:STEM] for word in words(row.prompt)}) for row in rows]
+    common = Counter(stem for mine in stems for stem in mine)
+    rarest = [min(mine, key=lambda stem: (common[stem], stem), default="") for mine in stems]
+    return [
+        f"fact {row.phase} {exact_key(row.answer)} {stem}"
+        for row, stem in zip(rows, rarest, strict=True)
+    ]
+
+
+def _number(seed: int, purpose: str, identity: str) -> bytes:
+    return hashlib.blake2b(f"{seed}:{purpose}:{identity}".encode(), digest_size=8).digest()
