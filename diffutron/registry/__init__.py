@@ -1,0 +1,1 @@
+"""MLflow: log a run, decide by the gate, register a version, move the champion."""

@@ -1,0 +1,101 @@
+"""Stage `register`: log the build to MLflow; a version, the `challenger`, if the gate holds."""
+
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from diffutron.outputs import read_json, require_folder, write_json
+from diffutron.params import Params
+from diffutron.registry.gate import gate
+from diffutron.registry.model_card import description, model_card
+from diffutron.registry.package import ask, log_package, stage_code, stage_model, weights_digest
+from diffutron.registry.runs import fingerprints, log_build, parent_run
+from diffutron.registry.tracking import experiment_id, tracking
+
+if TYPE_CHECKING:
+    from mlflow.tracking import MlflowClient
+
+CHALLENGER = "challenger"
+
+
+def register(
+    params: Params, *, model: Path, report: Path, metrics_dir: Path, summary: Path, out: Path
+) -> None:
+    """Log the build; register `model` when the gate holds; say which in `out`.
+
+    A gate that does not hold is a result, not an error: the run is logged without a version.
+    Errors: missing inputs, weights that are not safetensors, or an MLflow store that does not
+    answer are `UserError`s.
+    """
+    numbers = read_json(summary, made_by="report")
+    measured = read_json(metrics_dir / "evaluate.json", made_by="evaluate")
+    require_folder(report, made_by="report")
+    require_folder(model, made_by="instruct_phase2")
+    failed = gate(
+        numbers,
+        params.register_.gate,
+        unigram_bits_per_byte=measured.get("unigram_bits_per_byte"),
+    )
+    tags = fingerprints(params)
+    with tracking() as client:
+        experiment = experiment_id(client)
+        with parent_run(client, experiment, params, tags) as run_id:
+            log_build(
+                client,
+                experiment,
+                run_id,
+                params,
+                metrics_dir=metrics_dir,
+                summary=numbers,
+                report=report,
+            )
+            result: dict[str, Any] = {"registered": False, "failed": failed, "run_id": run_id}
+            if not failed:
+                result = _register(client, run_id, params, model=model, summary=numbers, tags=tags)
+    write_json(out, result)
+    print(_line(result), flush=True)
+
+
+def _register(
+    client: "MlflowClient",
+    run_id: str,
+    params: Params,
+    *,
+    model: Path,
+    summary: dict[str, Any],
+    tags: dict[str, str],
+) -> dict[str, Any]:
+    """Package the model, let it answer once, make a version, point the alias at it."""
+    import mlflow
+
+    with tempfile.TemporaryDirectory(prefix="diffutron-register-") as folder:
+        staged = Path(folder) / "model"
+        checksums = stage_model(model, staged, card=model_card(params, summary, tags=tags))
+        code = stage_code(Path(folder) / "code")
+        logged = log_package(run_id, model=staged, code=code)
+    answer = ask(logged.model_uri)
+    digest = weights_digest(checksums)
+    version = mlflow.register_model(
+        f"models:/{logged.model_id}",
+        params.register_.name,
+        tags={**tags, "weights_sha256": digest, "run_id": run_id},
+    )
+    about = description(params, summary)
+    client.update_model_version(version.name, version.version, description=about)
+    client.set_registered_model_alias(version.name, CHALLENGER, version.version)
+    return {
+        "registered": True,
+        "name": version.name,
+        "version": int(version.version),
+        "alias": CHALLENGER,
+        "run_id": run_id,
+        "model_id": logged.model_id,
+        "weights_sha256": digest,
+        "answer": answer,
+    }
+
+
+def _line(result: dict[str, Any]) -> str:
+    if result["registered"]:
+        return f"registered {result['name']} version {result['version']} as {result['alias']}"
+    return f"not registered, the gate does not hold: {'; '.join(result['failed'])}"

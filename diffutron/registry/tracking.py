@@ -1,0 +1,81 @@
+"""Where MLflow keeps runs and versions, and its errors in one line."""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from diffutron.errors import UserError
+
+if TYPE_CHECKING:
+    from mlflow.tracking import MlflowClient
+
+DATABASE = "mlflow.db"
+EXPERIMENT = "diffutron"
+ARTIFACTS = Path("mlartifacts")
+SWITCHES = {
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "DO_NOT_TRACK": "true",
+    "HF_HUB_OFFLINE": "1",
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "30",
+    "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
+}
+"""Silence, no hub (a registered model is complete), and a dead server found out in seconds."""
+
+
+def tracking_uri() -> str:
+    """The store that the environment names, else a database file in the working folder."""
+    return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{Path(DATABASE).resolve()}"
+
+
+@contextmanager
+def tracking() -> Iterator["MlflowClient"]:
+    """A client of the configured store; what MLflow refuses becomes a `UserError`."""
+    for name, value in SWITCHES.items():
+        os.environ.setdefault(name, value)
+    import mlflow
+    from mlflow.exceptions import MlflowException
+    from sqlalchemy.exc import SQLAlchemyError
+
+    uri = tracking_uri()
+    try:
+        mlflow.set_tracking_uri(uri)
+        mlflow.set_registry_uri(uri)
+        yield mlflow.MlflowClient()
+    except (MlflowException, SQLAlchemyError) as error:
+        raise UserError(f"MLflow at {without_password(uri)}: {_cause(error)}") from error
+
+
+def experiment_id(client: "MlflowClient", name: str = EXPERIMENT) -> str:
+    """The experiment of all runs; made at first use.
+
+    Without a server the artifact root is stored as a path in the database: it is fixed here, so
+    that it does not depend on the folder that a later command runs in.
+    """
+    found = client.get_experiment_by_name(name)
+    if found is None:
+        direct = not tracking_uri().startswith(("http://", "https://"))
+        root = ARTIFACTS.resolve().as_uri() if direct else None
+        return client.create_experiment(name, artifact_location=root)
+    if found.lifecycle_stage == "deleted":
+        raise UserError(f"MLflow experiment {name} is deleted; restore it (mlflow experiments)")
+    return found.experiment_id
+
+
+def without_password(uri: str) -> str:
+    """The address as it may stand in a log: nothing between `//` and `@`."""
+    scheme, mark, rest = uri.partition("://")
+    return f"{scheme}{mark}{rest.rpartition('@')[2]}" if mark else uri
+
+
+def _cause(error: Exception) -> str:
+    """The first line of MLflow's message, and what to do where nothing answers."""
+    text = str(error).strip().splitlines()[0]
+    if "Max retries exceeded" in text or "Connection" in text:
+        return (
+            "no answer; start the server (`diffutron up`) or unset MLFLOW_TRACKING_URI to use "
+            f"the file {DATABASE}"
+        )
+    return text

@@ -1,0 +1,109 @@
+"""A finished build in a temporary folder, and an MLflow store of its own."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+from diffutron.params import TASKS
+
+
+def model_numbers(*, p_value: float, acc: float, bits: float) -> dict:
+    task = {
+        "n": 200,
+        "correct": round(200 * acc),
+        "acc": acc,
+        "acc_norm": acc,
+        "low": acc - 0.05,
+        "high": acc + 0.05,
+        "chance": 0.25,
+        "constant": 0.26,
+        "p_value": p_value,
+    }
+    return {
+        "bits_per_byte": bits,
+        "nelbo": 3 * bits,
+        "perplexity": {"0-.1": 1.5, ".1-.3": 2.5, ".3-.6": 4.0, ".6-1": 9.0},
+        "tasks": {name: dict(task) for name in TASKS},
+        "instructions": {"n": 300, "correct": 225, "acc": 0.75},
+        "generation": {"valid_words": 0.98, "distinct_2": 0.7, "repetition": 0.01, "empty": 0.0},
+    }
+
+
+def good_summary() -> dict:
+    """Numbers that the demo's gate lets through."""
+    return {
+        "profile": "demo",
+        "models": {
+            "base": model_numbers(p_value=0.5, acc=0.25, bits=0.6),
+            "merged": model_numbers(p_value=0.5, acc=0.25, bits=0.55),
+            "phase1": model_numbers(p_value=1e-6, acc=0.6, bits=0.6),
+            "phase2": model_numbers(p_value=1e-9, acc=0.7, bits=0.65),
+        },
+        "seconds": {"backbone": 100.0, "evaluate": 60.0},
+        "device": "cpu",
+    }
+
+
+@pytest.fixture
+def summary() -> dict:
+    return good_summary()
+
+
+def write_build(folder: Path, summary: dict, model: Path) -> dict[str, Path]:
+    """The files of a finished build; returns the paths that `register` takes."""
+    metrics, report = folder / "metrics", folder / "report"
+    metrics.mkdir(parents=True)
+    report.mkdir()
+    shutil.copytree(model, folder / "models/phase2")
+    settings = {"max_new_tokens": 8, "num_steps": 4, "block_length": 8, "temperature": 0.0}
+    described = json.dumps({"kind": "instruct", "generation": settings})
+    (folder / "models/phase2/diffutron.json").write_text(described, encoding="utf-8")
+    (metrics / "summary.json").write_text(json.dumps(summary), encoding="utf-8")
+    evaluate = {"unigram_bits_per_byte": 1.7, "seconds": 60.0, "models": {}}
+    (metrics / "evaluate.json").write_text(json.dumps(evaluate), encoding="utf-8")
+    (metrics / "backbone.json").write_text('{"seconds": 100.0, "device": "cpu"}', encoding="utf-8")
+    rows = "step,loss,learning_rate,eval_loss\n1,5.0,0.001,\n2,4.0,0.002,4.5\n"
+    (metrics / "backbone.csv").write_text(rows, encoding="utf-8")
+    (report / "report.html").write_text("<p>report</p>", encoding="utf-8")
+    outputs = "".join(
+        f"  {stage}:\n    cmd: x\n    outs:\n    - path: {path}\n      md5: {md5}\n"
+        for stage, path, md5 in [("corpus", "data/corpus", "c0ffee.dir"), ("merge", "m", "beef")]
+    )
+    (folder / "dvc.lock").write_text(f"schema: '2.0'\nstages:\n{outputs}", encoding="utf-8")
+    return {
+        "model": folder / "models/phase2",
+        "report": report,
+        "metrics_dir": metrics,
+        "summary": metrics / "summary.json",
+        "out": folder / "registry/registered.json",
+    }
+
+
+@pytest.fixture(scope="session")
+def empty_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A database with MLflow's tables: making them takes seconds, copying them does not."""
+    from diffutron.registry.tracking import tracking
+
+    folder = tmp_path_factory.mktemp("store")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        patch.delenv("MLFLOW_TRACKING_URI", raising=False)
+        with tracking() as client:
+            client.search_registered_models()
+    return folder / "mlflow.db"
+
+
+@pytest.fixture
+def store(empty_store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A working folder with an MLflow store of its own."""
+    shutil.copyfile(empty_store, tmp_path / "mlflow.db")
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.fixture
+def build(store: Path, summary: dict, tiny_model_dir: Path) -> dict[str, Path]:
+    """A finished build in the working folder."""
+    return write_build(store, summary, tiny_model_dir)

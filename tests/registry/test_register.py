@@ -1,0 +1,198 @@
+"""The stage on a real store: what is logged, what becomes a version, and what it answers."""
+
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from diffutron.errors import UserError
+from diffutron.registry.register import register
+from diffutron.registry.tracking import experiment_id, tracking
+
+from .conftest import good_summary, write_build
+
+
+@pytest.fixture(scope="module")
+def registered(tmp_path_factory, empty_store, tiny_model_dir, demo_values):
+    """A build that passed the gate, registered once for the tests below; its folder."""
+    from diffutron.params import parse_params
+
+    folder = tmp_path_factory.mktemp("registered")
+    shutil.copyfile(empty_store, folder / "mlflow.db")
+    paths = write_build(folder, good_summary(), tiny_model_dir)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        patch.delenv("MLFLOW_TRACKING_URI", raising=False)
+        register(parse_params(demo_values, origin="test"), **paths)
+    return folder
+
+
+@pytest.fixture
+def inside(registered, monkeypatch):
+    monkeypatch.chdir(registered)
+    return registered
+
+
+def result_of(folder: Path) -> dict:
+    return json.loads((folder / "registry/registered.json").read_text(encoding="utf-8"))
+
+
+def test_the_result_names_the_version(inside):
+    result = result_of(inside)
+    assert result["registered"] is True
+    assert (result["name"], result["version"], result["alias"]) == ("diffutron", 1, "challenger")
+    assert isinstance(result["answer"], str)
+
+
+def test_the_alias_points_at_a_version_with_fingerprints(inside):
+    with tracking() as client:
+        version = client.get_model_version_by_alias("diffutron", "challenger")
+    assert version.version in (1, "1")
+    assert {"git_sha", "git_dirty", "dvc_lock_md5", "params_sha"} <= version.tags.keys()
+    assert version.tags["weights_sha256"] == result_of(inside)["weights_sha256"]
+    assert version.tags["run_id"] == result_of(inside)["run_id"]
+    assert "75.0 %" in version.description
+
+
+def test_the_run_has_a_child_a_stage_with_its_curve(inside):
+    run_id = result_of(inside)["run_id"]
+    with tracking() as client:
+        runs = client.search_runs(
+            [experiment_id(client)], f"tags.`mlflow.parentRunId` = '{run_id}'"
+        )
+        children = {run.data.tags["stage"]: run for run in runs}
+        backbone = children["backbone"].info.run_id
+        losses = [(m.step, m.value) for m in client.get_metric_history(backbone, "loss")]
+        held_out = client.get_metric_history(backbone, "eval_loss")
+    assert set(children) == {"backbone", "evaluate"}
+    assert losses == [(1, 5.0), (2, 4.0)]
+    assert [(m.step, m.value) for m in held_out] == [(2, 4.5)]
+    assert children["backbone"].data.params["hidden_size"]
+    assert all(run.info.status == "FINISHED" for run in runs)
+
+
+def test_the_run_holds_numbers_parameters_data_and_report(inside):
+    with tracking() as client:
+        run = client.get_run(result_of(inside)["run_id"])
+        files = {file.path for file in client.list_artifacts(run.info.run_id, "report")}
+    assert run.data.metrics["phase2/tasks/mnli_tr/acc"] == 0.7
+    assert run.data.metrics["phase2/instructions/acc"] == 0.75
+    assert run.data.params["pretrain.lora.rank"]
+    assert files == {"report/report.html"}
+    (data,) = run.inputs.dataset_inputs
+    assert (data.dataset.name, data.dataset.digest) == ("corpus", "c0ffee.dir")
+    assert run.data.tags["dvc_lock_md5"] != "none"
+
+
+@pytest.fixture(scope="module")
+def served(registered):
+    import mlflow
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(registered)
+        patch.delenv("MLFLOW_TRACKING_URI", raising=False)
+        with tracking():
+            return mlflow.pyfunc.load_model("models:/diffutron@challenger")
+
+
+def test_the_version_answers_as_the_model_does(served, inside):
+    import diffutron
+
+    direct = diffutron.generate(diffutron.load(inside / "models/phase2"), ["Merhaba", "Ankara"])
+    assert served.predict(["Merhaba", "Ankara"]) == [answer.text for answer in direct]
+
+
+def test_parameters_reach_the_sampler(served, inside):
+    import diffutron
+
+    lm = diffutron.load(inside / "models/phase2")
+    given = {"max_new_tokens": 6, "num_steps": 3, "temperature": 0.8, "seed": 5}
+    (direct,) = diffutron.generate(lm, ["Merhaba"], **given)
+    assert served.predict(["Merhaba"], params=given) == [direct.text]
+
+
+@pytest.mark.parametrize(
+    ("params", "message"),
+    [
+        ({"steps": 3}, "unknown params 'steps'; allowed are max_new_tokens"),
+        ({"num_steps": 0}, "num_steps=0 must be at least 1"),
+        ({"temperature": "warm"}, "temperature"),
+        ({"max_new_tokens": 7, "block_length": 2}, "block_length=2 must divide"),
+    ],
+)
+def test_bad_parameters_are_refused(served, params, message):
+    from mlflow.exceptions import MlflowException
+
+    with pytest.raises(MlflowException, match=message) as caught:
+        served.predict(["Merhaba"], params=params)
+    assert caught.value.error_code == "INVALID_PARAMETER_VALUE"
+
+
+def test_a_fresh_process_uses_the_code_of_the_version(inside):
+    code = (
+        "import mlflow; mlflow.set_tracking_uri('sqlite:///mlflow.db');"
+        "m = mlflow.pyfunc.load_model('models:/diffutron@challenger');"
+        "import diffutron; print('FROM', diffutron.__file__); print(m.predict(['Merhaba']))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=inside, capture_output=True, text=True, check=True
+    )
+    (line,) = [line for line in done.stdout.splitlines() if line.startswith("FROM")]
+    assert str(inside / "mlartifacts") in line
+
+
+def test_damaged_weights_are_not_served(inside, tmp_path):
+    from mlflow.exceptions import MlflowException
+
+    from diffutron.registry.served_model import verify
+
+    (folder,) = [path.parent for path in inside.glob("mlartifacts/**/checksums.json")]
+    copy = shutil.copytree(folder, tmp_path / "model")
+    verify(copy)
+    weights = copy / "model.safetensors"
+    data = weights.read_bytes()
+    weights.write_bytes(data[:-1] + bytes([data[-1] ^ 1]))
+    with pytest.raises(
+        MlflowException, match=r"model\.safetensors of the registered model is damaged"
+    ):
+        verify(copy)
+
+
+def test_a_gate_that_does_not_hold_leaves_a_run_and_no_version(build, make_params, summary):
+    summary["models"]["phase2"]["instructions"]["acc"] = 0.1
+    build["summary"].write_text(json.dumps(summary), encoding="utf-8")
+    register(make_params(), **build)
+    result = result_of(build["out"].parent.parent)
+    assert result["registered"] is False
+    assert result["failed"] == ["instructions answered exactly: 0.1, wanted at least 0.6"]
+    with tracking() as client:
+        assert client.search_registered_models() == []
+        assert client.get_run(result["run_id"]).info.status == "FINISHED"
+
+
+def test_pickled_weights_are_refused_and_the_run_is_marked(build, make_params):
+    (build["model"] / "pytorch_model.bin").write_bytes(b"x")
+    with pytest.raises(UserError, match=r"pytorch_model\.bin: weights are registered as safe"):
+        register(make_params(), **build)
+    with tracking() as client:
+        runs = client.search_runs([experiment_id(client)], "tags.profile = 'demo'")
+        assert [run.info.status for run in runs] == ["FAILED"]
+        assert client.search_registered_models() == []
+    assert not build["out"].exists()
+
+
+def test_a_folder_without_weights_is_refused(build, make_params):
+    (build["model"] / "model.safetensors").unlink()
+    with pytest.raises(UserError, match="holds no safetensors weights"):
+        register(make_params(), **build)
+
+
+@pytest.mark.parametrize("missing", ["summary", "report", "model"])
+def test_missing_inputs_name_their_stage(build, make_params, missing):
+    stage = {"summary": "report", "report": "report", "model": "instruct_phase2"}[missing]
+    build[missing] = build[missing].with_name("absent")
+    with pytest.raises(UserError, match=f"absent.*{stage}"):
+        register(make_params(), **build)
