@@ -19,7 +19,7 @@ from diffutron.guard import GRACE, guarded
 HOST = "127.0.0.1"
 STATE = Path(".prefect")
 SERVING = "serving"  # begins the line that `flows.serve` prints once its deployments can be run
-START_SECONDS = 180.0
+START_SECONDS = 300.0  # a busy machine takes a minute or two
 SETTINGS = {
     "DO_NOT_TRACK": "true",
     "MLFLOW_DISABLE_TELEMETRY": "true",
