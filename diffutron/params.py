@@ -219,8 +219,8 @@ class EvaluationParams(Section):
     casing: Literal["turkish", "cetvel"]
     items: Positive | None
     items_phase2: Positive | None
-    max_rows: Positive
-    nelbo_samples: Positive
+    max_rows: Annotated[int, Field(ge=2)]  # a sample needs two rows for its spread
+    nelbo_samples: Annotated[int, Field(ge=2)]
     documents: Positive
     perplexity_text: PerplexityText
     generation: GenerationParams

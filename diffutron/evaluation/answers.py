@@ -14,7 +14,7 @@ from diffutron.evaluation.generation import constant_share, normalised_answer
 from diffutron.evaluation.statistics import wilson
 from diffutron.modeling.head import logits_fn
 from diffutron.modeling.prompts import end_finder, end_token_ids
-from diffutron.modeling.results import Committed, Trace
+from diffutron.modeling.results import Trace, committed
 from diffutron.modeling.tokenizer import END_OF_ANSWER, decode_answer
 from diffutron.outputs import require_folder
 from diffutron.params import GenerationParams
@@ -197,7 +197,10 @@ def answer_traces(
     if not chosen:
         return []
     found = _denoised(model, tokenizer, chosen, params, seed, trace=True)
-    return [_trace(tokenizer, one, row) for one, row in zip(chosen, found, strict=True)]
+    return [
+        _trace(tokenizer, one, row, params.block_length)
+        for one, row in zip(chosen, found, strict=True)
+    ]
 
 
 def _longest_expected(questions: Sequence[Question], count: int) -> list[Question]:
@@ -207,21 +210,12 @@ def _longest_expected(questions: Sequence[Question], count: int) -> list[Questio
     return [*sorted(first, key=lambda one: -len(one.expected)), *rest][:count]
 
 
-def _trace(tokenizer: Any, question: Question, row: Denoised) -> dict[str, Any]:
-    start = len(question.prompt_ids)
-    events = [
-        Committed(
-            event.step,
-            event.position - start,
-            event.token,
-            None if event.token == tokenizer.mask_token_id else tokenizer.decode([event.token]),
-            event.confidence,
-        )
-        for event in row.events
-        if event.position < len(row.canvas)
-    ]
+def _trace(tokenizer: Any, question: Question, row: Denoised, block_length: int) -> dict[str, Any]:
+    kept = [event for event in row.events if event.position < len(row.canvas)]
+    events = committed(tokenizer, kept, first=len(question.prompt_ids))
     text = decode_answer(tokenizer, row.token_ids)
-    return {**Trace(question.prompt, text, events).as_dict(), "expected": question.expected}
+    trace = Trace(question.prompt, text, events, block_length)
+    return {**trace.as_dict(), "expected": question.expected}
 
 
 def as_json_lines(rows: Iterable[dict[str, Any]]) -> str:

@@ -182,7 +182,7 @@ def _measure_model(
 ) -> tuple[dict[str, Any], dict[str, TextMeasures]]:
     """All numbers of one model, and its measures of each text set for the comparisons."""
     started = time.perf_counter()
-    model = load_model(folder, made_by=MADE_BY[name]).to(_device()).eval()
+    model = _load(name, folder)
     texts = {
         kind: measure(
             model,
@@ -204,6 +204,16 @@ def _measure_model(
         "seconds": round(time.perf_counter() - started, 2),
     }
     return numbers, texts
+
+
+def _load(name: str, folder: Path) -> Any:
+    model = load_model(folder, made_by=MADE_BY[name])
+    if not all(weight.isfinite().all() for weight in model.parameters()):
+        raise UserError(
+            f"{folder} holds weights that are not finite numbers: its training diverged; run the "
+            f"stage `{MADE_BY[name]}` again with a smaller learning rate"
+        )
+    return model.to(_device()).eval()
 
 
 def _text_numbers(texts: TextMeasures) -> dict[str, Any]:

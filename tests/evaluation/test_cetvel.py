@@ -1,8 +1,6 @@
 """The seven task files: prompts, choices and targets letter by letter, and the traps."""
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -146,13 +144,3 @@ def test_rows_reads_a_folder_when_none_are_handed_over(tmp_path):
     (tmp_path / "ironytr.jsonl").write_text(json.dumps({"text": "Ne hoş!", "label": 0}) + "\n")
     read = prompts.rows("ironytr", source="local", folder=str(tmp_path))
     assert read["test"].to_list() == [{"row": 1, "text": "Ne hoş!", "label": 0}]
-
-
-@pytest.mark.slow
-def test_lm_eval_validates_the_task_files():
-    command = [sys.executable, "-m", "lm_eval", "validate", "--tasks", ",".join(TASKS)]
-    done = subprocess.run(
-        [*command, "--include_path", str(FOLDER)], capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 0, done.stderr
-    assert "All tasks found and valid" in done.stdout
