@@ -185,7 +185,9 @@ def _join() -> Ranks:
     import torch.distributed as dist
 
     backend = "nccl" if device.type == "cuda" else "gloo"
-    if "RANK" in os.environ:
+    if dist.is_initialized():
+        pass  # alone, and not for the first time in this process
+    elif "RANK" in os.environ:
         dist.init_process_group(backend, timeout=timedelta(seconds=300))
     else:
         dist.init_process_group(backend, store=dist.HashStore(), rank=0, world_size=1)
@@ -193,7 +195,8 @@ def _join() -> Ranks:
 
 
 def _leave() -> None:
+    """A group of one stays: DeepSpeed remembers it for the life of the process."""
     import torch.distributed as dist
 
-    if dist.is_initialized():
+    if dist.is_initialized() and "RANK" in os.environ:
         dist.destroy_process_group()

@@ -1,0 +1,90 @@
+"""A small corpus and instruction set that a tiny model can learn, and short trainings on them."""
+
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+
+SHORT = {
+    "steps": 12,
+    "epochs": None,
+    "batch_size": 8,
+    "row_tokens": 48,
+    "max_row_batch": 2,
+    "learning_rate": 0.01,
+    "checkpoint_every": 5,
+    "evaluate_every": 6,
+    "evaluate_samples": 12,
+}
+
+
+@pytest.fixture(autouse=True)
+def _here(tmp_path, monkeypatch):
+    """Checkpoints go to the working directory; one thread, so that equal means equal bits."""
+    import torch
+
+    monkeypatch.chdir(tmp_path)
+    torch.set_num_threads(1)
+
+
+@pytest.fixture
+def short_params(make_params):
+    """The demo's parameters with short trainings; further changes by dotted key."""
+
+    def make(changes: dict | None = None):
+        stages = ("backbone", "pretrain", "instruct_phase1", "instruct_phase2")
+        short = {
+            f"{stage}.training.{key}": value for stage in stages for key, value in SHORT.items()
+        }
+        short |= {"backbone.num_layers": 2, "backbone.hidden_size": 32, "backbone.num_heads": 2}
+        short |= {"backbone.intermediate_size": 48, "backbone.local_attention": 16}
+        return make_params(short | (changes or {}))
+
+    return make
+
+
+def documents(number: int, seed: int) -> list[np.ndarray]:
+    """Token ids of documents: runs that count upwards, so that a neighbour tells a token."""
+    generator = np.random.default_rng(seed)
+    made = []
+    for _ in range(number):
+        length = int(generator.integers(4, 30))
+        first = int(generator.integers(20, 60))
+        made.append(np.array([2, *range(first, first + length), 1], dtype=np.uint16))
+    return made
+
+
+@pytest.fixture(scope="session")
+def corpus_dir(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("toy") / "corpus"
+    folder.mkdir()
+    for split, number, seed in (("train", 61, 1), ("heldout", 17, 2)):
+        texts = documents(number, seed)
+        np.save(folder / f"{split}_ids.npy", np.concatenate(texts))
+        bounds = np.cumsum([0, *map(len, texts)]).astype(np.int64)
+        np.save(folder / f"{split}_bounds.npy", bounds)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def instructions_dir(tmp_path_factory) -> Path:
+    """A question of random tokens; the answer is its first token, then marker 10 and the end."""
+    folder = tmp_path_factory.mktemp("toy") / "instructions"
+    folder.mkdir()
+    generator = np.random.default_rng(3)
+    for name in ("phase1_train", "phase1_heldout", "phase2_train", "phase2_heldout"):
+        rows = []
+        for _ in range(40 if "train" in name else 12):
+            question = generator.integers(20, 90, size=int(generator.integers(3, 12))).tolist()
+            rows.append(([2, *question, 9, question[0], 10, 1], len(question) + 2))
+        frame = pl.DataFrame(
+            {
+                "input_ids": [row for row, _ in rows],
+                "answer_start": [start for _, start in rows],
+                "answer_end": [len(row) for row, _ in rows],
+            },
+            schema_overrides={"input_ids": pl.List(pl.Int32)},
+        )
+        frame.write_parquet(folder / f"{name}.parquet")
+    return folder

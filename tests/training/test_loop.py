@@ -1,0 +1,171 @@
+"""The loop in this process: it learns, resumes to the bit, and stops when it diverges."""
+
+import json
+
+import pytest
+import torch
+
+from diffutron.data.packing import read_documents
+from diffutron.errors import StageFailure
+from diffutron.modeling.backbone import load_model
+from diffutron.modeling.lora import attach_lora
+from diffutron.training.batches import Task
+from diffutron.training.checkpoint import Checkpoints
+from diffutron.training.engine import settle
+from diffutron.training.launch import training_process
+from diffutron.training.loop import Training, number_of_steps
+from diffutron.training.objective import masked_diffusion
+
+
+@pytest.fixture
+def train(tiny_model_dir, corpus_dir, short_params):
+    """`train(stop_at=7, zero_stage=2, ...)`: a training of the tiny model, whole or cut short.
+
+    `lora` is None or the adapters' dropout.
+    """
+
+    def run(*, name="toy", stop_at=None, lora=None, **changes):
+        changes = {f"pretrain.training.{key}": value for key, value in changes.items()}
+        changes["pretrain.lora.dropout"] = lora or 0.0
+        section = short_params(changes).pretrain
+        with training_process() as ranks:
+            model = load_model(tiny_model_dir, made_by="backbone")
+            if lora is not None:
+                attach_lora(model, section.lora, seed=1)
+            samples, heldout = (
+                read_documents(corpus_dir, s, max_tokens=64) for s in ("train", "heldout")
+            )
+            task = Task(samples, masked_diffusion("linear"), 5, 4, 0)
+            checkpoints = Checkpoints(name, ranks, zero_stage=section.training.zero_stage)
+            training = Training(
+                model,
+                task,
+                task.on(heldout.first(section.training.evaluate_samples)),
+                section.training,
+                ranks,
+                name="pretrain",
+                checkpoints=checkpoints,
+            )
+            if stop_at is not None:
+                _before(training, stop_at, _interrupt)
+                with pytest.raises(KeyboardInterrupt):
+                    training.run()
+                return training
+            training.run()
+            settle(training.engine, ranks)
+            return training
+
+    return run
+
+
+def _before(training, step, action):
+    """Do something just before that step."""
+    plain = training._step
+
+    def stepping(number):
+        if number == step:
+            action(training)
+        plain(number)
+
+    training._step = stepping
+
+
+def _interrupt(training):
+    raise KeyboardInterrupt
+
+
+def _poison(training):
+    with torch.no_grad():
+        training.model.head.dense.weight.fill_(torch.nan)
+
+
+def _weights(training):
+    return torch.cat([p.detach().flatten() for p in training.model.parameters()])
+
+
+def test_it_learns_and_keeps_count(train, corpus_dir):
+    done = train(steps=30)
+    curve = done.state.curve
+    assert done.state.eval_loss < 0.9 * done.state.eval_loss_before
+    assert [point["step"] for point in curve] == list(range(1, 31))
+    measured = [point["step"] for point in curve if point["eval_loss"] is not None]
+    assert measured == [6, 12, 18, 24, 30]
+    assert done.state.losses == []
+    samples = done.task.samples
+    assert done.epochs == 30 / 8
+    whole_epochs = 3 * int(samples.length.sum())
+    assert whole_epochs < done.state.tokens < whole_epochs / 3 * 4
+    assert 0 < done.state.masked < done.state.tokens
+    assert done.evaluate() == done.evaluate() == pytest.approx(done.state.eval_loss, rel=1e-5)
+
+
+def test_losses_match_the_golden_run(train, repo):
+    """Seeded losses of a short run; a change that means to alter them says why."""
+    golden = repo / "tests" / "golden" / "pretrain_losses.json"
+    losses = [point["loss"] for point in train(zero_stage=0).state.curve]
+    assert losses == pytest.approx(json.loads(golden.read_text()), rel=1e-4)
+
+
+@pytest.mark.parametrize("lora", [None, 0.0], ids=["full", "lora"])
+def test_zero_stages_train_alike(lora, train):
+    """Accumulation differs as well: one row a micro-batch against all at once."""
+    plain = train(name="0", steps=6, zero_stage=0, max_row_batch=50, lora=lora)
+    for stage in (1, 2, 3):
+        zero = train(name=f"{stage}", steps=6, zero_stage=stage, max_row_batch=1, lora=lora)
+        for one, two in zip(plain.state.curve, zero.state.curve, strict=True):
+            assert one["loss"] == pytest.approx(two["loss"], rel=1e-5)
+        torch.testing.assert_close(_weights(plain), _weights(zero), rtol=1e-3, atol=2e-4)
+
+
+@pytest.mark.parametrize("zero_stage", [0, 2])
+def test_a_resumed_run_equals_an_uninterrupted_one_to_the_bit(zero_stage, train, capsys):
+    whole = train(name="whole", zero_stage=zero_stage)
+    train(name="cut", stop_at=8, zero_stage=zero_stage)
+    resumed = train(name="cut", zero_stage=zero_stage)
+    assert resumed.resumed_from == 5
+    assert "pretrain: resumed at step 5 of 12" in capsys.readouterr().out
+    assert torch.equal(_weights(whole), _weights(resumed))
+    assert whole.state.curve == resumed.state.curve
+
+
+def test_dropout_is_keyed_by_the_step(train):
+    dropout = {"lora": 0.3, "zero_stage": 1, "steps": 8}
+    train(name="cut", stop_at=6, **dropout)
+    resumed, whole = train(name="cut", **dropout), train(name="whole", **dropout)
+    assert torch.equal(_weights(whole), _weights(resumed))
+    without = train(name="none", **dropout | {"lora": 0.0})
+    assert without.state.curve[-1]["loss"] != whole.state.curve[-1]["loss"]
+
+
+def test_gradient_checkpointing_changes_nothing(train):
+    plain = train(name="a", steps=4, gradient_checkpointing=False)
+    saving = train(name="b", steps=4, gradient_checkpointing=True)
+    assert saving.model.is_gradient_checkpointing
+    assert [p["loss"] for p in plain.state.curve] == pytest.approx(
+        [p["loss"] for p in saving.state.curve], rel=1e-6
+    )
+
+
+def test_divergence_ends_the_run_and_keeps_the_last_good_checkpoint(train, monkeypatch):
+    monkeypatch.setattr(Training, "_start", _poisoned_at(7, Training._start))
+    with pytest.raises(StageFailure, match=r"the loss at step 8 is nan; lower pretrain\.training"):
+        train(name="bad")
+    with training_process() as ranks:
+        assert Checkpoints("bad", ranks, zero_stage=0).newest().step == 5
+
+
+def _poisoned_at(step, start):
+    def starting(training):
+        _before(training, step, _poison)
+        return start(training)
+
+    return starting
+
+
+def test_number_of_steps_from_epochs(short_params):
+    training = short_params(
+        {"pretrain.training.steps": None, "pretrain.training.epochs": 2.5}
+    ).pretrain.training
+    assert number_of_steps(training, 61) == 20  # 8 steps an epoch
+    assert number_of_steps(training, 1) == 2
+    assert number_of_steps(short_params().pretrain.training, 10**6) == 12
