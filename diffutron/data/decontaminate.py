@@ -43,9 +43,14 @@ def items_of(task: str, rows: Iterable[Mapping[str, Any]]) -> list[Item]:
     items = []
     for number, row in enumerate(rows, 1):
         texts = [text for field in FIELDS[task] for text in _texts(row, field)]
-        fields = dict.fromkeys(tuple(words(text)) for text in texts)
+        fields = dict.fromkeys(tuple(_folded(words(text))) for text in texts)
         items.append(Item(f"{task}:{row.get('row', number)}", tuple(filter(None, fields))))
     return items
+
+
+def _folded(tokens: Iterable[str]) -> list[str]:
+    """One letter for dotted and dotless i: capitals may have been made by another language."""
+    return [token.replace("ı", "i") for token in tokens]
 
 
 def _texts(row: Mapping[str, Any], field: str) -> list[str]:
@@ -84,6 +89,7 @@ class Contamination:
 
     def find(self, tokens: Sequence[str]) -> str | None:
         """The name of the first item that a document of these words contains, or None."""
+        tokens = _folded(tokens)
         mine = ngrams(tokens, self.rules.ngram) | ngrams(tokens, SHORT_NGRAM)
         hits = Counter(place for ngram in mine & self._where.keys() for place in self._where[ngram])
         for (index, field), count in sorted(hits.items()):

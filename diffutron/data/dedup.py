@@ -7,7 +7,7 @@ chain of neighbours.
 
 import hashlib
 import re
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from functools import lru_cache
 
@@ -116,6 +116,8 @@ def find_near(
     if not len(best_first):
         return instead, links
     shared = _shared_keys(keys[best_first])
+    # Texts at the threshold share bands * threshold^rows keys on average: far fewer is no match.
+    least = max(1, int(0.25 * rules.bands * rules.threshold**rules.rows))
     kept: dict[tuple[int, int], list[int]] = defaultdict(list)
 
     @lru_cache(maxsize=20_000)
@@ -125,7 +127,8 @@ def find_near(
     for place in np.flatnonzero(shared.any(axis=1)):
         index = int(best_first[place])
         mine = [(int(band), int(keys[index, band])) for band in np.flatnonzero(shared[place])]
-        candidates = sorted({other for key in mine for other in kept[key]})
+        shares = Counter(other for key in mine for other in kept[key])
+        candidates = sorted(other for other, common in shares.items() if common >= least)
         alike = [
             other
             for other in candidates

@@ -38,11 +38,11 @@ class Row:
     input_ids: list[int] = field(default_factory=list)
     answer_start: int = 0
     split: str = ""
+    id: str = ""
 
-    @property
-    def id(self) -> str:
+    def __post_init__(self) -> None:
         text = f"{self.phase}\0{self.prompt}\0{self.answer}"
-        return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
+        self.id = hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
 
 
 def raw_row(found: Instruction, phase: int) -> Row:

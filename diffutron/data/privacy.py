@@ -10,7 +10,10 @@ from collections.abc import Callable
 from ipaddress import ip_address
 
 _EMAIL = re.compile(r"(?<![\w.+-])[\w.+%-]{1,64}@(?:[\w-]{1,63}\.){1,5}[^\W\d_]{2,24}(?![\w-])")
-_IBAN = re.compile(r"(?<!\w)[A-Z]{2}\d{2}(?:[ -]?[A-Z0-9]){11,30}(?!\w)", re.IGNORECASE)
+_IBAN = re.compile(
+    r"(?<!\w)(?:(?i:TR)\d{2}(?:[ -]?\d{4}){5}[ -]?\d{2}"
+    r"|[A-Z]{2}\d{2}(?:[ -]?[A-Z0-9]{4}){2,7}(?:[ -]?[A-Z0-9]{1,3})?)(?!\w)"
+)
 _CARD = re.compile(  # prefixes of the issuers; a row of four-digit figures is a table
     r"(?<![\w.,-])(?<!\d{4} )(?:4\d{3}|5[0-8]\d{2}|2[2-7]\d{2}|3[4-7]\d{2}|6\d{3}|9792)"
     r"(?:[ -]?\d{4}[ -]?\d{4}[ -]?\d{1,7}|[ -]?\d{6}[ -]?\d{4,5})"
