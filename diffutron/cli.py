@@ -283,6 +283,19 @@ def plan(
 
 
 @app.command()
+def promote(
+    version: Annotated[int, typer.Argument(min=1, help="Version of the registered model.")],
+    by: Annotated[str, typer.Option(help="Who decides.")],
+    reason: Annotated[str, typer.Option(help="Why.")],
+) -> None:
+    """Make a version the `champion`; who decided, why and when stays with it."""
+    from diffutron.registry.promote import promote as move
+
+    decision = move(version, by=by, reason=reason)
+    typer.echo(f"champion: version {decision.version} (before: {decision.previous or 'none'})")
+
+
+@app.command()
 def up(
     prefect_port: Annotated[int, typer.Option(min=1, max=65535, help="Prefect's port.")] = 4200,
     mlflow_port: Annotated[int, typer.Option(min=1, max=65535, help="MLflow's port.")] = 5000,

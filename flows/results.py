@@ -29,7 +29,8 @@ def show_results(console: Console) -> None:
             first = json.loads(next(rows))
         console.print("[bold]A question held out of the training, and the answer of phase 2[/bold]")
         console.print(first["prompt"], markup=False)
-        console.print(f"-> {first['generated']}\n", style="green", markup=False)
+        console.print(f"-> {first['generated']}", style="green", markup=False)
+        console.print(f"   (expected: {first['expected']})\n", style="dim", markup=False)
     console.print(registered_line(), markup=False)
     for command, why in NEXT:
         console.print(f"  {command.format(page=PAGE):24} {why}", markup=False, highlight=False)
@@ -69,7 +70,7 @@ def _cell(value: float | None, *, percent: bool) -> str:
 
 
 def _task_cell(task: dict[str, Any] | None) -> str:
-    if task is None:
+    if task is None or task["acc"] is None:
         return "-"
     return f"{100 * task['acc']:.1f}{'*' if task['p_value'] < 0.001 else ' '}"
 
@@ -79,5 +80,5 @@ def registered_line() -> str:
         return "Nothing was registered. Next:"
     registered = json.loads(REGISTERED.read_text(encoding="utf-8"))
     if registered["registered"]:
-        return f"Registered as version {registered['version']} of diffutron (challenger). Next:"
-    return f"Logged, not registered; the gate failed: {', '.join(registered['failed'])}. Next:"
+        return f"Registered as version {registered['version']}, alias challenger. Next:"
+    return f"Logged but not registered: {'; '.join(registered['failed'])}. Next:"
