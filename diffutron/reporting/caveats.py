@@ -88,15 +88,22 @@ def _measurement(params: Params) -> list[tuple[str, str]]:
                 ),
             )
         )
-    low, high = params.instruct_phase1.mask_rate
-    if (low, high) != (0.0, 1.0):
-        found.append(
-            (
-                f"Phase 1 masks {low:g} to {high:g} of an answer",
-                "Its loss is a weighted variant, not the likelihood bound; its level does not "
-                "compare with the other losses.",
+    return [*found, *_objectives(params)]
+
+
+def _objectives(params: Params) -> list[tuple[str, str]]:
+    """Losses that are not the likelihood bound."""
+    found = []
+    for number, section in ((1, params.instruct_phase1), (2, params.instruct_phase2)):
+        low, high = section.mask_rate
+        if (low, high) != (0.0, 1.0):
+            found.append(
+                (
+                    f"Phase {number} hides {100 * low:g} to {100 * high:g} % of an answer",
+                    "Its loss is a weighted variant, not the likelihood bound; its level does not "
+                    "compare with the other losses.",
+                )
             )
-        )
     return found
 
 

@@ -87,7 +87,7 @@ def read_curve(path: Path, *, made_by: str) -> list[Point]:
 
 
 def _point(row: dict[str, str]) -> Point:
-    loss, rate, held_out = (float(row[c]) if row[c] else None for c in CURVE_COLUMNS[1:])
+    loss, rate, held_out = (None if row[c] == "" else float(row[c]) for c in CURVE_COLUMNS[1:])
     return Point(step=int(row["step"]), loss=loss, learning_rate=rate, eval_loss=held_out)
 
 

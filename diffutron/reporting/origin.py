@@ -1,12 +1,9 @@
-"""What a run was built from: code, parameters, data and machine; and what the data cards say."""
+"""What a run was built from: code, parameters, data sources and machine."""
 
 from dataclasses import dataclass
-from typing import Any
 
 from diffutron import provenance as fingerprints
 from diffutron.params import Params
-from diffutron.reporting import format
-from diffutron.reporting.tables import Cell, Table, cell, flatten
 
 
 @dataclass(frozen=True)
@@ -68,13 +65,3 @@ def _source(source: str, name: str, digest: str | None) -> str:
     if source == "local":
         return f"local folder, digest {digest}" if digest else f"local folder {name}"
     return "trained here from scratch" if source == "scratch" else "built-in sample"
-
-
-def data_tables(cards: dict[str, dict[str, Any]]) -> list[Table]:
-    """The counts of each data card, drop reasons among them."""
-    tables = []
-    for name, card in cards.items():
-        rows = [[Cell(key), cell(format.scalar(value))] for key, value in flatten(card)]
-        if rows:
-            tables.append(Table(name, ["what", "count"], rows))
-    return tables

@@ -7,9 +7,10 @@ from diffutron.outputs import atomic_folder, write_json, write_text
 from diffutron.params import Params
 from diffutron.reporting import charts, format, published, tables
 from diffutron.reporting.caveats import caveats
+from diffutron.reporting.data import data_tables
 from diffutron.reporting.headline import tiles, verdict
 from diffutron.reporting.inputs import Inputs, Point, read_inputs
-from diffutron.reporting.origin import data_tables, provenance
+from diffutron.reporting.origin import provenance
 from diffutron.reporting.summary import build_summary
 from diffutron.reporting.traces import read_traces
 
@@ -94,9 +95,10 @@ def _tables(
         "answers_table": tables.answer_table(summary),
         "language": tables.language_table(summary, inputs.evaluate),
         "perplexity": tables.perplexity_table(inputs.evaluate),
+        "training": tables.training_table(inputs.metrics),
         "stages": tables.stage_table(inputs, outputs),
         "details": tables.detail_tables(inputs.metrics),
-        "data": data_tables(inputs.cards),
+        "data": data_tables(inputs.cards, inputs.evaluate),
     }
 
 

@@ -58,6 +58,53 @@ def stage_table(inputs: Inputs, outputs: dict[str, dict[str, str]]) -> Table:
     )
 
 
+def training_table(metrics: dict[str, dict[str, Any]]) -> Table:
+    """What each training did and how well it used the machine."""
+    rows = []
+    for stage, values in metrics.items():
+        if "tokens_per_s" not in values:
+            continue
+        share, peak = values.get("trainable_share"), values.get("peak_share")
+        objective = str(values.get("objective") or "").replace("_", " ")
+        bound = "" if values.get("is_bound", True) else "not a likelihood bound"
+        rows.append(
+            [
+                Cell(stage),
+                cell(objective, bound),
+                cell(format.count(values.get("parameters")), _learning(share)),
+                cell(format.count(values.get("steps")), _ranks(values)),
+                cell(format.count(values.get("tokens"))),
+                cell(format.count(values.get("tokens_per_s")), _peak(peak)),
+                _losses(values),
+            ]
+        )
+    columns = ["stage", "objective", "parameters", "steps", "tokens", "tokens a second"]
+    note = (
+        f"Published: {100 * published.TRAINABLE_SHARE:.2f} % of base and adapter learn in the "
+        "pre-training (LoRA rank 256 on mmBERT-base)."
+    )
+    return Table("Training", [*columns, "held-out loss"], rows, [note] if rows else [])
+
+
+def _learning(share: float | None) -> str:
+    return "" if share is None else f"{100 * share:.2f} % learn"
+
+
+def _ranks(values: dict[str, Any]) -> str:
+    ranks = values.get("world_size")
+    return "" if ranks is None else f"{ranks} rank{'s' if ranks != 1 else ''}"
+
+
+def _peak(share: float | None) -> str:
+    return "" if share is None else f"{100 * share:.0f} % of the peak"
+
+
+def _losses(values: dict[str, Any]) -> Cell:
+    before, after = values.get("eval_loss_before"), values.get("eval_loss")
+    note = "" if before is None else f"before: {before:.3f}"
+    return cell(format.decimal(after), note)
+
+
 def language_table(summary: dict[str, Any], evaluate: dict[str, Any]) -> Table:
     """Bits a byte, NELBO and masked-token perplexity; lower is better in each column."""
     found = [summary["models"][model]["perplexity"] for model in published.MODELS]
@@ -126,7 +173,7 @@ def _text_perplexity(evaluate: dict[str, Any], model: str) -> dict[str, Any]:
 def task_tables(summary: dict[str, Any]) -> list[Table]:
     """Accuracy and length-normalised accuracy of the four models on each task."""
     return [
-        _task_table(summary, "acc", "Accuracy x 100"),
+        _task_table(summary, "acc", "Accuracy x 100 (acc)"),
         _task_table(summary, "acc_norm", "Accuracy x 100, length-normalised (acc_norm)"),
     ]
 

@@ -1,35 +1,54 @@
 """Denoising step by step: what stands at each position after each step.
 
-A trace is `{prompt, answer, steps: [{step, tokens: [{position, token, confidence}]}]}`; a position
-that is filled again later (remasking) simply occurs in more than one step.
+A trace is `{prompt, answer, steps: [{step, tokens: [{position, token, confidence}]}]}`, and
+`expected` where there is a right answer. A position that is filled again later (remasking) occurs
+in more than one step; in between its token is null.
 """
 
 import json
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+Event = tuple[int, str | None, float | None]
+
+MARKER = re.compile(r"\[/?[A-Za-z]+\]|<[a-z]+>")
 FRAMES = 6
 HIDDEN = "▒"
 
 
 @dataclass(frozen=True)
 class Slot:
-    """One position of the answer: its (step, text, confidence) events in order."""
+    """One position of the answer: its (step, text, confidence) events in order.
 
-    events: list[tuple[int, str, float | None]]
+    A text of None is the position opened again by remasking.
+    """
+
+    events: list[Event]
+
+    @property
+    def last(self) -> "Event":
+        """How the position was filled for good."""
+        filled = [event for event in self.events if event[1] is not None]
+        return filled[-1] if filled else (self.events[-1][0], "", None)
 
     @property
     def text(self) -> str:
-        return self.events[-1][1]
+        return self.last[1] or ""
 
     @property
     def step(self) -> int:
-        return self.events[-1][0]
+        return self.last[0]
 
     @property
     def confidence(self) -> float | None:
-        return self.events[-1][2]
+        return self.last[2]
+
+    @property
+    def is_marker(self) -> bool:
+        """A token that ends the answer rather than being said."""
+        return MARKER.fullmatch(self.text.strip()) is not None
 
     @property
     def json(self) -> str:
@@ -38,14 +57,16 @@ class Slot:
 
     def at(self, step: int) -> tuple[str, bool]:
         """(text, shown) after a step; the final text while the position is still hidden."""
-        shown = [text for when, text, _ in self.events if when <= step]
-        return (shown[-1], True) if shown else (self.text, False)
+        past = [text for when, text, _ in self.events if when <= step]
+        now = past[-1] if past else None
+        return (self.text, False) if now is None else (now, True)
 
 
 @dataclass(frozen=True)
 class Trace:
     prompt: str
     answer: str
+    expected: str | None
     slots: list[Slot]
     first: int
     last: int
@@ -83,11 +104,12 @@ def read_traces(traces: Sequence[dict[str, Any]]) -> list[Trace]:
 
 
 def _trace(trace: dict[str, Any]) -> Trace:
-    events: dict[int, list[tuple[int, str, float | None]]] = {}
+    events: dict[int, list[Event]] = {}
     for step in trace["steps"]:
         for token in step["tokens"]:
             event = (step["step"], token["token"], token.get("confidence"))
             events.setdefault(token["position"], []).append(event)
     slots = [Slot(events[position]) for position in sorted(events)]
     steps = [step["step"] for step in trace["steps"]] or [0]
-    return Trace(trace["prompt"], trace["answer"], slots, min(steps), max(steps))
+    expected = trace.get("expected")
+    return Trace(trace["prompt"], trace["answer"], expected, slots, min(steps), max(steps))

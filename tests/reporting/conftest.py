@@ -75,9 +75,37 @@ def write_curve(path: Path, *, steps: int, start: float, end: float) -> None:
     path.write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
+def training_numbers(stage: str, *, steps: int, before: float, after: float) -> dict:
+    return {
+        "objective": "masked_diffusion",
+        "is_bound": stage != "instruct_phase1",
+        "steps": steps,
+        "tokens": steps * 2048,
+        "tokens_per_s": 21_512.7,
+        "peak_share": 0.31,
+        "eval_loss_before": before,
+        "eval_loss": after,
+        "parameters": 621_312,
+        "trainable_share": 0.0812 if stage == "pretrain" else 1.0,
+        "world_size": 2 if stage == "pretrain" else 1,
+        "device": "cpu",
+    }
+
+
+SETS = {
+    "xcopa_tr": {
+        "task": "diffutron_xcopa_tr",
+        "stand_in": True,
+        "origin": "built-in sample",
+        "rows": 200,
+        "dropped": {"label": 2},
+        "digest": "0123456789abcdef",
+    }
+}
 TRACE = {
     "prompt": "Türkiye'nin başkenti neresidir?",
     "answer": "Türkiye'nin başkenti Ankara'dır.",
+    "expected": "Ankara'dır.",
     "steps": [
         {"step": 1, "tokens": [{"position": 2, "token": " Ankara", "confidence": 0.99}]},
         {"step": 2, "tokens": [{"position": 0, "token": "Türkiye'nin", "confidence": 0.97}]},
@@ -88,7 +116,14 @@ TRACE = {
                 {"position": 3, "token": "'da", "confidence": 0.51},
             ],
         },
-        {"step": 4, "tokens": [{"position": 3, "token": "'dır.", "confidence": 0.98}]},
+        {"step": 4, "tokens": [{"position": 3, "token": None, "confidence": 0.0}]},
+        {
+            "step": 5,
+            "tokens": [
+                {"position": 3, "token": "'dır.", "confidence": 0.98},
+                {"position": 4, "token": "[/Answer]", "confidence": 1.0},
+            ],
+        },
     ],
 }
 
@@ -107,9 +142,8 @@ def run_files(tmp_path: Path) -> dict[str, Path]:
         "instruct_phase2": (96.0, 2600, 1.2, 0.1),
     }
     for stage, (value, steps, start, end) in curves.items():
-        write(
-            metrics / f"{stage}.json", {"seconds": value, "device": "cpu", "tokens": steps * 2048}
-        )
+        numbers = training_numbers(stage, steps=steps, before=start, after=end)
+        write(metrics / f"{stage}.json", {"seconds": value, **numbers})
         write_curve(metrics / f"{stage}.csv", steps=steps, start=start, end=end)
     models = {
         "base": model_scores(0.0, bits=0.589),
@@ -123,6 +157,8 @@ def run_files(tmp_path: Path) -> dict[str, Path]:
             "models": models,
             "unigram_bits_per_byte": 1.71,
             "merged_below_base": {"difference": -0.053, "p_value": 1e-9},
+            "sets": SETS,
+            "missing_sets": [],
             "seconds": 62.0,
             "device": "cpu",
         },
@@ -146,11 +182,20 @@ def run_files(tmp_path: Path) -> dict[str, Path]:
         "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in answers), encoding="utf-8"
     )
     card = {
-        "documents": {"read": 9000, "kept": 8700},
-        "dropped": {"too_short": 210, "duplicate": 90},
+        "documents": {"read": 9000, "kept": 8700, "train": 8300, "heldout": 400},
+        "dropped": {"too_short": 210, "duplicate": 90, "language": 0},
+        "tokens": {"kept": 234_532, "train": 218_418, "heldout": 16_114},
+        "fertility": 1.59,
+        "examples": {"kept": [{"source": "haber", "text": "Bir cümle."}]},
+    }
+    phase = {
+        "rows": {"read": 8000, "kept": 7990, "train": 7790, "heldout": 200},
+        "dropped": {"bad_line": 10},
+        "tokens": 160_000,
+        "answer_tokens": 40_000,
     }
     write(tmp_path / "data/corpus/card.json", card)
-    write(tmp_path / "data/instructions/card.json", {"phase1": {"read": 8000, "kept": 7990}})
+    write(tmp_path / "data/instructions/card.json", {"phase1": phase, "phase2": phase})
     return {
         "metrics_dir": metrics,
         "evaluation": evaluation,

@@ -1,13 +1,204 @@
-"""The report stage on the files of a run."""
+"""The report stage on the files of a run: a whole page, its text twin, and honest gaps."""
 
 import json
+import re
+from html.parser import HTMLParser
+
+import pytest
+
+from diffutron.errors import UserError
+from diffutron.reporting.format import NOT_MEASURED
+from diffutron.reporting.report import report
+
+TASK_KEYS = ("n", "correct", "acc", "acc_norm", "low", "high", "chance", "constant", "p_value")
+VOID = {"meta", "input", "line", "polyline", "circle", "rect", "path", "br"}
 
 
-def test_page_is_written(make_params, run_files, tmp_path, monkeypatch):
-    from diffutron.reporting.report import report
-
+@pytest.fixture
+def make_report(make_params, run_files, tmp_path, monkeypatch):
+    """`make_report()` -> (page, text, summary) of the run in `run_files`."""
     monkeypatch.chdir(tmp_path)
-    report(make_params(), **run_files, out=tmp_path / "report", summary=tmp_path / "summary.json")
-    page = (tmp_path / "report/report.html").read_text(encoding="utf-8")
-    assert "Ankara" in page
-    assert json.loads((tmp_path / "summary.json").read_text())["profile"] == "demo"
+
+    def make(changes: dict | None = None):
+        out, summary = tmp_path / "report", tmp_path / "metrics/summary.json"
+        report(make_params(changes), **run_files, out=out, summary=summary)
+        page = (out / "report.html").read_text(encoding="utf-8")
+        text = (out / "report.md").read_text(encoding="utf-8")
+        return page, text, json.loads(summary.read_text(encoding="utf-8"))
+
+    return make
+
+
+class Balance(HTMLParser):
+    """Fails on a closing tag that closes nothing; collects what refers to another address."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.links: list[str] = []
+        self.text: list[str] = []
+
+    def handle_starttag(self, tag, attrs):
+        self.links += [value for name, value in attrs if name in ("src", "href") and value]
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag):
+        if tag not in VOID:
+            assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        if self.open[-1:] not in (["style"], ["script"]):
+            self.text.append(data)
+
+
+def parsed(page: str) -> Balance:
+    parser = Balance()
+    parser.feed(page)
+    assert parser.open == []
+    return parser
+
+
+def test_the_page_is_complete_and_asks_nobody(make_report):
+    page, _, _ = make_report()
+    assert all(link.startswith("#") for link in parsed(page).links)
+    anchors = {link.removeprefix("#") for link in parsed(page).links}
+    assert anchors <= set(re.findall(r'id="([^"]+)"', page))
+    assert "http" not in re.sub(r"\s+", "", page.split("<body>")[0])
+    assert "url(" not in page
+    assert "@import" not in page
+
+
+def test_data_cannot_break_out_of_the_page(make_report, run_files):
+    evil = "</script><script>alert(1)</script>"
+    path = run_files["evaluation"] / "instructions_phase2.jsonl"
+    row = {"prompt": evil, "expected": "x", "generated": evil, "correct": False}
+    path.write_text(json.dumps(row) + "\n", encoding="utf-8")
+    traces = json.loads((run_files["evaluation"] / "traces.json").read_text(encoding="utf-8"))
+    traces[0]["prompt"] = traces[0]["steps"][0]["tokens"][0]["token"] = evil + '"'
+    (run_files["evaluation"] / "traces.json").write_text(json.dumps(traces), encoding="utf-8")
+    page, _, _ = make_report()
+    assert page.count("<script>") == 1
+    assert page.count("</script>") == 1
+
+
+def test_both_forms_show_the_same_numbers(make_report):
+    page, text, _ = make_report()
+    shown = " ".join(parsed(page).text)
+    for value in ("6 of 7", "75.0", "0.536", "0.589", "81.20", "3.42", "19.0 - 31.0", "8.12 %"):
+        assert value in shown
+        assert value in text
+
+
+def test_measured_stands_beside_published(make_report):
+    _, text, _ = make_report()
+    (row,) = [line for line in text.splitlines() if line.startswith("| MNLI_TR | 33.3")][:1]
+    cells = [value.strip() for value in row.strip("|").split("|")]
+    assert cells[6].startswith("89.5 (")
+    assert cells[7:] == ["33.29", "32.81"]
+
+
+def test_denoising_is_there_with_and_without_script(make_report):
+    page, text, _ = make_report()
+    assert page.count('<span class="slot') == 5
+    assert 'class="slot marker"' in page
+    assert "step   1  ▒▒▒▒▒▒▒▒▒▒▒ ▒▒▒▒▒▒▒▒ Ankara" in text
+    assert "Türkiye'nin başkenti Ankara'da" in text
+    assert "Expected: Ankara'dır." in text
+
+
+def test_summary_has_exactly_the_agreed_keys(make_report):
+    _, _, summary = make_report()
+    assert set(summary) == {"profile", "models", "seconds", "device"}
+    assert set(summary["models"]) == {"base", "merged", "phase1", "phase2"}
+    for model in summary["models"].values():
+        keys = {"bits_per_byte", "nelbo", "perplexity", "tasks", "instructions", "generation"}
+        assert set(model) == keys
+        assert list(model["perplexity"]) == ["0-.1", ".1-.3", ".3-.6", ".6-1"]
+        assert set(model["instructions"]) == {"n", "correct", "acc"}
+        assert set(model["generation"]) == {"valid_words", "distinct_2", "repetition", "empty"}
+        assert len(model["tasks"]) == 7
+        for task in model["tasks"].values():
+            fields = [
+                "n",
+                "correct",
+                "acc",
+                "acc_norm",
+                "low",
+                "high",
+                "chance",
+                "constant",
+                "p_value",
+            ]
+            assert list(task) == fields
+    assert summary["seconds"]["backbone"] == 105.0
+    assert list(summary["seconds"])[0] == "tokenizer"
+    assert summary["device"] == "cpu"
+
+
+def test_missing_numbers_are_said_to_be_missing(make_report, run_files):
+    for stage in ("backbone", "pretrain", "instruct_phase1", "instruct_phase2"):
+        (run_files["metrics_dir"] / f"{stage}.csv").unlink()
+        (run_files["metrics_dir"] / f"{stage}.json").unlink()
+    path = run_files["metrics_dir"] / "evaluate.json"
+    path.write_text(json.dumps({"models": {"base": {}}, "seconds": 1.0}), encoding="utf-8")
+    (run_files["evaluation"] / "traces.json").unlink()
+    (run_files["evaluation"] / "instructions_phase2.jsonl").unlink()
+    (run_files["corpus"] / "card.json").unlink()
+    (run_files["instructions"] / "card.json").unlink()
+    page, text, summary = make_report()
+    parsed(page)
+    assert "The final model was not measured." in text
+    for lost in ("kept no trace", "no loss curve was found", "no data card was found"):
+        assert lost in text
+        assert lost in page
+    assert text.count(NOT_MEASURED) > 30
+    assert summary["models"]["phase2"]["bits_per_byte"] is None
+    assert summary["models"]["phase2"]["tasks"] == {}
+
+
+def test_without_an_evaluation_the_stage_stops_and_earlier_reports_stay(make_report, run_files):
+    page, _, _ = make_report()
+    (run_files["metrics_dir"] / "evaluate.json").unlink()
+    with pytest.raises(UserError, match=r"evaluate\.json does not exist; run `diffutron evaluate`"):
+        make_report()
+    kept = run_files["metrics_dir"].parent / "report/report.html"
+    assert kept.read_text(encoding="utf-8") == page
+
+
+def test_right_and_wrong_answers_are_shown_as_they_came(make_report):
+    page, text, _ = make_report()
+    assert 'class="answer right"' in page
+    assert 'class="answer wrong"' in page
+    assert "Gökyüzü &lt;ne&gt; renktir?" in page
+    assert "wrong: Yüzer. (expected: Uçar.)" in text
+
+
+def test_data_and_its_drop_reasons(make_report):
+    _, text, _ = make_report()
+    assert "| dropped: too short | 210 | 2.33 |" in text
+    assert "No documents dropped as: language." in text
+    assert "234 532 tokens kept, 1.59 tokens a word." in text
+    assert "160 000 tokens kept, 40 000 of them in answers." in text
+    assert "| XCOPA_TR | stand-in | 200 | 2 | built-in sample | 0123456789ab |" in text
+    assert "Bir cümle." not in text  # source text stays in the data card
+
+
+def test_provenance_says_what_is_not_recorded(make_report):
+    _, text, _ = make_report()
+    assert "- commit: not recorded: the folder is no git checkout" in text
+    assert "- dvc.lock: not recorded: the stages were run without DVC" in text
+
+
+def test_provenance_names_commit_hashes_and_revisions(make_report, tmp_path):
+    import subprocess
+
+    git = ["git", "-c", "user.name=t", "-c", "user.email=t@example.org"]
+    subprocess.run([*git, "init", "-q"], cwd=tmp_path, check=True)
+    subprocess.run([*git, "commit", "-q", "--allow-empty", "-m", "x"], cwd=tmp_path, check=True)
+    lock = "schema: '2.0'\nstages:\n  corpus:\n    cmd: x\n    outs:\n    - path: data/corpus\n"
+    (tmp_path / "dvc.lock").write_text(lock + "      md5: 0badc0ffee1234.dir\n", encoding="utf-8")
+    _, text, _ = make_report({"backbone.source": "hub", "backbone.revision": "abc123"})
+    assert re.search(r"- commit: [0-9a-f]{40}, with changes that are not committed", text)
+    assert "data/corpus 0badc0ffee" in text
+    assert "- backbone: hub: jhu-clsp/mmBERT-base @ abc123" in text

@@ -1,0 +1,149 @@
+"""Numbers in words: formats, the headline, the caveats, the published table, the traces."""
+
+import copy
+
+import pytest
+
+from diffutron.reporting import format, published
+from diffutron.reporting.caveats import caveats
+from diffutron.reporting.headline import tiles, verdict
+from diffutron.reporting.inputs import read_inputs
+from diffutron.reporting.summary import build_summary
+from diffutron.reporting.traces import read_traces
+
+
+@pytest.fixture
+def numbers(run_files):
+    inputs = read_inputs(**run_files)
+    return build_summary(inputs, profile="demo"), inputs.evaluate
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        (None, "not measured"),
+        (6.24, "6.2 s"),
+        (59.4, "59 s"),
+        (200, "3 min 20 s"),
+        (7500, "2 h 05 min"),
+    ],
+)
+def test_durations(seconds, text):
+    assert format.duration(seconds) == text
+
+
+def test_numbers():
+    assert format.percent(0.785) == "78.5"
+    assert format.percent(None) == format.decimal(None) == format.count(None) == "not measured"
+    assert format.p_value(0.00099) == "p < 0.001"
+    assert format.p_value(0.001) == "p = 0.001"
+    assert format.p_value(None) == format.interval(None, 0.5) == ""
+    assert format.count(16384) == "16 384"
+    assert [format.scalar(v) for v in (None, True, 12345, 0.5, 123456.7, "cpu")] == [
+        "not measured",
+        "yes",
+        "12 345",
+        "0.5",
+        "123 457",
+        "cpu",
+    ]
+
+
+def test_the_published_averages_are_the_means_of_their_columns():
+    for column, average in enumerate(published.AVERAGE):
+        scores = [row[column] for row in published.ACCURACY.values()]
+        assert sum(scores) / 7 == pytest.approx(average, abs=0.0051)
+
+
+def test_only_the_tuned_models_have_a_published_twin():
+    assert published.accuracy("phase2", "news_cat") == 32.40
+    assert published.accuracy("phase1", "news_cat") == 23.20
+    assert published.accuracy("base", "news_cat") is None
+    assert published.accuracy("phase2", "unknown") is None
+
+
+def test_the_verdict_says_what_was_measured(numbers):
+    summary, evaluate = numbers
+    text = verdict(summary, evaluate)
+    assert "above chance on 6 of 7 tasks, answers 75.0 % of held-out" in text
+    assert "lowered held-out bits a byte by 0.053 (p < 0.001)" in text
+
+
+@pytest.mark.parametrize(
+    "test", [{"difference": 0.01, "p_value": 0.9}, {"difference": -0.01, "p_value": 0.2}]
+)
+def test_a_gain_that_is_not_shown_is_not_claimed(numbers, test):
+    summary, _ = numbers
+    text = verdict(summary, {"merged_below_base": test})
+    assert "is not shown" in text
+    assert "lowered held-out bits a byte by" not in text
+
+
+def test_a_verdict_over_one_number(numbers):
+    summary = copy.deepcopy(numbers[0])
+    final = summary["models"]["phase2"]
+    final["tasks"], final["instructions"]["acc"] = {}, None
+    assert verdict(summary, {}).endswith("the final model writes 98.0 % valid words.")
+
+
+def test_tiles_of_a_run_without_numbers_say_so(numbers):
+    summary = copy.deepcopy(numbers[0])
+    final = summary["models"]["phase2"]
+    final["tasks"], final["instructions"] = {}, {"n": None, "correct": None, "acc": None}
+    final["generation"]["valid_words"] = None
+    summary["models"]["merged"]["bits_per_byte"] = None
+    summary["seconds"] = {}
+    assert {tile.value for tile in tiles(summary, {})} == {"not measured"}
+
+
+def test_caveats_follow_the_parameters(make_params):
+    demo = {c.subject for c in caveats(make_params())}
+    assert "Built-in sample: corpus, instructions, evaluation sets" in demo
+    assert {"Backbone from scratch", "Own tokenizer", "One seed"} <= demo
+    hub = {
+        "corpus.source": "hub",
+        "instructions.source": "hub",
+        "evaluation.source": "hub",
+        "evaluation.items": None,
+        "backbone.source": "hub",
+        "tokenizer.source": "hub",
+        "pretrain.lora.rank": 256,
+        "instruct_phase1.mask_rate": [0.0, 1.0],
+        "instruct_phase2.mask_rate": [0.0, 1.0],
+    }
+    paper = [c.subject for c in caveats(make_params(hub))]
+    assert paper == [
+        "One seed",
+        "Seven tests a model",
+        "Perplexity 3.42 -> 2.75",
+        "Scoring protocol",
+        "Settings that are not published",
+    ]
+    local = [c.subject for c in caveats(make_params({"evaluation.source": "local"}))]
+    assert "Local files: evaluation sets" in local
+    both = caveats(make_params({"evaluation.items": 50, "evaluation.items_phase2": 70}))
+    assert any("and 70 for phase 2" in c.reason for c in both)
+
+
+def test_a_trace_is_read_by_position():
+    steps = [
+        {"step": 0, "tokens": [{"position": 1, "token": "b", "confidence": 0.5}]},
+        {"step": 1, "tokens": [{"position": 1, "token": None, "confidence": 0.0}]},
+        {"step": 2, "tokens": [{"position": 0, "token": "a"}]},
+        {"step": 3, "tokens": [{"position": 1, "token": "c", "confidence": 0.9}]},
+    ]
+    (trace,) = read_traces([{"prompt": "p", "answer": "ac", "steps": steps}])
+    assert [slot.text for slot in trace.slots] == ["a", "c"]
+    assert trace.lines() == ["step   0  ▒b", "step   1  ▒▒", "step   2  a▒", "step   3  ac"]
+    assert [trace.late(slot) for slot in trace.slots] == [2 / 3, 1.0]
+    assert trace.slots[1].confidence == 0.9
+    assert trace.expected is None
+
+
+def test_a_position_that_stays_open_and_an_empty_trace():
+    steps = [{"step": 0, "tokens": [{"position": 0, "token": None}]}]
+    open_place, nothing = read_traces(
+        [{"prompt": "p", "answer": "", "steps": steps}, {"prompt": "p", "answer": "", "steps": []}]
+    )
+    assert open_place.slots[0].text == ""
+    assert nothing.lines() == ["step   0  "]
