@@ -5,18 +5,16 @@ and ``ı``. Every part of the project that changes the case of Turkish text goes
 """
 
 VOWELS = "aeıioöuü"
-_LOWER = str.maketrans({"İ": "i", "I": "ı"})
-_UPPER = str.maketrans({"i": "İ", "ı": "I"})
 
 
 def turkish_lower(text: str) -> str:
     """Return `text` in lower case by Turkish rules (``İ`` to ``i``, ``I`` to ``ı``)."""
-    return text.replace("I\u0307", "i").translate(_LOWER).lower()
+    return text.replace("I\u0307", "i").replace("İ", "i").replace("I", "ı").lower()
 
 
 def turkish_upper(text: str) -> str:
     """Return `text` in upper case by Turkish rules (``i`` to ``İ``, ``ı`` to ``I``)."""
-    return text.translate(_UPPER).upper()
+    return text.replace("i", "İ").replace("ı", "I").upper()
 
 
 def turkish_capitalize(text: str) -> str:

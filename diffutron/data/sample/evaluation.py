@@ -6,6 +6,7 @@ balanced, and a bag of words of the choices, the length of a choice or of a text
 
 from collections import defaultdict
 from collections.abc import Callable
+from copy import deepcopy
 from functools import cache
 from random import Random
 from typing import Any
@@ -43,7 +44,7 @@ def _belebele(rng: Random) -> list[Row]:
 
 
 def _asked_elsewhere(fact: facts.Fact) -> bool:
-    return sum(side(question) == TRAINING for question in facts.questions(fact)) >= 2
+    return any(side(q) == TRAINING for q in facts.questions(fact) if not facts.told_in_text(q))
 
 
 def _exam_pools(rng: Random, relation: str) -> dict[str, list[str]]:
@@ -99,24 +100,48 @@ def _exams(rng: Random) -> list[Row]:
 
 
 def _matched(
-    rng: Random, classes: int, rounds: int, draw: Callable[[int], Row], text: Callable[[Row], str]
+    rng: Random,
+    classes: int,
+    rounds: int,
+    draw: Callable[[int], Row],
+    text: Callable[[Row], str],
+    *,
+    spare: int,
 ) -> list[Row]:
-    """Return `rounds` rows a class; for every row each other class has one of equal length."""
-    waiting: dict[int, list[list[Row]]] = defaultdict(lambda: [[] for _ in range(classes)])
+    """Return `rounds` rows a class, whose lengths come from one distribution for all classes.
+
+    `spare` times as many rows are drawn to choose from.
+
+    The lengths of the classes are drawn independently: forced equality would make a length that
+    is used up for one class a hint at the other.
+    """
+    pools = [_by_length(draw, label, spare * rounds, text) for label in range(classes)]
+    common = {n: min(len(pool.get(n, ())) for pool in pools) for n in sorted(pools[0])}
+    lengths = [n for n, count in common.items() for _ in range(count)]
     rows: list[Row] = []
-    seen: set[str] = set()
-    while len(rows) < rounds * classes:
-        for label in range(classes):
-            row = draw(label)
-            if text(row) not in seen and _is_held_out(row):
-                seen.add(text(row))
-                waiting[len(text(row))][label].append(row)
-                queues = waiting[len(text(row))]
-                if all(queues):
-                    rows.extend(queue.pop() for queue in queues)
-    rows = rows[: rounds * classes]
+    for pool in pools:
+        taken = 0
+        while taken < rounds:
+            if candidates := pool[rng.choice(lengths)]:
+                rows.append(candidates.pop())
+                taken += 1
     rng.shuffle(rows)
     return rows
+
+
+def _by_length(
+    draw: Callable[[int], Row], label: int, count: int, text: Callable[[Row], str]
+) -> dict[int, list[Row]]:
+    """Draw `count` different held-out rows of a class, by the length of their text."""
+    found: dict[str, Row] = {}
+    while len(found) < count:
+        row = draw(label)
+        if _is_held_out(row):
+            found[text(row)] = row
+    pool: dict[int, list[Row]] = defaultdict(list)
+    for written, row in found.items():
+        pool[len(written)].append(row)
+    return pool
 
 
 def _is_held_out(row: Row) -> bool:
@@ -130,7 +155,7 @@ def _irony(rng: Random) -> list[Row]:
     def draw(label: int) -> Row:
         return {"text": moods.remark_sentence(rng, ironic=label == 1), "label": label}
 
-    return _matched(rng, 2, 100, draw, lambda row: row["text"])
+    return _matched(rng, 2, 100, draw, lambda row: row["text"], spare=3)
 
 
 def _news_on_side(rng: Random, topic: str) -> str:
@@ -146,7 +171,7 @@ def _news(rng: Random) -> list[Row]:
         text = " ".join(_news_on_side(rng, topics[label]) for _ in range(2))
         return {"text": text, "label": news.LABELS[topics[label]]}
 
-    return _matched(rng, len(topics), 40, draw, lambda row: row["text"])
+    return _matched(rng, len(topics), 40, draw, lambda row: row["text"], spare=10)
 
 
 def _nli(rng: Random) -> list[Row]:
@@ -154,7 +179,7 @@ def _nli(rng: Random) -> list[Row]:
         premise, hypothesis = pairs.inference_pair(rng, label, EVALUATION)
         return {"premise": premise, "hypothesis": hypothesis, "label": label}
 
-    return _matched(rng, 3, 68, draw, lambda row: f"{row['premise']} {row['hypothesis']}")
+    return _matched(rng, 3, 68, draw, lambda row: f"{row['premise']} {row['hypothesis']}", spare=5)
 
 
 def _sts(rng: Random) -> list[Row]:
@@ -201,4 +226,4 @@ def evaluation_set(task: str, seed: int = 13) -> list[Row]:
     """Return the rows of one task in the schema of its hub data set; UserError if unknown."""
     if task not in _SETS:
         raise UserError(f"sample has no evaluation set {task!r}; it has {', '.join(TASKS)}")
-    return [dict(row) for row in _rows(task, seed)]
+    return deepcopy(_rows(task, seed))

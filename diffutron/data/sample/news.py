@@ -17,8 +17,7 @@ _TOPICS = {
     "magazin": (
         "manken şarkıcı oyuncu sunucu yönetmen yapımcı ünlü",
         "gala konser sahne defile nişan düğün",
-        "yeni albüm tanıt|yeni dizi izle|yeni klip izle|moda:acc anlat|kostüm giy|rol iste|"
-        "magazin:dat konuş",
+        "albüm tanıt|dizi izle|klip izle|moda:acc anlat|kostüm giy|rol iste|magazin:dat konuş",
     ),
     "siyaset": (
         "başbakan bakan milletvekili vali elçi muhalefet parti",
@@ -29,7 +28,7 @@ _TOPICS = {
     "sağlık": (
         "uzman cerrah hekim hasta doktor hemşire eczacı",
         "klinik ameliyat muayene laboratuvar hastane eczane",
-        "yeni aşı geliştir|virüs:acc incele|tedavi:acc uygula|vitamin öner|diyet öner|"
+        "aşı geliştir|virüs:acc incele|tedavi:acc uygula|vitamin öner|diyet öner|"
         "tahlil iste|şurup ver",
     ),
     "ekonomi": (

@@ -1,13 +1,13 @@
 """Two instruction sets in the published schemas: short tasks with answers of one to six words.
 
 Families share the wording of the evaluation prompts over sentences that no evaluation item uses.
-A prompt belongs to one phase only, by its hash.
+A prompt belongs to one phase only.
 """
 
 from collections.abc import Callable
+from functools import lru_cache
 from random import Random
 from typing import NamedTuple
-from zlib import crc32
 
 from diffutron.data.sample import causes, facts, moods, news, pairs
 from diffutron.data.sample.lexicon import nouns, verbs
@@ -19,12 +19,13 @@ from diffutron.errors import UserError
 
 
 class Task(NamedTuple):
-    """One row; `sentences` are those that must be on the training side."""
+    """One row; `sentences` must be on the training side; rows of one `fact` go to both phases."""
 
     instruction: str
     input: str
     output: str
     sentences: tuple[str, ...] = ()
+    fact: str = ""
 
 
 RELATION_LABELS = ("TUTARLI", "ALAKASIZ", "ÇELİŞKİLİ")
@@ -38,9 +39,10 @@ def knowledge(rng: Random) -> Task:
     """Ask a fact in a wording of the training side."""
     fact = rng.choice(facts.facts())
     question = rng.choice([q for q in facts.questions(fact) if not facts.told_in_text(q)])
+    asked = f"{fact.relation} {fact.subject}"
     if rng.random() < 0.5:
-        return Task(question, "", fact.answer, (question,))
-    return Task("Soruyu kısaca yanıtla.", question, fact.answer, (question,))
+        return Task(question, "", fact.answer, (question,), asked)
+    return Task("Soruyu kısaca yanıtla.", question, fact.answer, (question,), asked)
 
 
 def inflection(rng: Random) -> Task:
@@ -149,29 +151,34 @@ _FAMILIES: dict[str, tuple[Callable[[Random], Task], int]] = {
 }
 
 
-def _phase_of(task: Task) -> int:
-    return 1 + crc32(f"{task.instruction}\n{task.input}".encode()) % 2
-
-
-def _family_rows(rng: Random, family: str, phase: int, seed: int) -> list[Task]:
-    """Draw the rows of one family, none twice; stop when the family has no more to ask."""
+def _family_rows(rng: Random, family: str, seed: int) -> list[Task]:
+    """Draw the rows of one family for both phases, none twice; stop when it has no more to ask."""
     draw, count = _FAMILIES[family]
     rows: dict[tuple[str, str], Task] = {}
     for _ in range(40 * count):
         task = draw(rng)
-        if _usable(task, phase, seed):
+        if _usable(task, seed):
             rows.setdefault((task.instruction, task.input), task)
-        if len(rows) == count:
+        if len(rows) == 2 * count:
             break
-    return list(rows.values())
+    return sorted(rows.values(), key=lambda task: task.fact)
 
 
-def _usable(task: Task, phase: int, seed: int) -> bool:
-    return (
-        _phase_of(task) == phase
-        and pairs.all_on(TRAINING, task.sentences)
-        and not holds_item(" ".join(task[:3]), seed)
-    )
+def _usable(task: Task, seed: int) -> bool:
+    return pairs.all_on(TRAINING, task.sentences) and not holds_item(" ".join(task[:3]), seed)
+
+
+@lru_cache(maxsize=2)
+def _phases(seed: int) -> tuple[list[tuple[str, Task]], list[tuple[str, Task]]]:
+    """Return (family, row) of both phases; they are drawn together and dealt out in turn."""
+    rng = Random(f"instructions {seed}")
+    dealt: tuple[list[tuple[str, Task]], list[tuple[str, Task]]] = ([], [])
+    for family in _FAMILIES:
+        for index, task in enumerate(_family_rows(rng, family, seed)):
+            dealt[index % 2].append((family, task))
+    for rows in dealt:
+        rng.shuffle(rows)
+    return dealt
 
 
 def instructions(phase: int, seed: int = 13) -> list[dict[str, str]]:
@@ -181,14 +188,7 @@ def instructions(phase: int, seed: int = 13) -> list[dict[str, str]]:
     """
     if phase not in (1, 2):
         raise UserError(f"sample has instructions of phase 1 and 2, not {phase!r}")
-    rng = Random(f"instructions {phase} {seed}")
-    rows = [
-        _published(task, family, phase)
-        for family in _FAMILIES
-        for task in _family_rows(rng, family, phase, seed)
-    ]
-    rng.shuffle(rows)
-    return rows
+    return [_published(task, family, phase) for family, task in _phases(seed)[phase - 1]]
 
 
 def _published(task: Task, family: str, phase: int) -> dict[str, str]:

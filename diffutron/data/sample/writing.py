@@ -38,7 +38,7 @@ def _sentences(rng: Random, paragraph: Paragraph, wanted: str, count: int) -> li
     kept: list[str] = []
     while len(kept) < count:
         for unit in paragraph(rng):
-            if unit[0] not in kept and _fits(unit, wanted):
+            if len(kept) < count and unit[0] not in kept and _fits(unit, wanted):
                 kept += unit
     return kept
 
