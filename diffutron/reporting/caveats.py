@@ -80,7 +80,7 @@ def _measurement(params: Params) -> list[tuple[str, str]]:
         found.append(
             (
                 f"At most {params.evaluation.items} items a task",
-                "for backbone, merged model and phase 1"
+                "That many for backbone, merged model and phase 1"
                 + (
                     "; phase 2 is scored on all items. Compare models by the intervals."
                     if params.evaluation.items_phase2 is None
@@ -126,8 +126,8 @@ def _always() -> list[tuple[str, str]]:
         ),
         (
             "Scoring protocol",
-            "Ours is corrected: no end token between question and choice, and the end token of a "
-            "choice is not scored. The published scores come from a harness that does otherwise.",
+            "Ours is corrected: no end token stands between question and choice, and no token of "
+            "a choice is lost. The published scores come from a harness that does otherwise.",
         ),
         (
             "Settings that are not published",

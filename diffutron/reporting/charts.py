@@ -55,7 +55,7 @@ def curve(points: Sequence[Point], *, width: float = 460, height: float = 210) -
         return {}
     raw, smooth = bucket_means(train, CURVE_POINTS), bucket_means(train, SMOOTH_POINTS)
     low, high = _range([y for _, y in raw], [y for _, y in held_out])
-    x = Axis(0, max(step for step, _ in [*train, *held_out]), 44, width - 12)
+    x = Axis(0, max(step for step, _ in [*train, *held_out]), 44, width - 20)
     y = Axis(low, high, height - 26, 10)
     return {
         "width": width,

@@ -81,24 +81,23 @@ def build_view(params: Params, inputs: Inputs, summary: dict[str, Any]) -> dict[
         "answers": shown_answers(inputs.answers.get("phase2", [])),
         "caveats": caveats(params),
         "provenance": origin.facts,
-        **_tables(inputs, summary, origin.outputs),
+        **_tables(params, inputs, summary),
+        "stages": tables.stage_table(inputs, origin.outputs),
         **_figures(inputs, summary),
     }
 
 
-def _tables(
-    inputs: Inputs, summary: dict[str, Any], outputs: dict[str, dict[str, str]]
-) -> dict[str, Any]:
+def _tables(params: Params, inputs: Inputs, summary: dict[str, Any]) -> dict[str, Any]:
+    measured, text = inputs.evaluate, params.evaluation.perplexity_text
     return {
         "tasks": tables.task_tables(summary),
         "leaderboard": tables.leaderboard_table(),
-        "answers_table": tables.answer_table(summary),
-        "language": tables.language_table(summary, inputs.evaluate),
-        "perplexity": tables.perplexity_table(inputs.evaluate),
+        "answers_table": tables.answer_table(summary, measured, source=params.corpus.source),
+        "language": tables.language_table(summary, measured),
+        "perplexity": tables.perplexity_table(measured, source=text.source),
         "training": tables.training_table(inputs.metrics),
-        "stages": tables.stage_table(inputs, outputs),
         "details": tables.detail_tables(inputs.metrics),
-        "data": data_tables(inputs.cards, inputs.evaluate),
+        "data": data_tables(inputs.cards, measured),
     }
 
 

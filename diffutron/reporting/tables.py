@@ -8,6 +8,11 @@ from diffutron.reporting import format, published
 from diffutron.reporting.inputs import STAGES, Inputs
 
 BANDS = ["0-.1", ".1-.3", ".3-.6", ".6-1"]
+TEXTS = {
+    "hub": "Bilkent Turkish Writings, the set of the published claim",
+    "local": "texts of the local folder, another set than the published one",
+    "sample": "generated sentences of the built-in sample, another set than the published one",
+}
 SIGNIFICANT = 0.001
 CHANCE_LIKE = 0.05
 
@@ -116,7 +121,9 @@ def language_table(summary: dict[str, Any], evaluate: dict[str, Any]) -> Table:
         values = summary["models"][model]
         shares = [cell(format.decimal(values["perplexity"].get(b), digits=2)) for b in bands]
         bits, nelbo = (format.decimal(values[key]) for key in ("bits_per_byte", "nelbo"))
-        rows.append([Cell(name), cell(bits), cell(nelbo), *shares])
+        error = (evaluate.get("models", {}).get(model) or {}).get("bits_per_byte_stderr")
+        spread = "" if error is None else f"s.e. {error:.3f}"
+        rows.append([Cell(name), cell(bits, spread), cell(nelbo), *shares])
     columns = ["model", "bits a byte", "NELBO, nats a token", *(f"mask rate {b}" for b in bands)]
     notes = [
         "The last four columns are masked-token perplexities on the same held-out text, by the "
@@ -142,7 +149,7 @@ def merged_note(evaluate: dict[str, Any]) -> list[str]:
     ]
 
 
-def perplexity_table(evaluate: dict[str, Any]) -> Table:
+def perplexity_table(evaluate: dict[str, Any], *, source: str) -> Table:
     """The published perplexity claim beside ours on the text set named for it."""
     found = {m: _text_perplexity(evaluate, m) for m in published.MODELS}
     bands = bands_of(list(found.values()))
@@ -158,11 +165,12 @@ def perplexity_table(evaluate: dict[str, Any]) -> Table:
             ]
         )
     columns = ["model", "published", *(f"ours, mask rate {band}" for band in bands)]
-    note = (
+    notes = [
+        f"Ours: {TEXTS[source]}.",
         "Published: Bilkent Turkish Writings, protocol not published. Values this low suggest a "
-        "masked-token perplexity at a low mask rate, so ours are given by mask rate."
-    )
-    return Table("Perplexity, beside the published claim", columns, rows, [note])
+        "masked-token perplexity at a low mask rate, so ours are given by mask rate.",
+    ]
+    return Table("Perplexity, beside the published claim", columns, rows, notes)
 
 
 def _text_perplexity(evaluate: dict[str, Any], model: str) -> dict[str, Any]:
@@ -214,23 +222,28 @@ def _score(score: dict[str, Any], key: str) -> Cell:
     return cell(format.percent(value), bounds, test, tone=tone)
 
 
-def answer_table(summary: dict[str, Any]) -> Table:
+def answer_table(summary: dict[str, Any], evaluate: dict[str, Any], *, source: str) -> Table:
     """Held-out instructions answered exactly, and what the generated text looks like."""
     rows = []
     for model, name in published.MODEL_NAMES.items():
         asked, made = (summary["models"][model][k] for k in ("instructions", "generation"))
-        note = f"{asked['correct']} of {asked['n']}" if asked["n"] is not None else ""
+        found = (evaluate.get("models", {}).get(model) or {}).get("instructions") or {}
+        bounds = format.interval(found.get("low"), found.get("high"))
+        items = f"{asked['correct']} of {asked['n']}" if asked["n"] is not None else ""
         shares = [cell(format.percent(made[k])) for k in ("valid_words", "empty")]
         others = [cell(format.decimal(made[k])) for k in ("distinct_2", "repetition")]
-        rows.append([Cell(name), cell(format.percent(asked["acc"]), note), *shares, *others])
-    columns = ["model", "answered exactly, %", "valid words, %", "empty answers, %"]
+        exact = cell(format.percent(asked["acc"]), bounds, items)
+        constant = cell(format.percent(found.get("constant")))
+        rows.append([Cell(name), exact, constant, *shares, *others])
+    columns = ["model", "answered exactly, %", "best constant answer, %", "valid words, %"]
+    by = "grammar of the built-in sample" if source == "sample" else "words of the training split"
     return Table(
         "Instructions and generated text",
-        [*columns, "distinct word pairs", "repetition"],
+        [*columns, "empty answers, %", "distinct word pairs", "repetition"],
         rows,
         [
-            "Valid words are checked against the grammar of the built-in sample; on real text "
-            "against the word list of the training split."
+            f"A word is valid by the {by}. Distinct word pairs: different ones by all, over the "
+            "answers together. Repetition: share of word pairs that stood in the answer before."
         ],
     )
 

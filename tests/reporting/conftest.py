@@ -50,7 +50,15 @@ def model_scores(share: float, *, bits: float, n: int = 200) -> dict:
             "perplexity": {band: 2 + bits * (k + 1) for k, band in enumerate(BANDS)}
         },
         "tasks": task_scores(share, n=n),
-        "instructions": {"n": 300, "correct": correct, "acc": correct / 300},
+        "instructions": {
+            "n": 300,
+            "correct": correct,
+            "acc": correct / 300,
+            "low": max(correct / 300 - 0.05, 0.0),
+            "high": correct / 300 + 0.05,
+            "constant": 0.0233,
+        },
+        "bits_per_byte_stderr": 0.0071,
         "generation": {
             "valid_words": 0.9 + 0.08 * share,
             "distinct_2": 0.7,
