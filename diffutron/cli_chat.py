@@ -31,11 +31,10 @@ def chat(
         console = Console()
         history: list[dict[str, str]] = []
         for question in _questions(console):
-            past = history[len(history) - 2 * memory :] if memory else []
-            messages = [*past, {"role": "user", "content": question}]
+            history.append({"role": "user", "content": question})
             settings = PRESETS[preset] if preset else {}
-            answer = _answer_live(console, lm, messages, seed=seed, settings=settings)
-            history = [*messages, {"role": "assistant", "content": answer}]
+            answer = _answer(console, lm, history[-1 - 2 * memory :], seed=seed, settings=settings)
+            history.append({"role": "assistant", "content": answer})
 
 
 def _questions(console: "Console") -> Iterator[str]:
@@ -47,6 +46,24 @@ def _questions(console: "Console") -> Iterator[str]:
         if not question:
             return
         yield question
+
+
+def _answer(
+    console: "Console",
+    lm: "LanguageModel",
+    messages: list[dict[str, str]],
+    *,
+    seed: int,
+    settings: dict[str, Any],
+) -> str:
+    """The answer to as much of the conversation, from its end, as fits the model."""
+    while True:
+        try:
+            return _answer_live(console, lm, messages, seed=seed, settings=settings)
+        except ValueError:
+            if len(messages) == 1:
+                raise
+            messages = messages[2:]
 
 
 def _answer_live(

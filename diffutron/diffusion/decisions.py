@@ -111,10 +111,17 @@ class NGrams:
     def completions(self, position: int) -> list[int]:
         """Tokens that would repeat an n-gram at this position."""
         found: set[int] = set()
+        around: list[tuple[int, tuple[int, ...]]] = []
         for offset in range(self.size):
             others = self._others(position - offset, offset)
             if others is not None:
                 found |= self.known[offset, others]
+                around.append((offset, others))
+        # one token may also make two equal windows at once, as in a a ? a
+        for token in {token for _, others in around for token in others}:
+            made = [(*others[:offset], token, *others[offset:]) for offset, others in around]
+            if len(set(made)) < len(made):
+                found.add(token)
         return sorted(found)
 
     def commit(self, position: int, token: int) -> bool:

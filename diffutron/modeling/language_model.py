@@ -103,18 +103,20 @@ def _load_weights(folder: str, *, where: str, dtype: torch.dtype) -> Any:
     from transformers.models.modernbert import ModernBertForMaskedLM
 
     try:
-        config = AutoConfig.from_pretrained(folder)
-        if config.model_type != "modernbert":
-            raise ValueError(f"path={where!r} holds a {config.model_type} model; need a modernbert")
-        loaded: Any = ModernBertForMaskedLM.from_pretrained(
-            folder, dtype=dtype, output_loading_info=True
-        )
-    except OSError as error:
+        kind = AutoConfig.from_pretrained(folder).model_type
+        loaded: Any = None
+        if kind == "modernbert":
+            loaded = ModernBertForMaskedLM.from_pretrained(
+                folder, dtype=dtype, output_loading_info=True
+            )
+    except (OSError, ValueError) as error:
         reason = str(error).strip().split("\n")[0]
         raise ValueError(
             f"path={where!r}: no checkpoint can be read there ({reason}); "
             "give a folder with config.json and weights"
         ) from error
+    if loaded is None:
+        raise ValueError(f"path={where!r} holds a {kind} model; need a modernbert")
     model, report = loaded
     missing = sorted(report["missing_keys"])
     if missing:

@@ -12,8 +12,8 @@ from torch import Tensor
 class Table:
     """Fixed random logits for every (visible canvas, position): any conditional, consistent or not.
 
-    Vocabulary 0..V-1, the mask token is V - 1. Counts its rows and calls. `logits_fn` and `logprob_fn` have the
-    signatures that sampling and likelihood ask for.
+    Vocabulary 0..V-1, the mask token is V - 1. Counts its rows and calls. `logits_fn` and
+    `logprob_fn` have the signatures that sampling and likelihood ask for.
     """
 
     def __init__(self, vocab: int = 4, *, seed: int = 0, sharp: float = 1.5) -> None:
@@ -50,7 +50,12 @@ class Table:
         return torch.stack([self.logits(rows[r], c) for r, c in asked])
 
     def logprob_fn(
-        self, ids: Tensor, attention_mask: Tensor | None, rows: Tensor, cols: Tensor, targets: Tensor
+        self,
+        ids: Tensor,
+        attention_mask: Tensor | None,
+        rows: Tensor,
+        cols: Tensor,
+        targets: Tensor,
     ) -> Tensor:
         visible = list(self._rows(ids, attention_mask))
         asked = zip(rows.tolist(), cols.tolist(), targets.tolist(), strict=True)
@@ -69,7 +74,9 @@ class Table:
             sums = []
             for masked in itertools.combinations(range(len(x)), k):
                 row = [*context, *(self.mask if i in masked else v for i, v in enumerate(x))]
-                sums.append(sum(float(self.probs(row, len(context) + i)[x[i]].log()) for i in masked))
+                sums.append(
+                    sum(float(self.probs(row, len(context) + i)[x[i]].log()) for i in masked)
+                )
             total += sum(sums) / len(sums) / k
         return total
 
@@ -79,6 +86,6 @@ def table() -> Table:
     return Table()
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def make_table() -> type[Table]:
     return Table

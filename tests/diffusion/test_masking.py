@@ -1,0 +1,132 @@
+"""The forward process: its law, its purity, and the loss it gives in expectation."""
+
+import itertools
+import math
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from diffutron.diffusion.loss import sample_weight
+from diffutron.diffusion.masking import GOLDEN, mask_samples, sample_t, truncation_factor
+from diffutron.diffusion.noise import hash_keys, uniform
+from diffutron.diffusion.schedule import Cosine, Geometric, Linear
+
+RATES = st.floats(1e-6, 1.0)
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    samples=st.lists(st.tuples(st.integers(0, 40), RATES, st.integers(0, 2**40)), max_size=8),
+    seed=st.integers(-(2**70), 2**70),
+    epoch=st.integers(0, 1000),
+)
+def test_a_mask_depends_on_its_own_sample_alone(samples, seed: int, epoch: int) -> None:
+    lengths = [length for length, _, _ in samples]
+    rates = torch.tensor([rate for _, rate, _ in samples], dtype=torch.float64)
+    index = torch.tensor([number for _, _, number in samples], dtype=torch.int64)
+    together = mask_samples(lengths, mask_prob=rates, seed=seed, epoch=epoch, index=index)
+    for n, mask in enumerate(together):
+        assert mask.dtype == torch.bool
+        assert len(mask) == lengths[n]
+        assert bool(mask.any()) == (lengths[n] > 0)
+        (alone,) = mask_samples(
+            lengths[n : n + 1],
+            mask_prob=rates[n : n + 1],
+            seed=seed,
+            epoch=epoch,
+            index=index[n : n + 1],
+        )
+        assert torch.equal(mask, alone)
+
+
+@pytest.mark.parametrize("rate", [0.05, 0.5, 0.9])
+def test_masks_follow_independent_masking_given_that_one_is_masked(rate: float) -> None:
+    n, length = 60_000, 3
+    masks = torch.stack(
+        mask_samples(
+            [length] * n,
+            mask_prob=torch.full((n,), rate, dtype=torch.float64),
+            seed=5,
+            epoch=2,
+            index=torch.arange(n),
+        )
+    )
+    codes = (masks.long() * torch.tensor([1, 2, 4])).sum(dim=1)
+    observed = torch.bincount(codes, minlength=8).double()
+    assert observed[0] == 0
+    law = torch.tensor(
+        [rate**k * (1 - rate) ** (3 - k) for k in (int(c).bit_count() for c in range(8))]
+    )[1:].double()
+    expected = n * law / law.sum()
+    chi2 = float(((observed[1:] - expected) ** 2 / expected).sum())
+    assert chi2 < 24.3  # 6 degrees of freedom, p = 0.0005
+
+
+@pytest.mark.parametrize("noise", [Linear(), Cosine(), Geometric()], ids=str)
+@pytest.mark.parametrize("length", range(1, 7))
+def test_truncation_keeps_the_expected_loss(noise, length: int, table) -> None:
+    """Enumerated over all masks: factor x E[loss | at least one mask] = E[loss], at any t."""
+    x = [0, 1, 2, 2, 1, 0][:length]
+    t = torch.tensor([0.03, 0.4, 0.97], dtype=torch.float64)
+    p = noise.mask_prob(t)
+    plain = torch.zeros(3, dtype=torch.float64)
+    for masked in itertools.product([False, True], repeat=length):
+        row = [table.mask if m else v for m, v in zip(masked, x, strict=True)]
+        nll = -sum(float(table.probs(row, i)[x[i]].log()) for i in range(length) if masked[i])
+        plain += p ** sum(masked) * (1 - p) ** (length - sum(masked)) * nll
+    empty = (1 - p) ** length
+    truncated = plain / (1 - empty)  # the empty mask has no loss
+    lengths = torch.full((3,), length)
+    torch.testing.assert_close(truncation_factor(p, lengths) * truncated, plain)
+    torch.testing.assert_close(
+        sample_weight(t, lengths, schedule=noise) * truncated, noise.weight(t) * plain
+    )
+
+
+def test_drawn_losses_average_to_the_bound(table) -> None:
+    """The whole recipe (t, mask, weight) by Monte Carlo: the mean is the bound, z < 4."""
+    x, n = [0, 2, 1, 1], 20_000
+    t = sample_t(torch.arange(n), seed=1, epoch=0)
+    masks = mask_samples([4] * n, mask_prob=t, seed=1, epoch=0, index=torch.arange(n))
+    known = {}
+    for masked in itertools.product([False, True], repeat=4):
+        row = [table.mask if m else v for m, v in zip(masked, x, strict=True)]
+        known[masked] = -sum(float(table.probs(row, i)[x[i]].log()) for i in range(4) if masked[i])
+    nll = torch.tensor([known[tuple(mask.tolist())] for mask in masks], dtype=torch.float64)
+    loss = nll * sample_weight(t, torch.full((n,), 4), schedule=Linear())
+    z = (float(loss.mean()) + table.bound([], x)) / (float(loss.std()) / math.sqrt(n))
+    assert abs(z) < 4
+
+
+def test_times_spread_evenly_and_do_not_depend_on_the_batch() -> None:
+    t = sample_t(torch.arange(100, 164), seed=3, epoch=7)
+    assert t.dtype == torch.float64
+    assert ((t > 0) & (t < 1)).all()
+    assert torch.equal(t[10:20], sample_t(torch.arange(110, 120), seed=3, epoch=7))
+    gaps = torch.cat([t.sort().values, t.min()[None] + 1]).diff()
+    assert float(gaps.max()) < 2.7 / 64  # the golden ratio's gaps are never much above the mean
+    step = (t[1] - t[0]) % 1
+    assert float(step) == pytest.approx(GOLDEN)
+    assert not torch.equal(t, sample_t(torch.arange(100, 164), seed=3, epoch=8))
+
+
+def test_hash_is_the_published_generator() -> None:
+    """SplitMix64 from state 0: its first output (Steele et al.; the reference implementation's)."""
+    assert int(hash_keys(0)) % 2**64 == 0xE220A8397B1DCDAF
+
+
+def test_uniforms_are_uniform_and_independent_of_shape() -> None:
+    u = uniform(7, torch.arange(200)[:, None], torch.arange(300))
+    assert float(u.mean()) == pytest.approx(0.5, abs=5e-3)
+    assert float(u.var()) == pytest.approx(1 / 12, abs=2e-3)
+    assert float(u[13, 17]) == float(uniform(7, 13, 17))
+    neighbours = torch.corrcoef(torch.stack([u[:, :-1].flatten(), u[:, 1:].flatten()]))[0, 1]
+    assert abs(float(neighbours)) < 0.02
+
+
+def test_nothing_to_mask() -> None:
+    assert mask_samples([], mask_prob=torch.ones(0), seed=0, epoch=0, index=torch.arange(0)) == []
+    with pytest.raises(ValueError, match="lengths, mask_prob and index differ: 2, 1, 2"):
+        mask_samples([1, 2], mask_prob=torch.ones(1), seed=0, epoch=0, index=torch.arange(2))

@@ -1,0 +1,518 @@
+"""The denoising loop: its promises, and the distributions that it draws from."""
+
+import itertools
+import math
+from dataclasses import replace
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import settings as hypothesis
+from hypothesis import strategies as st
+from torch import Tensor
+
+from diffutron.diffusion.canvas import Denoised
+from diffutron.diffusion.confidence import confidence
+from diffutron.diffusion.decisions import NGrams, draw_tokens, guide, keep_top_, penalise_
+from diffutron.diffusion.noise import uniform
+from diffutron.diffusion.sampling import denoise, top_places
+from diffutron.diffusion.settings import Settings, generation_settings, make_settings
+
+M = 4  # the mask token of a table over 5 tokens
+
+
+@pytest.fixture
+def table(make_table):
+    return make_table(5)
+
+
+def run(
+    table, canvases, *, seed=0, batch_rows=8, trace=True, fn=None, **settings
+) -> list[Denoised]:
+    ends = {name: settings.pop(name) for name in ("end_token_ids", "find_end") if name in settings}
+    return denoise(
+        fn or table.logits_fn,
+        canvases,
+        mask_token_id=table.mask,
+        pad_token_id=0,
+        settings=Settings(**{"num_steps": 8, **settings}),
+        seed=seed,
+        batch_rows=batch_rows,
+        trace=trace,
+        **ends,
+    )
+
+
+options = st.fixed_dictionaries(
+    {
+        "strategy": st.sampled_from(["low_confidence", "margin", "entropy", "random"]),
+        "temperature": st.sampled_from([0.0, 0.7]),
+        "block_length": st.sampled_from([None, 2, 5]),
+        "num_steps": st.integers(6, 14),
+        "remask": st.sampled_from([0.0, 0.5]),
+        "guidance": st.sampled_from([0.0, 1.5]),
+        "repetition_penalty": st.sampled_from([1.0, 1.4]),
+        "top_k": st.sampled_from([None, 2]),
+        "top_p": st.sampled_from([1.0, 0.7]),
+        "no_repeat_ngram": st.sampled_from([0, 2]),
+    }
+)
+canvases_ = st.lists(
+    st.lists(st.sampled_from([0, 1, 2, 3, M, M, M]), max_size=11), min_size=1, max_size=4
+)
+
+
+@hypothesis(max_examples=40, deadline=None)
+@given(canvases=canvases_, setting=options, batch_rows=st.integers(1, 4), seed=st.integers(0, 9))
+def test_whatever_the_settings(make_table, canvases, setting, batch_rows, seed) -> None:
+    """No mask left, fixed tokens untouched, and each row as if it were alone, at any
+    temperature.
+    """
+    table = make_table(5)
+    together = run(table, canvases, batch_rows=batch_rows, seed=seed, **setting)
+    for canvas, row in zip(canvases, together, strict=True):
+        assert len(row.canvas) == len(canvas)
+        assert M not in row.canvas
+        assert all(a in (b, M) for a, b in zip(canvas, row.canvas, strict=True))
+        assert row.token_ids == [b for a, b in zip(canvas, row.canvas, strict=True) if a == M]
+        if not setting["no_repeat_ngram"]:
+            assert row.num_steps <= setting["num_steps"]
+        assert run(table, [canvas], seed=seed, **setting) == [row]
+        assert replay(canvas, row) == row.canvas
+    if setting["no_repeat_ngram"]:
+        for canvas, row in zip(canvases, together, strict=True):
+            assert not repeated_bigrams(canvas, row.canvas)
+
+
+def replay(canvas: list[int], row: Denoised) -> list[int]:
+    current = list(canvas)
+    for event in row.events:
+        assert (current[event.position] == M) == (event.token != M)
+        assert canvas[event.position] == M
+        current[event.position] = event.token
+    return current
+
+
+def repeated_bigrams(canvas: list[int], filled: list[int]) -> bool:
+    """Whether two windows of generated tokens hold the same pair."""
+    pairs = [
+        (filled[i], filled[i + 1])
+        for i in range(len(canvas) - 1)
+        if canvas[i] == canvas[i + 1] == M
+    ]
+    return len(pairs) != len(set(pairs))
+
+
+@pytest.mark.parametrize("strategy", ["low_confidence", "margin", "entropy"])
+def test_greedy_matches_a_plain_loop(table, strategy: str) -> None:
+    """Every position's logits each step, float64: the same canvases after each step."""
+    canvas = [1, 0, *[M] * 6]
+    plain = [list(canvas)]
+    for _ in range(3):
+        current = plain[-1]
+        open_places = [i for i, token in enumerate(current) if token == M]
+        found = []
+        for place in open_places:
+            probs = table.probs(current, place)
+            best = sorted(probs.tolist(), reverse=True)
+            measure = {
+                "low_confidence": best[0],
+                "margin": best[0] - best[1],
+                "entropy": sum(p * math.log(p) for p in best if p > 0),
+            }[strategy]
+            found.append((-measure, place, int(probs.argmax())))
+        plain.append(list(current))
+        for _, place, token in sorted(found)[:2]:
+            plain[-1][place] = token
+    (row,) = run(table, [canvas], num_steps=3, strategy=strategy)
+    for step in range(3):
+        partial = Denoised(events=[event for event in row.events if event.step <= step])
+        assert replay(canvas, partial) == plain[step + 1]
+
+
+@hypothesis(max_examples=30, deadline=None)
+@given(num_masks=st.integers(1, 12), num_steps=st.integers(1, 20))
+def test_transfer_counts_add_up_and_are_even(make_table, num_masks: int, num_steps: int) -> None:
+    (row,) = run(make_table(5), [[0, *[M] * num_masks]], num_steps=num_steps)
+    counts = [sum(event.step == step for event in row.events) for step in range(row.num_steps)]
+    assert sum(counts) == num_masks
+    assert row.num_steps == min(num_steps, num_masks)
+    assert max(counts) - min(counts) <= 1
+    assert counts == sorted(counts, reverse=True)
+
+
+def test_blocks_are_finished_left_to_right(table) -> None:
+    (row,) = run(table, [[0, *[M] * 9]], num_steps=6, block_length=3)
+    blocks = [(event.position - 1) // 3 for event in row.events]
+    assert blocks == sorted(blocks)
+    assert row.num_steps == 6
+
+
+def test_logits_are_asked_only_where_a_decision_is_taken(table) -> None:
+    run(table, [[0, *[M] * 8]], num_steps=8, block_length=4)
+    assert table.decided == [4, 3, 2, 1, 4, 3, 2, 1]
+    table.decided.clear()
+    run(table, [[0, *[M] * 8]], num_steps=8, strategy="random")
+    assert table.decided == [1] * 8
+
+
+def test_ties_are_broken_by_position(table) -> None:
+    def flat(ids: Tensor, _mask: Tensor | None, positions: Tensor) -> Tensor:
+        return torch.zeros(int(positions.sum()), 5)
+
+    (row,) = run(table, [[0, *[M] * 5]], num_steps=5, fn=flat)
+    assert [event.position for event in row.events] == [1, 2, 3, 4, 5]
+    assert row.token_ids == [0] * 5
+
+
+def test_a_threshold_commits_all_that_is_sure(table) -> None:
+    def sure(ids: Tensor, _mask: Tensor | None, positions: Tensor) -> Tensor:
+        place = positions.nonzero()[:, 1]
+        strength = torch.where(place % 2 == 1, 9.0, 0.5)
+        return strength[:, None] * torch.eye(5)[2]
+
+    (row,) = run(table, [[0, *[M] * 6]], num_steps=6, threshold=0.9, fn=sure)
+    assert [event.position for event in row.events if event.step == 0] == [1, 3, 5]
+    assert row.num_steps == 4
+    (slow,) = run(table, [[0, *[M] * 6]], num_steps=6, threshold=0.9999, fn=sure)
+    assert slow.num_steps == 6
+
+
+def test_remasking_keeps_the_schedule_and_ends_clean(table) -> None:
+    (row,) = run(table, [[0, *[M] * 10]], num_steps=20, remask=0.6, temperature=1.0)
+    back = [event for event in row.events if event.token == M]
+    assert back
+    assert M not in row.canvas
+    for step in range(row.num_steps):
+        canvas = replay([0, *[M] * 10], Denoised(events=[e for e in row.events if e.step <= step]))
+        assert canvas.count(M) == max(0, 10 - (step + 1)) or step >= 10
+
+
+def test_guidance_is_the_formula(table) -> None:
+    cond, uncond = torch.randn(2, 3, 5).unbind(0)
+    torch.testing.assert_close(guide(cond, uncond, scale=2.0), 3 * cond - 2 * uncond)
+    seen: list[Tensor] = []
+
+    def fn(ids: Tensor, mask: Tensor | None, positions: Tensor) -> Tensor:
+        seen.append(ids.clone())
+        return table.logits_fn(ids, mask, positions)
+
+    run(table, [[1, 2, M, M], [3, M]], num_steps=2, guidance=0.5, fn=fn)
+    assert seen[0].tolist() == [[1, 2, M, M], [3, M, 0, 0], [M, M, M, M], [M, M, 0, 0]]
+
+
+def test_repetition_penalty_reads_generated_tokens_only(table) -> None:
+    logits = torch.tensor([[2.0, -1.0, 0.5, 0.0, -math.inf]])
+    penalise_(logits, torch.tensor([[0, 1, 1, 4]]), penalty=2.0)
+    assert logits.tolist() == [[1.0, -2.0, 0.5, 0.0, -math.inf]]
+
+    def likes_two(ids: Tensor, _mask: Tensor | None, positions: Tensor) -> Tensor:
+        return torch.tensor([0.0, 0.0, 1.0, 0.9, 0.0]).repeat(int(positions.sum()), 1)
+
+    (row,) = run(table, [[2, 2, M, M, M]], num_steps=3, repetition_penalty=1.5, fn=likes_two)
+    assert row.token_ids[0] == 2  # the prompt's twos do not count
+    assert row.token_ids[1] == 3
+
+
+def test_ngrams_see_windows_with_one_open_place() -> None:
+    ids = torch.tensor([9, 1, 2, M, 2, M, 9])
+    known = torch.tensor([False, True, True, False, True, False, False])
+    ngrams = NGrams(ids, known, size=2)
+    assert ngrams.completions(3) == [1, 2]  # 1 2 again; 2 2 twice at once
+    assert ngrams.completions(5) == []
+    assert ngrams.commit(3, 3)
+    assert not ngrams.commit(3, 1)
+    doubled = NGrams(torch.tensor([3, M, 3]), torch.tensor([True, False, True]), size=2)
+    assert doubled.completions(1) == [3]  # 3 3 twice at once
+    assert ngrams.completions(5) == [3]  # 2 3 now stands at 2
+
+
+def test_ngram_blocking_without_a_way_out_says_so(table) -> None:
+    with pytest.raises(ValueError, match="no_repeat_ngram=1 bans every token"):
+        run(table, [[0, *[M] * 6]], num_steps=6, no_repeat_ngram=1)
+
+
+def test_suppressed_and_mask_tokens_are_never_produced(table) -> None:
+    def wants_mask(ids: Tensor, _mask: Tensor | None, positions: Tensor) -> Tensor:
+        return torch.tensor([0.0, 1.0, 5.0, 0.5, 99.0]).repeat(int(positions.sum()), 1)
+
+    for temperature in (0.0, 1.0, 50.0):
+        (row,) = run(
+            table,
+            [[0, *[M] * 30]],
+            num_steps=30,
+            fn=wants_mask,
+            suppress=(2,),
+            temperature=temperature,
+        )
+        assert not {2, M} & set(row.token_ids)
+
+
+def test_the_end_policy_stops_a_row_and_frees_its_place(table) -> None:
+    def ends_at(place: int):
+        def fn(ids: Tensor, _mask: Tensor | None, positions: Tensor) -> Tensor:
+            table.decided.append(len(ids))
+            found = positions.nonzero()[:, 1]
+            return torch.where(found == place, 3, 1)[:, None].eq(torch.arange(5)) * (
+                9.0 - found[:, None] / 10
+            )
+
+        return fn
+
+    (row,) = run(table, [[3, *[M] * 8]], fn=ends_at(4), end_token_ids=[3])
+    assert (row.token_ids, row.canvas, row.ended) == ([1, 1, 1], [3, 1, 1, 1], True)
+    assert row.num_steps == 4
+    table.decided.clear()
+    rows = run(table, [[3, *[M] * 8]] * 3, fn=ends_at(2), end_token_ids=[3], batch_rows=2)
+    assert [r.token_ids for r in rows] == [[1]] * 3
+    assert table.decided == [2, 2, 1, 1]
+
+
+def test_an_end_token_waits_for_what_comes_before_it(table) -> None:
+    def backwards(ids: Tensor, _mask: Tensor | None, positions: Tensor) -> Tensor:
+        place = positions.nonzero()[:, 1]
+        return torch.where(place == 4, 3, 1)[:, None].eq(torch.arange(5)) * (1.0 + place[:, None])
+
+    (row,) = run(table, [[0, *[M] * 6]], num_steps=6, fn=backwards, end_token_ids=[3])
+    assert [event.position for event in row.events] == [6, 5, 4, 3, 2, 1]
+    assert (row.token_ids, row.ended) == ([1, 1, 1], True)
+
+
+def test_find_end_reads_the_gapless_beginning(table) -> None:
+    seen: list[list[int]] = []
+
+    def find_end(ids: list[int]) -> int | None:
+        seen.append(ids)
+        return 2 if len(ids) >= 3 else None
+
+    (row,) = run(table, [[0, 1, *[M] * 5]], num_steps=5, strategy="random", find_end=find_end)
+    assert len(row.token_ids) == 2
+    assert row.ended
+    assert all(a == b[: len(a)] for a, b in itertools.pairwise(seen))
+
+
+def test_watch_is_told_every_step(table) -> None:
+    told: list[tuple[int, int]] = []
+    rows = denoise(
+        table.logits_fn,
+        [[0, M, M], [1, M]],
+        mask_token_id=M,
+        pad_token_id=0,
+        settings=Settings(num_steps=2),
+        watch=lambda row, events: told.extend((row, event.position) for event in events),
+    )
+    assert sorted(told) == [(0, 1), (0, 2), (1, 1)]
+    assert rows[0].events == []
+
+
+def test_nothing_to_do(table) -> None:
+    assert run(table, []) == []
+    rows = run(table, [[], [1, 2]])
+    assert [row.canvas for row in rows] == [[], [1, 2]]
+    assert table.calls == 0
+
+
+def test_nan_logits_are_refused(table) -> None:
+    def broken(ids: Tensor, _mask: Tensor | None, positions: Tensor) -> Tensor:
+        return torch.full((int(positions.sum()), 5), math.nan)
+
+    for strategy in ("low_confidence", "margin", "entropy", "random"):
+        with pytest.raises(ValueError, match="NaN logits"):
+            run(table, [[0, M]], fn=broken, strategy=strategy)
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "message"),
+    [
+        ("num_steps", 0, "num_steps=0 must be at least 1"),
+        ("block_length", 0, "block_length=0 must be at least 1"),
+        ("strategy", "best", "strategy='best' must be one of low_confidence, margin"),
+        ("temperature", -1.0, "temperature=-1.0 must be at least 0"),
+        ("top_k", 0, "top_k=0 must be at least 1"),
+        ("top_p", 0.0, r"top_p=0.0 must be in \(0, 1\]"),
+        ("threshold", 1.5, r"threshold=1.5 must be in \[0, 1\]"),
+        ("remask", 2.0, r"remask=2.0 must be in \[0, 1\]"),
+        ("guidance", -0.5, "guidance=-0.5 must be at least 0"),
+        ("repetition_penalty", 0.0, "repetition_penalty=0.0 must be above 0"),
+        ("no_repeat_ngram", -1, "no_repeat_ngram=-1 must be 0"),
+    ],
+)
+def test_a_bad_setting_names_itself(field: str, value: object, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        make_settings({"num_steps": 4, field: value})
+
+
+def test_settings_for_generation() -> None:
+    defaults = {"max_new_tokens": 16, "num_steps": 8, "block_length": 16, "temperature": 0.5}
+    assert generation_settings({"temperature": None}, defaults) == (
+        16,
+        Settings(num_steps=8, block_length=16, temperature=0.5),
+    )
+    num_new, found = generation_settings({"max_new_tokens": 48}, defaults)
+    assert (num_new, found.num_steps, found.block_length) == (48, 48, 24)
+    assert generation_settings({}, {}) == (64, Settings(num_steps=64, block_length=32))
+    with pytest.raises(ValueError, match="block_length=5 must divide max_new_tokens=16"):
+        generation_settings({"block_length": 5}, defaults)
+    with pytest.raises(ValueError, match="max_new_tokens=0 must be at least 1"):
+        generation_settings({"max_new_tokens": 0}, {})
+    with pytest.raises(ValueError, match="penalty is no setting; there are block_length"):
+        generation_settings({"penalty": 2}, {})
+
+
+def test_fewer_steps_than_blocks(table) -> None:
+    with pytest.raises(
+        ValueError, match="num_steps=2 must be at least one for each of the 3 blocks"
+    ):
+        run(table, [[M] * 6], num_steps=2, block_length=2)
+
+
+def test_top_places_takes_the_first_of_equals() -> None:
+    value = torch.tensor([[1.0, 3.0, 3.0, 2.0], [0.0, 0.0, 0.0, 0.0]])
+    allowed = torch.tensor([[True, True, True, True], [False, True, True, False]])
+    chosen = top_places(value, allowed, torch.tensor([2, 1]))
+    assert chosen.tolist() == [[False, True, True, False], [False, True, False, False]]
+
+
+def test_confidence_of_impossible_tokens_is_finite() -> None:
+    logits = torch.tensor([[0.0, -math.inf, 1.0], [-math.inf, 2.0, -math.inf]])
+    tokens = logits.argmax(dim=1)
+    for measure in ("low_confidence", "margin", "entropy"):
+        assert confidence(logits, tokens, measure=measure).isfinite().all()
+    assert float(confidence(logits, tokens, measure="margin")[1]) == 1.0
+
+
+# --- distributions -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("vocab", [3, 512, 1500])
+def test_drawn_tokens_follow_the_softmax(vocab: int) -> None:
+    n = 40_000
+    logits = torch.randn(vocab, generator=torch.Generator().manual_seed(1)) * 2
+    logits[1] = -math.inf
+    tokens = draw_tokens(logits.expand(n, -1), uniform(0, torch.arange(n)))
+    probs = logits.double().softmax(0)
+    observed = torch.bincount(tokens, minlength=vocab)
+    assert observed[1] == 0
+    common = probs * n >= 5
+    rare = ~common
+    counts = torch.cat([observed[common].double(), observed[rare].sum()[None].double()])
+    expected = torch.cat([probs[common], probs[rare].sum()[None]]) * n
+    keep = expected > 1e-9
+    chi2 = float(((counts - expected)[keep] ** 2 / expected[keep]).sum())
+    df = int(keep.sum()) - 1
+    assert chi2 < df + 4 * math.sqrt(2 * df) + 4
+
+
+def test_the_ends_of_the_unit_interval_draw_possible_tokens() -> None:
+    logits = torch.full((2, 1200), -math.inf)
+    logits[:, 700] = 0.0
+    logits[:, 3] = -80.0
+    extremes = torch.tensor([2.0**-53, 1 - 2.0**-53], dtype=torch.float64)
+    assert draw_tokens(logits, extremes).tolist() in ([3, 700], [700, 700])
+
+
+def test_top_k_and_top_p() -> None:
+    logits = torch.tensor([[0.5, 0.3, 0.15, 0.05]]).log()
+    kept = logits.clone()
+    keep_top_(kept, top_k=3, top_p=1.0)
+    assert kept.isfinite().tolist() == [[True, True, True, False]]
+    kept = logits.clone()
+    keep_top_(kept, top_k=None, top_p=0.75)
+    assert kept.isfinite().tolist() == [[True, True, False, False]]
+    keep_top_(kept, top_k=1, top_p=0.01)
+    assert kept.isfinite().tolist() == [[True, False, False, False]]
+
+
+class HiddenMarkov:
+    """A hidden Markov model over texts of 3 tokens.
+
+    Its posterior at every mask is known exactly.
+    """
+
+    vocab, length = 3, 3
+
+    def __init__(self) -> None:
+        start = torch.tensor([0.6, 0.4], dtype=torch.float64)
+        move = torch.tensor([[0.9, 0.1], [0.25, 0.75]], dtype=torch.float64)
+        emit = torch.tensor([[0.7, 0.2, 0.1], [0.05, 0.25, 0.7]], dtype=torch.float64)
+        self.joint = torch.einsum("a,ab,bc,ax,by,cz->xyz", start, move, move, emit, emit, emit)
+
+    def logits_fn(self, ids: Tensor, attention_mask: Tensor | None, positions: Tensor) -> Tensor:
+        """The prompt (anything before the last 3 tokens of a row) is ignored."""
+        row, place = positions.nonzero(as_tuple=True)
+        ends = torch.full((len(ids),), ids.shape[1])
+        ends = ends if attention_mask is None else attention_mask.sum(dim=1)
+        first = ends - self.length
+        state = ids.gather(1, first[:, None] + torch.arange(3))[row]
+        return self.table()[state[:, 0], state[:, 1], state[:, 2], place - first[row]].log()
+
+    def table(self) -> Tensor:
+        """[4, 4, 4, position, token]: p(token | the visible ones); 3 stands for a mask."""
+        found = torch.zeros(4, 4, 4, 3, 4, dtype=torch.float64)
+        for state in itertools.product(range(4), repeat=3):
+            index = tuple(slice(None) if s == 3 else slice(s, s + 1) for s in state)
+            seen = torch.zeros_like(self.joint)
+            seen[index] = self.joint[index]
+            for place in range(3):
+                marginal = seen.sum(dim=[d for d in range(3) if d != place])
+                found[state][place, :3] = marginal / marginal.sum()
+        return found
+
+
+RIGHT = {
+    "random, one token a step": {"strategy": "random"},
+    "margin, one token a step": {"strategy": "margin"},
+    "entropy, one token a step": {"strategy": "entropy"},
+    "left to right (blocks of one)": {"block_length": 1},
+}
+WRONG = {
+    "low confidence, one token a step": {"strategy": "low_confidence"},
+    "random, all tokens in one step": {"strategy": "random", "num_steps": 1},
+    "random, two tokens in the first step": {"strategy": "random", "num_steps": 2},
+    "random, remasking": {"strategy": "random", "remask": 1.0, "num_steps": 6},
+    "random, temperature 0.7": {"strategy": "random", "temperature": 0.7},
+    "random, top-p 0.8": {"strategy": "random", "top_p": 0.8},
+}
+
+
+@pytest.fixture(scope="module")
+def hidden_markov() -> HiddenMarkov:
+    model = HiddenMarkov()
+    fixed = model.table()
+    model.table = lambda: fixed
+    return model
+
+
+def chi_squared(model: HiddenMarkov, **settings) -> float:
+    """Of 6000 drawn texts against the model's own distribution; 26 degrees of freedom."""
+    counts = torch.zeros(3, 3, 3, dtype=torch.float64)
+    canvases = [[0] * offset + [3] * 3 for offset in range(60)]  # noise is keyed by position
+    for seed in range(100):
+        rows = denoise(
+            model.logits_fn,
+            canvases,
+            mask_token_id=3,
+            pad_token_id=0,
+            settings=Settings(**{"num_steps": 3, "temperature": 1.0, **settings}),
+            seed=seed,
+            batch_rows=60,
+        )
+        texts = torch.tensor([row.token_ids for row in rows])
+        counts.index_put_(tuple(texts.T), torch.ones(len(texts)).double(), accumulate=True)
+    expected = model.joint * counts.sum()
+    return float(((counts - expected) ** 2 / expected).sum())
+
+
+@pytest.mark.parametrize("name", RIGHT)
+def test_samplers_that_draw_from_the_model(hidden_markov, name: str) -> None:
+    assert chi_squared(hidden_markov, **RIGHT[name]) < 58  # p = 0.0003
+
+
+@pytest.mark.parametrize("name", WRONG)
+def test_samplers_that_do_not(hidden_markov, name: str) -> None:
+    """Useful, but not samples of the model's distribution: the docs say so."""
+    assert chi_squared(hidden_markov, **WRONG[name]) > 80  # p < 1e-6
+
+
+def test_settings_are_frozen() -> None:
+    assert replace(Settings(num_steps=1), top_k=3).top_k == 3
