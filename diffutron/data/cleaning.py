@@ -43,7 +43,7 @@ class Row:
     lines: list[int] = field(default_factory=list)
 
     def drop(self, reason: str, rule: str = "") -> None:
-        self.reason, self.rule = reason, rule
+        self.reason, self.rule, self.bands = reason, rule, []
 
 
 class Encoder:

@@ -80,7 +80,7 @@ class Fates:
             num_words=column(tables, "num_words").astype(np.int64),
             num_characters=np.concatenate([_num_characters(table) for table in tables]),
             key=column(tables, "key"),
-            bands=bands.reshape(kept, -1),
+            bands=bands.reshape(kept, len(bands) // max(kept, 1)),
             contaminated=column(tables, "contaminated"),
         )
 

@@ -1,0 +1,279 @@
+"""The corpus stage: one planted document for every reason, and what it leaves behind."""
+
+import json
+import random
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+
+from diffutron.data import shards
+from diffutron.data.corpus import corpus
+from diffutron.data.fates import REASONS
+from diffutron.data.sources import local_digest
+from diffutron.errors import UserError
+from diffutron.modeling.tokenizer import load_tokenizer
+
+NAMES = ["Ayşe", "Mehmet", "Zeynep", "Hüseyin", "Elif", "Çağrı", "Işıl", "Ömer", "Şule"]
+PLACES = ["bahçede", "okulda", "çarşıda", "limanda", "tarlada", "köprüde", "sarayda", "ormanda"]
+THINGS = ["kitabı", "elmayı", "çiçeği", "anahtarı", "mektubu", "gömleği", "treni", "yıldızı"]
+DEEDS = ["aradı", "buldu", "sevdi", "çizdi", "unuttu", "taşıdı", "sakladı", "gördü", "sordu"]
+BOILERPLATE = "Bu haberin bütün yayın hakları ajansımıza aittir"
+IRONY = (
+    "Yağmurda ıslanıp eve geç kaldığım bu harika günde bir de anahtarımı kaybettim, ne güzel "
+    "bir akşam oldu benim için."
+)
+
+
+def prose(numbers: random.Random, sentences: int = 4) -> str:
+    return " ".join(
+        f"{numbers.choice(NAMES)} {numbers.choice(PLACES)} {numbers.choice(THINGS)} bir "
+        f"{numbers.randint(100, 999)} kez {numbers.choice(DEEDS)} ve döndü."
+        for _ in range(sentences)
+    )
+
+
+def plants() -> dict[str, list[dict]]:
+    numbers = random.Random(1)
+    original = prose(numbers, 9)
+    copy = original.replace("999", "") + " Son."
+    return {
+        "language": [{"text": "The committee will publish its findings before the end of May."}],
+        "too_short": [{"text": "Geldi."}, {"text": " \u200b "}],
+        "too_long": [{"text": prose(numbers, 60)}],
+        "quality": [{"text": "\n".join(f"- {prose(numbers, 1)}" for _ in range(4))}],
+        "repetition": [{"text": "Evet dedi ve yine evet dedi sonra. " * 12}],
+        "boilerplate": [{"text": f"{BOILERPLATE}\n{BOILERPLATE}\nNe?"}],
+        "duplicate": [{"text": original.upper().lower()}, {"text": copy}],
+        "contaminated": [{"text": f"{prose(numbers, 2)} {IRONY}"}],
+        "kept": [
+            {"text": original},
+            {"text": f"Bana ali@ornek.com adresinden yazın. {original[:80]}"},
+        ],
+    }
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    """60 clean documents of two sources and the planted ones; evaluation sets of one item."""
+    monkeypatch.setenv("DIFFUTRON_DATA", str(tmp_path))
+    numbers = random.Random(2)
+    rows = [
+        {
+            "text": f"{prose(numbers)}\n{BOILERPLATE}" if place % 3 else prose(numbers),
+            "source": "haber" if place % 2 else "dergi",
+            "group": "basın",
+        }
+        for place in range(60)
+    ]
+    for name, found in plants().items():
+        rows += [{"source": f"{name}.", **row} for row in found]
+    (tmp_path / "corpus").mkdir()
+    lines = [json.dumps(row, ensure_ascii=False).encode() for row in rows]
+    lines.insert(30, b'{"text": "\xff"}')
+    (tmp_path / "corpus" / "a.jsonl").write_bytes(b"\n".join(lines))
+    (tmp_path / "cetvel").mkdir()
+    irony = [{"text": IRONY, "label": 1}, {"text": "Ne güzel bir gün, çok sevindim.", "label": 0}]
+    (tmp_path / "cetvel" / "ironytr.jsonl").write_text(
+        "\n".join(json.dumps(row, ensure_ascii=False) for row in irony), encoding="utf-8"
+    )
+    return tmp_path
+
+
+@pytest.fixture
+def run(folder, make_params, tiny_tokenizer_dir):
+    def stage(name="out", **changes):
+        params = make_params(
+            {
+                "corpus.source": "local",
+                "corpus.digest": local_digest("corpus"),
+                "corpus.max_bad_share": 0.05,
+                "corpus.language.kept": ["tr"],
+                "corpus.near_duplicate.threshold": 0.6,
+                "corpus.boilerplate_documents": 20,
+                "corpus.min_tokens": 8,
+                "corpus.max_tokens": 1000,
+                "corpus.heldout_documents": 10,
+                "evaluation.source": "local",
+                "evaluation.tasks": ["ironytr"],
+                **{f"corpus.{key}": value for key, value in changes.items()},
+            }
+        )
+        out = folder / name
+        corpus(params, tokenizer=tiny_tokenizer_dir, out=out, metrics=folder / f"{name}.json")
+        return out
+
+    return stage
+
+
+def table(out, split):
+    return pq.read_table(out / f"{split}.parquet").to_pylist()
+
+
+def test_every_document_has_its_fate(run, folder):
+    out = run()
+    card = json.loads((out / "card.json").read_text(encoding="utf-8"))
+    for name, found in plants().items():
+        if name == "kept":
+            assert card["by_source"]["kept."] == {"kept": len(found)}
+        else:
+            assert card["by_source"][f"{name}."] == {name: len(found)}, name
+    counts = json.loads((folder / "out.json").read_text(encoding="utf-8"))
+    assert counts["dropped"] == {reason: len(plants().get(reason, [])) for reason in REASONS} | {
+        "bad_line": 1,
+        "quota": 0,
+    }
+    assert counts["documents"] == {"read": 73, "kept": 62, "train": 52, "heldout": 10}
+    assert counts["personal_data"]["email"] == 1
+    assert counts["edited_lines"] > 40
+    bad = json.loads((out / "bad_lines.jsonl").read_text(encoding="utf-8"))
+    assert (bad["file"], bad["line"]) == ("a.jsonl", 31)
+    assert sorted(path.name for path in out.iterdir()) == [
+        "bad_lines.jsonl",
+        "card.json",
+        "card.md",
+        "heldout.parquet",
+        "heldout_bounds.npy",
+        "heldout_ids.npy",
+        "train.parquet",
+        "train_bounds.npy",
+        "train_ids.npy",
+        "words.txt",
+    ]
+
+
+def test_ids_are_what_the_tokenizer_says_of_the_text(run, tiny_tokenizer_dir):
+    out = run()
+    tokenizer = load_tokenizer(tiny_tokenizer_dir)
+    for split in ("train", "heldout"):
+        rows = table(out, split)
+        ids = np.load(out / f"{split}_ids.npy", mmap_mode="r")
+        bounds = np.load(out / f"{split}_bounds.npy")
+        assert ids.dtype == np.uint16
+        assert len(bounds) == len(rows) + 1
+        assert bounds[-1] == len(ids)
+        for row, start, end in zip(rows, bounds, bounds[1:], strict=False):
+            assert ids[start:end].tolist() == tokenizer(row["text"])["input_ids"]
+            assert row["num_tokens"] == end - start
+    texts = [row["text"] for split in ("train", "heldout") for row in table(out, split)]
+    assert not any(BOILERPLATE in text for text in texts)
+    assert sum("[E-POSTA]" in text for text in texts) == 1
+    identities = [row["id"] for split in ("train", "heldout") for row in table(out, split)]
+    assert len(set(identities)) == len(identities)
+
+
+def test_words_are_those_of_the_training_split(run):
+    out = run()
+    words = (out / "words.txt").read_text(encoding="utf-8").split("\n")[:-1]
+    assert words == sorted(set(words))
+    assert {"bahçede", "ışıl"} & set(words)
+    assert "IŞIL" not in words
+
+
+def test_a_written_out_mask_is_not_a_mask_token(run, folder, tiny_tokenizer_dir):
+    (folder / "corpus" / "b.jsonl").write_text(
+        json.dumps({"text": f"Metinde <mask> ve <eos> yazıyor. {prose(random.Random(9))}"})
+    )
+    out = run()
+    mask = load_tokenizer(tiny_tokenizer_dir).mask_token_id
+    assert any("<mask>" in row["text"] for row in table(out, "train") + table(out, "heldout"))
+    for split in ("train", "heldout"):
+        assert mask not in np.load(out / f"{split}_ids.npy")
+
+
+def contents(out):
+    return {path.name: path.read_bytes() for path in sorted(out.iterdir())}
+
+
+def test_bytes_depend_on_neither_processes_nor_the_run(run, monkeypatch):
+    monkeypatch.setattr(shards, "SHARD_DOCUMENTS", 20)
+    alone = contents(run("alone"))
+    monkeypatch.setattr(shards, "PROCESSES_FROM", 2)
+    assert contents(run("together")) == alone
+
+
+def test_shards_of_another_size_give_the_same_corpus(run, monkeypatch):
+    one = run("one")
+    monkeypatch.setattr(shards, "SHARD_DOCUMENTS", 7)
+    many = run("many", heldout_documents=10)
+    for split in ("train", "heldout"):
+        assert table(one, split) == table(many, split)
+        assert np.array_equal(np.load(one / f"{split}_ids.npy"), np.load(many / f"{split}_ids.npy"))
+
+
+def test_long_documents_can_be_split(run):
+    out = run(too_long="split", max_tokens=120)
+    rows = table(out, "train") + table(out, "heldout")
+    assert max(row["num_tokens"] for row in rows) <= 120
+    pieces = [row["text"] for row in rows if row["source"] == "too_long."]
+    assert len(pieces) > 10
+    assert " ".join(sorted(pieces)).split() != []
+    whole = plants()["too_long"][0]["text"].split()
+    assert sorted(word for text in pieces for word in text.split()) == sorted(whole)
+
+
+def test_quotas_are_drawn_by_group(run, folder):
+    out = run(quotas={"basın": 25})
+    rows = table(out, "train") + table(out, "heldout")
+    drawn = [row["text"] for row in rows if row["group"] == "basın"]
+    assert len(drawn) == 25
+    assert json.loads((folder / "out.json").read_text())["dropped"]["quota"] == 35
+    again = run("again", quotas={"basın": 26})
+    more = {row["text"] for split in ("train", "heldout") for row in table(again, split)}
+    assert set(drawn) < more  # a larger quota only adds
+
+
+def test_a_cluster_is_held_out_as_a_whole(run, folder):
+    """b is like a and like c, a and c are not alike: both are kept, and on one side."""
+    numbers = random.Random(11)
+    lines = []
+    for _ in range(30):
+        a = prose(numbers, 8).split()
+        b = a[:62] + prose(numbers, 2).split()
+        c = b[16:] + prose(numbers, 2).split()
+        lines += [{"text": " ".join(tokens), "source": "zincir"} for tokens in (b, a, c)]
+    (folder / "corpus" / "b.jsonl").write_text("\n".join(json.dumps(line) for line in lines))
+    out = run(heldout_documents=40)
+    assert len(table(out, "heldout")) in (39, 40)
+    sizes = json.loads((out / "card.json").read_text())["duplicate_clusters"]
+    assert sum(sizes.values()) >= 20
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"quotas": {"basın": 500}}, r"quotas\.basın = 500, but 60 documents"),
+        ({"quotas": {"yok": 1}}, r"quotas\.yok = 1, but 0 documents.*groups: basın"),
+        ({"heldout_documents": 62}, r"heldout_documents = 62, but only 62"),
+        ({"min_tokens": 990}, "no document is left after the steps that look at one document"),
+        ({"max_bad_share": 0.001}, r"1 of 73 lines cannot be used.*a\.jsonl line 31: not UTF-8"),
+        ({"digest": "0"}, "run `diffutron params` again"),
+    ],
+)
+def test_what_goes_wrong_is_one_line_and_leaves_no_folder(run, folder, changes, message):
+    with pytest.raises(UserError, match=message):
+        run(**changes)
+    left = {path.name for path in folder.iterdir()}
+    assert left == {"corpus", "cetvel"}
+
+
+def test_a_folder_without_tokenizer_or_mask_is_named(folder, make_params, tmp_path_factory):
+    params = make_params({"evaluation.tasks": ["ironytr"]})
+    empty = tmp_path_factory.mktemp("empty")
+    with pytest.raises(UserError, match="run the stage `tokenizer` first"):
+        corpus(params, tokenizer=empty, out=folder / "x", metrics=folder / "x.json")
+    (empty / "tokenizer.json").write_text("{}")
+    (empty / "tokenizer_config.json").write_text("{}")
+    with pytest.raises(UserError, match="without mask token"):
+        corpus(params, tokenizer=empty, out=folder / "x", metrics=folder / "x.json")
+
+
+def test_the_card_is_readable(run):
+    text = (run() / "card.md").read_text(encoding="utf-8")
+    for part in (
+        "# Corpus",
+        "62 of 73 documents kept",
+        "| contaminated | 1 |",
+        "## Examples: kept",
+    ):
+        assert part in text
