@@ -115,6 +115,11 @@ def _always() -> list[tuple[str, str]]:
             "moves every number.",
         ),
         (
+            "Running text after instruction tuning",
+            "Both phases learn answers alone, and forget how running text goes. Their bits a byte "
+            "and perplexities on held-out text tell how much, not how well they answer.",
+        ),
+        (
             "Seven tests a model",
             "The p-values are not corrected for the number of tasks; that is why a task counts as "
             "learned only below 0.001.",

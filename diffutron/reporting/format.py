@@ -14,6 +14,9 @@ def interval(low: float | None, high: float | None) -> str:
 
 
 def decimal(value: float | None, *, digits: int = 3) -> str:
+    """A number with a fixed number of decimals; none from a thousand on."""
+    if value is not None and abs(value) >= 1000:
+        return count(value)
     return NOT_MEASURED if value is None else f"{value:.{digits}f}"
 
 

@@ -77,13 +77,14 @@ class Trace:
 
     @property
     def frames(self) -> list[tuple[int, list[tuple[str, bool]]]]:
-        """A few steps, evenly spread from the first to the last, for a page without script.
+        """A few of the steps in which something happened, for a page without script.
 
         A position is (text, shown): a hidden one carries its final text, for the width alone.
         """
-        span = self.last - self.first
-        num = min(FRAMES, span + 1)
-        steps = sorted({self.first + round(k * span / max(num - 1, 1)) for k in range(num)})
+        found = sorted({step for slot in self.slots for step, _, _ in slot.events}) or [self.last]
+        num = min(FRAMES, len(found))
+        chosen = sorted({round(k * (len(found) - 1) / max(num - 1, 1)) for k in range(num)})
+        steps = [found[k] for k in chosen]
         return [(step, [slot.at(step) for slot in self.slots]) for step in steps]
 
     def lines(self) -> list[str]:
@@ -110,6 +111,9 @@ def _trace(trace: dict[str, Any]) -> Trace:
             event = (step["step"], token["token"], token.get("confidence"))
             events.setdefault(token["position"], []).append(event)
     slots = [Slot(events[position]) for position in sorted(events)]
+    if slots:  # the space before the first word belongs to the prompt
+        first = [(step, text and text.lstrip(), sure) for step, text, sure in slots[0].events]
+        slots[0] = Slot(first)
     steps = [step["step"] for step in trace["steps"]] or [0]
     expected = trace.get("expected")
     return Trace(trace["prompt"], trace["answer"], expected, slots, min(steps), max(steps))

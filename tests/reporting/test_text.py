@@ -39,6 +39,7 @@ def test_numbers():
     assert format.p_value(0.001) == "p = 0.001"
     assert format.p_value(None) == format.interval(None, 0.5) == ""
     assert format.count(16384) == "16 384"
+    assert [format.decimal(v) for v in (0.5, 999.9, 12705.3)] == ["0.500", "999.900", "12 705"]
     assert [format.scalar(v) for v in (None, True, 12345, 0.5, 123456.7, "cpu")] == [
         "not measured",
         "yes",
@@ -114,6 +115,7 @@ def test_caveats_follow_the_parameters(make_params):
     paper = [c.subject for c in caveats(make_params(hub))]
     assert paper == [
         "One seed",
+        "Running text after instruction tuning",
         "Seven tests a model",
         "Perplexity 3.42 -> 2.75",
         "Scoring protocol",
@@ -138,6 +140,17 @@ def test_a_trace_is_read_by_position():
     assert [trace.late(slot) for slot in trace.slots] == [2 / 3, 1.0]
     assert trace.slots[1].confidence == 0.9
     assert trace.expected is None
+
+
+def test_frames_are_steps_in_which_something_happened():
+    steps = [
+        {"step": 3 * k, "tokens": [{"position": k, "token": f" {k}", "confidence": 0.5}]}
+        for k in range(20)
+    ]
+    (trace,) = read_traces([{"prompt": "p", "answer": "", "steps": steps}])
+    assert [step for step, _ in trace.frames] == [0, 12, 24, 33, 45, 57]
+    assert trace.slots[0].text == "0"
+    assert trace.slots[1].text == " 1"
 
 
 def test_a_position_that_stays_open_and_an_empty_trace():
