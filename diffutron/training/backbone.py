@@ -36,8 +36,9 @@ def _train(params: Params, *, tokenizer: Path, corpus: Path, out: Path, metrics:
     from diffutron.training.record import figures, write_record
 
     started = time.monotonic()
-    section, special = params.backbone, read_special_ids(tokenizer)
+    section = params.backbone
     with training_process() as ranks:
+        special = read_special_ids(tokenizer)
         longest = section.max_position_embeddings
         heldout = read_documents(corpus, "heldout", max_tokens=longest)
         task = Task(

@@ -146,14 +146,32 @@ def global_batch(
     maskable = _num_maskable(task.samples, index)
     draws = _Draws(task, index, epoch, t, fill, maskable)
     normaliser = float((maskable + fill * fill_weight).sum())
-    mine = rows[layout.rank :: layout.world_size]
-    most = -(-len(rows) // layout.world_size)  # rows of the busiest rank
     micro_batches = []
-    for first in range(0, most, layout.max_row_batch):
-        part = mine[first : first + layout.max_row_batch]
-        micro = draws.micro_batch(part or rows[:1], normaliser)
+    for part in divide(rows, lengths, layout):
+        micro = draws.micro_batch(part or [[0]], normaliser)
         micro_batches.append(micro if part else _silent(micro))
     return GlobalBatch(micro_batches, normaliser, lengths)
+
+
+def divide(rows: list[list[int]], lengths: np.ndarray, layout: Layout) -> list[list[list[int]]]:
+    """Rows of this rank's micro-batches, as many as those of the busiest rank; some may be empty.
+
+    Rows of like width stand together, and a wide one brings fewer neighbours, so that padding
+    stays small and a micro-batch within `max_row_batch` x `row_tokens` tokens.
+    """
+    used = [int(lengths[row].sum()) for row in rows]
+    order = sorted(range(len(rows)), key=lambda row: -used[row])
+    parts: list[list[list[list[int]]]] = []
+    for rank in range(layout.world_size):
+        mine = order[rank :: layout.world_size]
+        parts.append([])
+        while mine:
+            fitting = layout.max_row_batch * layout.row_tokens // used[mine[0]]
+            number = min(layout.max_row_batch, max(1, fitting))
+            parts[-1].append([rows[row] for row in mine[:number]])
+            mine = mine[number:]
+    own = parts[layout.rank]
+    return own + [[]] * (max(map(len, parts)) - len(own))
 
 
 def fill_lengths(task: Task, index: Tensor, epoch: int) -> np.ndarray:

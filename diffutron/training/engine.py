@@ -113,6 +113,8 @@ def _with_machine_facts(config: dict[str, Any]) -> dict[str, Any]:
         return config
     try:
         facts = json.loads(Path(name).read_text(encoding="utf-8"))
+        if not isinstance(facts, dict):
+            raise ValueError("need an object")
     except (OSError, ValueError) as error:
         raise UserError(f"{CONFIG}={name}: no readable JSON file ({error})") from None
     if wrong := [key for key in facts if key in OURS] or (

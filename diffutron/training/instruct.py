@@ -32,8 +32,8 @@ def instruct(
     """Tune `model` on the rows of that phase, all weights or an adapter that is merged after it."""
     started, name = time.monotonic(), f"instruct_phase{phase}"
     section: InstructParams = getattr(params, name)
-    special = read_special_ids(model)
     with training_process() as ranks:
+        special = read_special_ids(model)
         lm: Any = load_model(model, made_by="merge" if phase == 1 else "instruct_phase1")
         longest = lm.config.max_position_embeddings
         heldout = read_instructions(instructions, phase, "heldout", max_tokens=longest)

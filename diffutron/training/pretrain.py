@@ -20,8 +20,9 @@ from diffutron.training.record import figures, write_record
 def pretrain(params: Params, *, backbone: Path, corpus: Path, out: Path, metrics: Path) -> None:
     """Learn an adapter for `backbone` on the corpus; runs in each rank, the first one writes."""
     started = time.monotonic()
-    section, special = params.pretrain, read_special_ids(backbone)
+    section = params.pretrain
     with training_process() as ranks:
+        special = read_special_ids(backbone)
         model = load_model(backbone, made_by="backbone")
         longest = model.config.max_position_embeddings
         heldout = read_documents(corpus, "heldout", max_tokens=longest)

@@ -12,6 +12,7 @@ from diffutron.training.batches import (
     EndFill,
     Layout,
     Task,
+    divide,
     epoch_order,
     evaluation_batches,
     steps_per_epoch,
@@ -75,6 +76,16 @@ def test_every_rank_has_as_many_micro_batches():
     batches = [training_batch(task, 0, batch_size=7, layout=layout) for layout in layouts]
     assert [len(batch.micro_batches) for batch in batches] == [3, 3, 3]
     assert [batch.micro_batches[2].weights.sum() > 0 for batch in batches] == [True, False, False]
+
+
+def test_a_wide_row_brings_fewer_neighbours():
+    """Tokens of a micro-batch, padding counted, stay within rows x row_tokens."""
+    lengths = np.array([100, 10, 10, 40, 10, 200, 30])
+    layout = Layout(50, 4, 0, 1)
+    parts = divide([[i] for i in range(7)], lengths, layout)
+    assert parts == [[[5]], [[0], [3]], [[6], [1], [2], [4]]]
+    ranks = [divide([[i] for i in range(7)], lengths, Layout(50, 4, rank, 2)) for rank in (0, 1)]
+    assert ranks == [[[[5]], [[3], [1], [4]]], [[[0], [6]], [[2]]]]
 
 
 def test_an_epoch_visits_each_sample_once_and_the_last_batch_is_its_own_size():

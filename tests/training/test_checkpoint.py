@@ -51,9 +51,7 @@ def test_the_newest_two_stay(checkpoints):
     assert not checkpoints.folder.exists()
 
 
-@pytest.mark.parametrize(
-    "damage", ["truncated", "file gone", "manifest gone", "manifest cut"]
-)
+@pytest.mark.parametrize("damage", ["truncated", "file gone", "manifest gone", "manifest cut"])
 def test_a_damaged_checkpoint_gives_way_to_the_one_before(damage, checkpoints, capsys):
     for step in (5, 10):
         checkpoints.save(Engine(), step, {})

@@ -1,0 +1,105 @@
+"""Stage `backbone`: trained from scratch, or fetched."""
+
+import csv
+import json
+import shutil
+
+import pytest
+from huggingface_hub.errors import RevisionNotFoundError
+from safetensors.torch import load_file
+from transformers import AutoModelForMaskedLM, AutoTokenizer
+
+from diffutron.errors import UserError
+from diffutron.training.backbone import backbone
+
+
+@pytest.fixture
+def paths(tiny_tokenizer_dir, corpus_dir, tmp_path):
+    return {
+        "tokenizer": tiny_tokenizer_dir,
+        "corpus": corpus_dir,
+        "out": tmp_path / "models" / "backbone",
+        "metrics": tmp_path / "metrics" / "backbone.json",
+    }
+
+
+def test_from_scratch(short_params, paths, tmp_path, capsys):
+    params = short_params({"backbone.training.steps": 40})
+    backbone(params, **paths)
+    model = AutoModelForMaskedLM.from_pretrained(paths["out"])
+    assert model.config.vocab_size == len(AutoTokenizer.from_pretrained(paths["out"]))
+    values = json.loads(paths["metrics"].read_text())
+    assert values["eval_loss"] < 0.9 * values["eval_loss_before"]
+    assert values["objective"] == "masked language model, rate 0.3"
+    assert values["trainable"] == values["parameters"] == sum(p.numel() for p in model.parameters())
+    assert values["tokens_per_s"] > 0
+    assert 0 < values["peak_share"] < 1
+    assert values["world_size"] == 1
+    assert values["resumed_from"] is None
+    with paths["metrics"].with_suffix(".csv").open() as stream:
+        rows = list(csv.DictReader(stream))
+    assert [int(row["step"]) for row in rows] == list(range(1, 41))
+    assert float(rows[-1]["eval_loss"]) == values["eval_loss"]
+    assert rows[0]["eval_loss"] == ""
+    description = json.loads((paths["out"] / "diffutron.json").read_text())
+    assert description == {"kind": "backbone", "base": "scratch", "trained_with_eos": True}
+    assert not any((tmp_path / "checkpoints").iterdir())
+    assert "backbone: 40/40 (100 %)" in capsys.readouterr().out
+
+
+def test_from_a_folder(short_params, paths, tiny_model_dir):
+    params = short_params({"backbone.source": "local", "backbone.name": str(tiny_model_dir)})
+    backbone(params, **paths)
+    ours, theirs = (load_file(d / "model.safetensors") for d in (paths["out"], tiny_model_dir))
+    assert {k: v.tolist() for k, v in ours.items()} == {k: v.tolist() for k, v in theirs.items()}
+    assert json.loads(paths["metrics"].read_text())["source"] == "local"
+    assert paths["metrics"].with_suffix(".csv").read_text().startswith("step,loss")
+
+
+def test_a_folder_that_does_not_fit_the_tokenizer(short_params, paths, tiny_model_dir, tmp_path):
+    tokenizer = shutil.copytree(paths["tokenizer"], tmp_path / "larger")
+    file = tokenizer / "tokenizer.json"
+    values = json.loads(file.read_text(encoding="utf-8"))
+    values["added_tokens"].append({"id": 5000, "content": "<far>"})
+    file.write_text(json.dumps(values), encoding="utf-8")
+    params = short_params({"backbone.source": "local", "backbone.name": str(tiny_model_dir)})
+    with pytest.raises(UserError, match=r"token embeddings and the tokenizer 5001 tokens"):
+        backbone(params, **paths | {"tokenizer": tokenizer})
+    assert not paths["out"].exists()
+
+
+def test_from_the_hub_without_network(short_params, paths, monkeypatch, tmp_path):
+    monkeypatch.setenv("HF_HOME", str(tmp_path / "hub"))
+    params = short_params({"backbone.source": "hub", "backbone.name": "nobody/nothing"})
+    with pytest.raises(UserError, match="model nobody/nothing cannot be reached and is not in the"):
+        backbone(params, **paths)
+
+
+def test_from_the_hub_by_revision(short_params, paths, tiny_model_dir, monkeypatch):
+    """The outside edge is the hub's client: it gives a folder, or says what is wrong."""
+    params = short_params(
+        {"backbone.source": "hub", "backbone.name": "a/b", "backbone.revision": "c0"}
+    )
+    asked = {}
+
+    def download(name, **options):
+        asked.update(options, name=name)
+        return str(tiny_model_dir)
+
+    monkeypatch.setattr("huggingface_hub.snapshot_download", download)
+    backbone(params, **paths)
+    assert (asked["name"], asked["revision"]) == ("a/b", "c0")
+    assert (paths["out"] / "model.safetensors").is_file()
+
+    def refuse(name, **options):
+        raise RevisionNotFoundError("404", response=_response())
+
+    monkeypatch.setattr("huggingface_hub.snapshot_download", refuse)
+    with pytest.raises(UserError, match="model a/b has no revision c0"):
+        backbone(params, **paths)
+
+
+def _response():
+    import httpx
+
+    return httpx.Response(404, request=httpx.Request("GET", "http://localhost"))

@@ -1,0 +1,109 @@
+"""Pretrain, merge and both instruction phases on toy data: what each leaves, and what it learns."""
+
+import json
+
+import polars as pl
+import pytest
+import torch
+from peft import PeftModel
+from transformers import AutoModelForMaskedLM
+
+from diffutron.errors import UserError
+from diffutron.modeling.backbone import load_model
+from diffutron.training.instruct import instruct, read_instructions
+from diffutron.training.merge import merge
+from diffutron.training.pretrain import pretrain
+
+MASK = 4
+
+
+def test_adapter_and_merged_model_agree(short_params, tiny_model_dir, corpus_dir, tmp_path):
+    adapter, merged = tmp_path / "adapter", tmp_path / "merged"
+    metrics = tmp_path / "metrics"
+    params = short_params({"pretrain.training.steps": 25, "pretrain.lora.rank": 4})
+    pretrain(
+        params, backbone=tiny_model_dir, corpus=corpus_dir, out=adapter, metrics=metrics / "p.json"
+    )
+    values = json.loads((metrics / "p.json").read_text())
+    assert values["is_bound"]
+    assert values["objective"] == "MDLM bound, linear schedule"
+    assert values["eval_loss"] < values["eval_loss_before"]
+    assert 0 < values["trainable_share"] < 0.5
+    assert (adapter / "adapter_model.safetensors").is_file()
+    assert json.loads((adapter / "diffutron.json").read_text())["kind"] == "adapter"
+
+    merge(params, backbone=tiny_model_dir, adapter=adapter, out=merged, metrics=metrics / "m.json")
+    ids = torch.arange(20, 50)[None]
+    adapted = PeftModel.from_pretrained(load_model(tiny_model_dir, made_by="backbone"), adapter)
+    plain = AutoModelForMaskedLM.from_pretrained(merged)
+    with torch.no_grad():
+        expected = adapted.eval()(ids).logits
+        torch.testing.assert_close(plain.eval()(ids).logits, expected, rtol=1e-4, atol=1e-4)
+    values = json.loads((metrics / "m.json").read_text())
+    assert values["parameters"] == values["trainable"]
+    assert json.loads((merged / "diffutron.json").read_text())["kind"] == "merged"
+
+
+@pytest.mark.parametrize(("method", "loss_share"), [("full", 0.5), ("lora", 0.7)])
+def test_a_phase_learns_to_answer(
+    method, loss_share, short_params, tiny_model_dir, instructions_dir, tmp_path
+):
+    key = "instruct_phase1"
+    params = short_params(
+        {
+            f"{key}.method": method,
+            f"{key}.training.steps": 150,
+            f"{key}.training.zero_stage": 1 if method == "lora" else 0,
+            f"{key}.training.evaluate_every": 150,
+            f"{key}.training.checkpoint_every": 150,
+            f"{key}.end_fill": 2,
+            f"{key}.mask_rate": [0.5, 1.0],
+        }
+    )
+    out, metrics = tmp_path / "phase1", tmp_path / "phase1.json"
+    instruct(
+        params, 1, model=tiny_model_dir, instructions=instructions_dir, out=out, metrics=metrics
+    )
+    values = json.loads(metrics.read_text())
+    assert not values["is_bound"]
+    assert "mask rates 0.5 to 1 only (not the bound)" in values["objective"]
+    assert values["eval_loss"] < loss_share * values["eval_loss_before"]
+    description = json.loads((out / "diffutron.json").read_text())
+    assert description["kind"] == "phase1"
+    assert description["generation"] == params.evaluation.generation.model_dump()
+
+    model = AutoModelForMaskedLM.from_pretrained(out).eval()
+    if (
+        method == "lora"
+    ):  # adapters on a random trunk learn little; the folder is plain all the same
+        return
+    with torch.no_grad():  # the end of an answer, and the fill of its canvas, are learned
+        logits = model(torch.tensor([[2, 30, 40, 50, 9, MASK, MASK, MASK, MASK]])).logits
+    assert logits[0, 6:].argmax(-1).tolist() == [10, 1, 1]
+
+
+def test_phase_2_reads_its_own_rows(short_params, tiny_model_dir, instructions_dir, tmp_path):
+    out, metrics = tmp_path / "phase2", tmp_path / "phase2.json"
+    params = short_params({"instruct_phase2.training.steps": 2})
+    instruct(
+        params, 2, model=tiny_model_dir, instructions=instructions_dir, out=out, metrics=metrics
+    )
+    values = json.loads(metrics.read_text())
+    assert values["is_bound"]
+    assert (values["steps"], values["samples"], values["eval_samples"]) == (2, 40, 12)
+
+
+def test_rows_that_cannot_be_used(instructions_dir, tmp_path):
+    with pytest.raises(UserError, match="run the stage `instructions` first"):
+        read_instructions(tmp_path / "absent", 1, "train", max_tokens=64)
+    with pytest.raises(UserError, match="phase1_train.parquet: not readable"):
+        read_instructions(tmp_path, 1, "train", max_tokens=64)
+    with pytest.raises(UserError, match=r"a row has \d+ tokens and the model takes 8"):
+        read_instructions(instructions_dir, 1, "train", max_tokens=8)
+    frame = pl.read_parquet(instructions_dir / "phase1_train.parquet")
+    frame.with_columns(pl.col("answer_end") - 1).write_parquet(tmp_path / "phase1_train.parquet")
+    with pytest.raises(UserError, match="an answer must be the last part of its row"):
+        read_instructions(tmp_path, 1, "train", max_tokens=64)
+    frame.head(0).write_parquet(tmp_path / "phase1_train.parquet")
+    with pytest.raises(UserError, match="has no rows"):
+        read_instructions(tmp_path, 1, "train", max_tokens=64)
