@@ -48,7 +48,7 @@ def jaccard(one: frozenset[tuple[str, ...]], other: frozenset[tuple[str, ...]]) 
 
 def band_keys(texts: Sequence[Sequence[str]], rules: NearDuplicateParams) -> NDArray[np.uint64]:
     """One key a band [N, bands]: texts that share a key in the same band are candidates."""
-    from rensa import RMinHash
+    from rensa import RMinHash  # pyright: ignore[reportAttributeAccessIssue] a Rust module
 
     if not texts:
         return np.empty((0, rules.bands), np.uint64)
@@ -73,7 +73,7 @@ def _shingle_hashes(
     texts: Sequence[Sequence[str]], ngram: int
 ) -> tuple[NDArray[np.uint64], NDArray[np.uint64]]:
     """Hashes of the n-grams of all texts one after the other, and where each text starts."""
-    from rensa import RMinHash
+    from rensa import RMinHash  # pyright: ignore[reportAttributeAccessIssue] a Rust module
 
     hashed, counts = [], []
     for tokens in RMinHash.hash_token_sets([list(text) or [""] for text in texts]):
