@@ -1,11 +1,16 @@
 """The stage on a real store: what is logged, what becomes a version, and what it answers."""
 
 import json
+import os
+import select
 import shutil
+import signal
+import socket
 import subprocess
 import sys
 from pathlib import Path
 
+import httpx
 import pytest
 
 from diffutron.errors import UserError
@@ -196,3 +201,58 @@ def test_missing_inputs_name_their_stage(build, make_params, missing):
     build[missing] = build[missing].with_name("absent")
     with pytest.raises(UserError, match=f"absent.*{stage}"):
         register(make_params(), **build)
+
+
+@pytest.fixture
+def server(inside):
+    """The registered version behind `mlflow models serve`, and its address."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    command = [sys.executable, "-m", "mlflow", "models", "serve"]
+    command += ["-m", "models:/diffutron@challenger", "--env-manager", "local"]
+    process = subprocess.Popen(
+        [*command, "--port", str(port)],
+        cwd=inside,
+        env={
+            **os.environ,
+            "MLFLOW_TRACKING_URI": f"sqlite:///{inside / 'mlflow.db'}",
+            "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+        },
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        start_new_session=True,
+    )
+    try:
+        yield wait_for(f"http://127.0.0.1:{port}", process)
+    finally:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.communicate()
+
+
+def wait_for(address: str, process: subprocess.Popen) -> str:
+    """The address once the server answers; its output if it ends before."""
+    while process.poll() is None:
+        try:
+            if httpx.get(f"{address}/ping", timeout=5).status_code == 200:
+                return address
+        except httpx.HTTPError:
+            select.select([], [], [], 0.5)
+    pytest.fail(f"server ended: {process.communicate()[0].decode()}")
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_the_served_version_answers_over_http(server, served):
+    def post(**body):
+        return httpx.post(f"{server}/invocations", json=body, timeout=120)
+
+    prompts = ["Merhaba", "Bugün hava nasıl?"]
+    given = {"max_new_tokens": 6, "num_steps": 3}
+    answer = post(inputs=prompts, params=given)
+    assert answer.status_code == 200
+    assert answer.json() == {"predictions": served.predict(prompts, params=given)}
+    refused = post(inputs=prompts, params={"steps": 3})
+    assert refused.status_code == 400
+    assert "unknown params 'steps'; allowed are max_new_tokens" in refused.json()["message"]
+    assert post(inputs=prompts, params={"num_steps": "many"}).status_code == 400
