@@ -15,10 +15,10 @@ def answered(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     asked = []
 
-    def answer(decision: str):
+    def answer(decision: str, by: str = "Ayşe"):
         def pause(*, wait_for_input, timeout):
             asked.append((wait_for_input, timeout))
-            return Decision(decision=decision, by="Ayşe", reason="better on all tasks")
+            return Decision(decision=decision, by=by, reason="better on all tasks")
 
         monkeypatch.setattr("flows.promotion.pause_flow_run", pause)
         return asked
@@ -63,9 +63,8 @@ def test_the_last_registered_version_is_the_default(answered, moved):
     assert moved[0][2] == "8"
 
 
-def test_what_the_registry_refuses_is_said(answered, monkeypatch):
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", "sqlite:///mlflow.db")
-    answered("approve")
+def test_what_the_registry_refuses_is_said(answered):
+    answered("approve", by=" ")
     state = promote(version=3, return_state=True)
     assert state.is_failed()
-    assert state.message.startswith("promote: no registered model diffutron")
+    assert state.message.startswith("promote: --by is empty")
