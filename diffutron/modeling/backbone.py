@@ -100,7 +100,32 @@ def scratch_model(
     config._attn_implementation = "sdpa"
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        return ModernBertForMaskedLM(config)
+        model = ModernBertForMaskedLM(config)
+        for layer in model.model.layers:
+            start_from_identity(layer.attn, *params.attention_identity)
+        return model
+
+
+def start_from_identity(attention: Any, similar: float, copied: float) -> None:
+    """Let a new attention layer look for what is like itself, and pass on what it finds.
+
+    Queries equal keys (`similar` x a random rotation), and the output undoes the values up to the
+    factor `copied`; 0 leaves the weights as they are. A small encoder copies words between
+    sentences after fewer steps. After mimetic initialization (Trockman and Kolter, arXiv
+    2305.09828), here with a positive sign for values times output.
+    """
+    import torch
+
+    hidden = attention.Wo.weight.shape[0]
+    rotations = [torch.linalg.qr(torch.randn(hidden, hidden))[0] for _ in range(2)]
+    with torch.no_grad():
+        query, key, value = attention.Wqkv.weight.split(hidden)
+        if similar:
+            query.copy_(similar * rotations[0])
+            key.copy_(similar * rotations[0])
+        if copied:
+            value.copy_(copied**0.5 * rotations[1])
+            attention.Wo.weight.copy_(copied**0.5 * rotations[1].T)
 
 
 def load_model(folder: Path, *, made_by: str) -> "ModernBertForMaskedLM":
