@@ -31,6 +31,7 @@ def corpus(params: Params, *, tokenizer: Path, out: Path, metrics: Path) -> None
     """
     started = time.perf_counter()
     rules = params.corpus
+    vocab_size = Encoder(tokenizer).vocab_size
     cleaner = partial(Cleaner, rules, tokenizer, evaluation_items(params.evaluation))
     quarantine = Quarantine("corpus", max_bad_share=rules.max_bad_share)
     documents = quarantine.sift(read_documents(rules, seed=params.seed))
@@ -44,7 +45,7 @@ def corpus(params: Params, *, tokenizer: Path, out: Path, metrics: Path) -> None
         fates.drop_contaminated(found)
         fates.draw_quotas(found, rules, seed=params.seed)
         fates.split(found, rules, seed=params.seed)
-        publish(found, work, vocab_size=Encoder(tokenizer).vocab_size)
+        publish(found, work, vocab_size=vocab_size)
         edited = sum((shard.edited for shard in cleaned), Counter(lines=removed_lines))
         counts = card.count_corpus(found, quarantine, edited)
         card.write_corpus_card(found, counts, quarantine, work, seed=params.seed)

@@ -9,6 +9,7 @@ import re
 from collections import Counter
 from collections.abc import Sequence
 
+from diffutron.data.turkish import turkish_lower
 from diffutron.params import QualityParams, RepetitionParams
 
 # The commonest function words of Turkish prose; longer prose without two of them is a list.
@@ -17,6 +18,7 @@ FUNCTION_WORDS = frozenset(
     + ["ancak", "en", "her", "ne", "o", "kadar", "sonra", "var", "ise", "mi", "mı", "ya", "veya"]
     + ["ki", "değil", "göre", "şey"]
 )
+LONGEST = max(map(len, FUNCTION_WORDS))
 _BULLET = re.compile(r"^(?:[-*•–▪◦·‣►]|\d{1,3}[.)])\s")
 _ELLIPSIS = ("...", "…")
 _ALPHANUMERIC = re.compile(r"[^\W_]")
@@ -63,7 +65,8 @@ def _list_reason(lines: Sequence[str], rules: QualityParams) -> str | None:
 
 
 def _function_words(words: Sequence[str]) -> int:
-    return len(FUNCTION_WORDS & {word.lower().strip(".,;:!?\"'()") for word in words})
+    plain = {word.strip(".,;:!?\"'()") for word in words}
+    return len(FUNCTION_WORDS & {turkish_lower(word) for word in plain if len(word) <= LONGEST})
 
 
 def repetition_reason(text: str, rules: RepetitionParams) -> str | None:

@@ -11,6 +11,7 @@ from diffutron.data import shards
 from diffutron.data.corpus import corpus
 from diffutron.data.fates import REASONS
 from diffutron.data.sources import local_digest
+from diffutron.data.turkish import turkish_upper
 from diffutron.errors import UserError
 from diffutron.modeling.tokenizer import load_tokenizer
 
@@ -36,20 +37,18 @@ def prose(numbers: random.Random, sentences: int = 4) -> str:
 def plants() -> dict[str, list[dict]]:
     numbers = random.Random(1)
     original = prose(numbers, 9)
-    copy = original.replace("999", "") + " Son."
+    copy = " ".join(original.split()[:-6])
+    bullets = "\n".join(f"- {prose(numbers, 1)}" for _ in range(4))
     return {
+        "kept": [{"text": original}, {"text": f"Bana ali@ornek.com yazdı. {original[:80]}"}],
         "language": [{"text": "The committee will publish its findings before the end of May."}],
         "too_short": [{"text": "Geldi."}, {"text": " \u200b "}],
         "too_long": [{"text": prose(numbers, 60)}],
-        "quality": [{"text": "\n".join(f"- {prose(numbers, 1)}" for _ in range(4))}],
+        "quality": [{"text": bullets}],
         "repetition": [{"text": "Evet dedi ve yine evet dedi sonra. " * 12}],
         "boilerplate": [{"text": f"{BOILERPLATE}\n{BOILERPLATE}\nNe?"}],
-        "duplicate": [{"text": original.upper().lower()}, {"text": copy}],
+        "duplicate": [{"text": turkish_upper(original)}, {"text": copy}],
         "contaminated": [{"text": f"{prose(numbers, 2)} {IRONY}"}],
-        "kept": [
-            {"text": original},
-            {"text": f"Bana ali@ornek.com adresinden yazın. {original[:80]}"},
-        ],
     }
 
 
