@@ -100,7 +100,9 @@ def check_port(port: int, *, option: str) -> None:
 def mlflow_server(port: int) -> Service:
     arguments = ["--host", HOST, "--port", str(port), "--workers", "1"]
     arguments += ["--backend-store-uri", "sqlite:///mlflow.db"]
-    arguments += ["--artifacts-destination", "mlartifacts"]
+    # Files by path, not through the server: runs and versions stay readable when it is down.
+    artifacts = Path("mlartifacts").resolve().as_uri()
+    arguments += ["--default-artifact-root", artifacts, "--no-serve-artifacts"]
     return Service(
         "mlflow",
         [sys.executable, "-m", "mlflow", "server", *arguments],

@@ -21,6 +21,7 @@ SWITCHES = {
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "30",
     "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
+    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
 }
 """Silence, no hub (a registered model is complete), and a dead server found out in seconds."""
 
@@ -55,12 +56,17 @@ def experiment_id(client: "MlflowClient", name: str = EXPERIMENT) -> str:
     that it does not depend on the folder that a later command runs in.
     """
     found = client.get_experiment_by_name(name)
+    direct = not tracking_uri().startswith(("http://", "https://"))
     if found is None:
-        direct = not tracking_uri().startswith(("http://", "https://"))
         root = ARTIFACTS.resolve().as_uri() if direct else None
         return client.create_experiment(name, artifact_location=root)
     if found.lifecycle_stage == "deleted":
         raise UserError(f"MLflow experiment {name} is deleted; restore it (mlflow experiments)")
+    if direct and found.artifact_location.startswith("mlflow-artifacts:"):
+        raise UserError(
+            f"MLflow experiment {name} keeps its files behind a server; start it and set "
+            "MLFLOW_TRACKING_URI to its address"
+        )
     return found.experiment_id
 
 

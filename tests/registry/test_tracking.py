@@ -29,6 +29,15 @@ def test_a_deleted_experiment_is_named():
         experiment_id(client)
 
 
+@pytest.mark.usefixtures("store")
+def test_files_behind_a_server_are_not_reached_without_it():
+    with tracking() as client:
+        client.create_experiment("diffutron", artifact_location="mlflow-artifacts:/1")
+    behind = "keeps its files behind a server; start it and set MLFLOW_TRACKING_URI"
+    with pytest.raises(UserError, match=behind), tracking() as client:
+        experiment_id(client)
+
+
 @pytest.mark.parametrize(
     ("uri", "message"),
     [
