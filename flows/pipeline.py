@@ -164,4 +164,9 @@ def publish_report() -> None:
         key="report", markdown=REPORT.read_text(encoding="utf-8"), description="what was measured"
     )
     page = REPORT.with_suffix(".html").resolve()
-    create_link_artifact(key="report-page", link=page.as_uri(), link_text=str(page))
+    create_link_artifact(
+        key="report-page",
+        link=page.as_uri(),
+        link_text=str(page),
+        description="the same with figures, to open in a browser",
+    )
