@@ -12,11 +12,13 @@ CARDS = {
 }
 
 
-def data_tables(cards: dict[str, dict[str, Any]], evaluate: dict[str, Any]) -> list[Table]:
+def data_tables(
+    cards: dict[str, dict[str, Any]], evaluate: dict[str, Any], *, source: str
+) -> list[Table]:
     """A table a data set with its drop reasons, and one of the evaluation sets."""
     blocks = {"corpus": cards.get("corpus", {}), **cards.get("instructions", {})}
     tables = [_card(CARDS.get(name, name), block) for name, block in blocks.items() if block]
-    return [*tables, *_sets(evaluate)]
+    return [*tables, *_sets(evaluate, source)]
 
 
 def _card(title: str, card: dict[str, Any]) -> Table:
@@ -56,11 +58,12 @@ def _tokens(card: dict[str, Any]) -> list[str]:
     return [f"{text}."]
 
 
-def _sets(evaluate: dict[str, Any]) -> list[Table]:
+def _sets(evaluate: dict[str, Any], source: str) -> list[Table]:
     """Which rows each task was scored on; a set that only has a task's schema is a stand-in."""
+    kinds = {"hub": "published set", "local": "local file", "sample": "generated"}
     rows = []
     for name, one in (evaluate.get("sets") or {}).items():
-        kind = "stand-in" if one.get("stand_in") else "published set"
+        kind = "stand-in" if one.get("stand_in") else kinds[source]
         origin, digest = one.get("origin") or "", one.get("digest") or ""
         dropped = one.get("dropped")
         lost = sum(dropped.values()) if isinstance(dropped, dict) else dropped

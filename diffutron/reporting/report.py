@@ -97,7 +97,7 @@ def _tables(params: Params, inputs: Inputs, summary: dict[str, Any]) -> dict[str
         "perplexity": tables.perplexity_table(measured, source=text.source),
         "training": tables.training_table(inputs.metrics),
         "details": tables.detail_tables(inputs.metrics),
-        "data": data_tables(inputs.cards, measured),
+        "data": data_tables(inputs.cards, measured, source=params.evaluation.source),
     }
 
 

@@ -71,7 +71,8 @@ def training_table(metrics: dict[str, dict[str, Any]]) -> Table:
             continue
         share, peak = values.get("trainable_share"), values.get("peak_share")
         objective = str(values.get("objective") or "").replace("_", " ")
-        bound = "" if values.get("is_bound", True) else "not a likelihood bound"
+        named = values.get("is_bound", True) or "bound" in objective
+        bound = "" if named else "not a likelihood bound"
         rows.append(
             [
                 Cell(stage),

@@ -101,6 +101,7 @@ def training_numbers(stage: str, *, steps: int, before: float, after: float) -> 
 
 
 SETS = {
+    "ironytr": {"stand_in": False, "origin": "built-in sample", "rows": 200, "dropped": {}},
     "xcopa_tr": {
         "task": "diffutron_xcopa_tr",
         "stand_in": True,
@@ -108,7 +109,7 @@ SETS = {
         "rows": 200,
         "dropped": {"label": 2},
         "digest": "0123456789abcdef",
-    }
+    },
 }
 TRACE = {
     "prompt": "Türkiye'nin başkenti neresidir?",
