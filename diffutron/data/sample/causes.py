@@ -44,10 +44,9 @@ müzik = müzik:acc çok sev = gitar öğren
 misafir = arkadaş:my.acc çok özle = mektup yaz
 """
 
-TENSES = ("past", "narrative", "future")
-PEOPLE = ("3sg", "1sg", "1pl")
+TENSES = ("past", "narrative")
+PEOPLE = ("3sg", "1sg")
 TIMES = word_list("dün bugün sabah akşam cuma cumartesi pazartesi")
-_FUTURE_TIMES = word_list("yarın bugün sabah akşam cuma cumartesi pazartesi")
 ADVERBS = ("o gün", "yine", "gerçekten", "galiba", "sanırım", "ilk kez", "ister istemez")
 
 
@@ -62,7 +61,7 @@ class Pair:
 
 @dataclass(frozen=True)
 class Telling:
-    """Who and when a pair is told of: `subject` is a name, or empty for ben and biz."""
+    """Who and when a pair is told of: `subject` is a name, or empty for ben."""
 
     subject: str
     person: str
@@ -77,10 +76,8 @@ PAIRS = tuple(
 
 def random_telling(rng: Random) -> Telling:
     """Draw person, tense and time."""
-    person = rng.choice(("3sg", "3sg", *PEOPLE))
-    tense = rng.choice(("past", *TENSES))
-    time = rng.choice(_FUTURE_TIMES if tense == "future" else TIMES)
-    return Telling(rng.choice(NAMES) if person == "3sg" else "", person, tense, time)
+    person, tense = rng.choice(PEOPLE), rng.choice(TENSES)
+    return Telling(rng.choice(NAMES) if person == "3sg" else "", person, tense, rng.choice(TIMES))
 
 
 def premise(spec: str, telling: Telling) -> str:

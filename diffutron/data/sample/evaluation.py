@@ -12,7 +12,7 @@ from random import Random
 from typing import Any
 
 from diffutron.data.sample import facts, moods, news, pairs
-from diffutron.data.sample.partition import EVALUATION, TRAINING, side
+from diffutron.data.sample.partition import EVALUATION, TRAINING, side, told_in_text
 from diffutron.errors import UserError
 
 Row = dict[str, Any]
@@ -44,7 +44,8 @@ def _belebele(rng: Random) -> list[Row]:
 
 
 def _asked_elsewhere(fact: facts.Fact) -> bool:
-    return any(side(q) == TRAINING for q in facts.questions(fact) if not facts.told_in_text(q))
+    learned = [q for q in facts.questions(fact) if side(q) == TRAINING and not told_in_text(q)]
+    return len(learned) >= 2
 
 
 def _exam_pools(rng: Random, relation: str) -> dict[str, list[str]]:

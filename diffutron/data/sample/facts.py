@@ -6,7 +6,6 @@ and some to evaluation: what an exam asks was learned in other words.
 
 from dataclasses import dataclass
 from functools import cache
-from zlib import crc32
 
 from diffutron.data.sample.lexicon import ADJECTIVES, COUNTRIES, noun, nouns_of
 from diffutron.data.sample.morphology import copula, noun_form
@@ -33,24 +32,26 @@ class Fact:
     answer: str
 
 
-_COLOURS = """sarı: limon muz kayısı güneş civciv mısır bal; kırmızı: domates çilek kiraz kan gül
-vişne; yeşil: salatalık ıspanak marul bezelye yaprak kurbağa çimen brokoli; turuncu: portakal havuç
-kaplan; mor: patlıcan lavanta menekşe incir; beyaz: kar süt tuz şeker un pamuk kuğu pirinç koyun;
-siyah: kömür karga gece; kahverengi: toprak çikolata kestane ceviz kakao; gri: fil fare duman;
-mavi: deniz gökyüzü göl"""
+_COLOURS = """sarı: limon muz kayısı güneş mısır bal; kırmızı: domates çilek kiraz kan gül; yeşil:
+salatalık ıspanak marul yaprak kurbağa çimen; turuncu: portakal havuç kaplan; mor: patlıcan lavanta
+menekşe; beyaz: kar süt tuz un pamuk pirinç; siyah: kömür karga gece; kahverengi: toprak çikolata
+kestane; gri: fil fare duman; mavi: deniz gökyüzü göl"""
 _WORKPLACES = """okul: öğretmen öğrenci; hastane: doktor hemşire cerrah; tarla: çiftçi; lokanta:
-garson aşçı; fırın: fırıncı; eczane: eczacı; banka: bankacı; tiyatro: oyuncu; stadyum: hakem
-futbolcu kaleci; postane: postacı; bahçe: bahçıvan; fabrika: işçi mühendis; mahkeme: avukat;
-kütüphane: kütüphaneci; gemi: kaptan; uçak: pilot; meclis: milletvekili bakan; sahne: şarkıcı"""
-_MATERIALS = """cam: bardak pencere vazo ayna; ahşap: masa sandalye dolap kapı raf; metal: kaşık
-çatal bıçak anahtar yüzük para; kumaş: gömlek perde elbise etek pantolon; deri: ayakkabı kemer
-çanta mont; yün: kazak atkı eldiven hırka çorap battaniye"""
+garson aşçı; eczane: eczacı; banka: bankacı; stadyum: hakem kaleci; bahçe: bahçıvan; fabrika: işçi
+mühendis; mahkeme: avukat; gemi: kaptan; uçak: pilot; meclis: bakan; sahne: şarkıcı"""
+_MATERIALS = """cam: bardak pencere ayna; ahşap: masa sandalye dolap kapı; metal: kaşık çatal bıçak
+anahtar; kumaş: gömlek perde elbise etek; deri: ayakkabı kemer çanta; yün: kazak atkı eldiven
+battaniye"""
 _SEASONS = """kış: aralık ocak şubat; ilkbahar: mart nisan mayıs; yaz: haziran temmuz ağustos;
 sonbahar: eylül ekim kasım"""
-_HABITATS = """deniz: balık balina yunus ahtapot; ahır: inek koyun at keçi eşek; orman: ayı kurt
-tilki geyik maymun kaplan; çöl: deve akrep yılan; göl: kurbağa ördek kuğu; kümes: tavuk horoz
-civciv; ev: kedi köpek"""
-_CATEGORIES = ("hayvan", "meyve", "sebze", "taşıt", "giysi", "mobilya", "çalgı", "meslek")
+_HABITATS = """deniz: balık balina yunus; ahır: inek koyun at; orman: ayı kurt tilki geyik; çöl:
+deve akrep yılan; göl: kurbağa ördek kuğu; ev: kedi köpek"""
+_KINDS = """hayvan: kedi köpek at inek koyun keçi tavuk kuş balık aslan fil ayı kurt yılan tilki;
+meyve: elma armut muz üzüm kiraz çilek limon portakal karpuz erik; sebze: domates biber patlıcan
+havuç soğan patates ıspanak kabak; meslek: öğretmen doktor hemşire aşçı çiftçi pilot garson terzi
+avukat mühendis; taşıt: otobüs tren uçak gemi bisiklet araba vapur taksi; giysi: gömlek pantolon
+ceket palto elbise etek çorap şapka; mobilya: masa sandalye koltuk dolap yatak raf; çalgı: gitar
+piyano keman flüt davul saz"""
 
 
 def _table(text: str) -> dict[str, str]:
@@ -64,7 +65,8 @@ def _following(kind: str) -> dict[str, str]:
 
 
 def _opposites() -> dict[str, str]:
-    pairs = list(zip(ADJECTIVES[::2], ADJECTIVES[1::2], strict=True))
+    common = ADJECTIVES[:44]
+    pairs = list(zip(common[::2], common[1::2], strict=True))
     return {a: b for a, b in pairs} | {b: a for a, b in pairs}
 
 
@@ -73,7 +75,7 @@ def _answers() -> dict[str, dict[str, str]]:
     countries = {name: value.split() for name, value in COUNTRIES.items()}
     return {
         "renk": _table(_COLOURS),
-        "tür": {s: kind for kind in _CATEGORIES for s in nouns_of(kind)},
+        "tür": _table(_KINDS),
         "başkent": {name: capital for name, (capital, _) in countries.items() if capital != name},
         "kıta": {name: continent for name, (_, continent) in countries.items()},
         "iş yeri": _table(_WORKPLACES),
@@ -128,11 +130,6 @@ def _proper_copula(word: str) -> str:
 def questions(fact: Fact) -> tuple[str, ...]:
     """Return every wording of the question that asks for the fact's answer."""
     return tuple(_write(w, fact) for w in relations()[fact.relation].questions)
-
-
-def told_in_text(question: str) -> bool:
-    """Return whether running text asks and answers this question; instructions ask the others."""
-    return crc32(question.encode()) % 6 == 0
 
 
 @cache

@@ -1,14 +1,13 @@
 """Good and bad events, sincere and mocking remarks: ironic when the two do not fit.
 
-Every event and every remark stands in ironic and in sincere sentences equally often, so no
-single word decides; running text holds only fitting pairs, from which the mood of each can be
-learned.
+Mostly praise of a bad event is ironic, sometimes blame of a good one. Every event and every remark
+stands in ironic and in sincere sentences, so no single word decides.
 """
 
 from random import Random
 
 from diffutron.data.sample.phrases import phrase
-from diffutron.data.turkish import turkish_capitalize
+from diffutron.data.turkish import turkish_capitalize, word_list
 
 BAD = """otobüs:acc kaçır|tren:acc kaçır|telefon:my.acc düşür|anahtar:my.acc kaybet|
 para:my.acc kaybet|sınav:loc kal|ders:abl kal|yağmur:loc ıslan|yemek:acc yak|yol:loc düş|
@@ -19,7 +18,9 @@ yeni ev al|yeni araba al|tatil:dat çık|deniz:loc yüz|bahçe:loc dinlen|güzel
 arkadaş:my.ins buluş|konser:dat git|festival:dat git|para:my.acc bul|
 anahtar:my.acc bul|sınav:acc geç|güzel haber al|yeni bisiklet al""".replace("\n", "").split("|")
 
-TIMES = ["dün", "bugün", "sabah", "akşam", "cuma", "cumartesi"]
+TIMES = word_list(
+    "dün bugün sabah akşam gece öğlen pazartesi salı çarşamba perşembe cuma cumartesi"
+)
 PRAISE = """ne güzel oldu|harika bir gün|çok sevindim|ne büyük şans|bu beni mutlu etti|
 ne hoş bir gün|çok mutlu oldum|bayıldım buna""".replace("\n", "").split("|")
 BLAME = """ne kötü oldu|berbat bir gün|çok üzüldüm|ne büyük şanssızlık|bu beni mutsuz etti|
@@ -33,7 +34,7 @@ def _event(rng: Random, good: bool) -> str:
 
 def remark_sentence(rng: Random, *, ironic: bool) -> str:
     """Return one sentence, event and remark; they fit unless `ironic`."""
-    good = rng.random() < 0.5
+    good = rng.random() < (0.2 if ironic else 0.5)
     remark = rng.choice(PRAISE if good != ironic else BLAME)
     return turkish_capitalize(f"{_event(rng, good)}, {remark}.")
 

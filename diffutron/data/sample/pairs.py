@@ -13,6 +13,7 @@ from diffutron.data.turkish import turkish_capitalize
 
 ENTAILMENT, NEUTRAL, CONTRADICTION = 0, 1, 2
 _SLOTS = ("who", "time", "place", "thing")
+_LEAST_FIRST = ("time", "place", "thing", "verb", "who")
 
 
 def all_on(wanted: str, sentences: Iterable[str]) -> bool:
@@ -39,8 +40,8 @@ _MENTIONS = (
 def inference_pair(rng: Random, label: int, wanted: str) -> tuple[str, str]:
     """Return (premise, hypothesis) for a label 0 entailment, 1 neutral, 2 contradiction.
 
-    Both are positive or negative equally often under every label. A neutral hypothesis has
-    another subject and another thing. Both sentences are on the `wanted` side.
+    A neutral hypothesis has another subject and another thing, or tells of something else. Both
+    sentences are on the `wanted` side.
     """
     while not all_on(wanted, pair := _inference_pair(rng, label)):
         pass
@@ -48,13 +49,14 @@ def inference_pair(rng: Random, label: int, wanted: str) -> tuple[str, str]:
 
 
 def _inference_pair(rng: Random, label: int) -> tuple[str, str]:
-    premise_negative = rng.random() < 0.5
+    premise_negative = rng.random() < 0.25
     more, less = rng.choice(_MENTIONS)
     said, concluded = (less, more) if premise_negative else (more, less)
     premise = random_scene(rng, negative=premise_negative)
     hypothesis = premise
     if label == NEUTRAL:
-        hypothesis = change(rng, premise, ("who", "thing"))
+        slots = ("who", "thing") if rng.random() < 0.5 else ("who", "verb", "place")
+        hypothesis = change(rng, premise, slots)
     if label == CONTRADICTION or (label == NEUTRAL and rng.random() < 0.5):
         hypothesis = hypothesis.denied()
     moved = rng.random() < 0.5
@@ -65,7 +67,10 @@ def _inference_pair(rng: Random, label: int) -> tuple[str, str]:
 
 
 def similar_pair(rng: Random, changed: int, wanted: str) -> tuple[str, str]:
-    """Return two sentences that differ in `changed` of five words (0: only in their order)."""
+    """Return two sentences that differ in `changed` of five words (0: only in their order).
+
+    What matters less is changed first: time, place, thing, verb, subject.
+    """
     while not all_on(wanted, pair := _similar_pair(rng, changed)):
         pass
     return pair
@@ -73,10 +78,7 @@ def similar_pair(rng: Random, changed: int, wanted: str) -> tuple[str, str]:
 
 def _similar_pair(rng: Random, changed: int) -> tuple[str, str]:
     first = random_scene(rng)
-    slots = tuple(rng.sample(_SLOTS, min(changed, 3)))
-    if changed >= 4:  # another verb brings another thing: two of the five
-        slots = ("verb", *rng.sample(("who", "time", "place"), changed - 2))
-    second = change(rng, first, slots)
+    second = change(rng, first, _LEAST_FIRST[:changed])
     moved = rng.random() < 0.5
     again = not moved if changed == 0 else rng.random() < 0.5
     return first.sentence(time_first=moved), second.sentence(time_first=again)

@@ -33,6 +33,11 @@ def content_words(text: str) -> frozenset[str]:
     return frozenset(words(text)) - FUNCTION_WORDS
 
 
+def told_in_text(question: str) -> bool:
+    """Return whether running text may ask and answer `question`; instructions ask the others."""
+    return crc32(question.encode()) % 6 == 0
+
+
 @lru_cache(maxsize=1 << 18)
 def side(sentence: str) -> str:
     """Return TRAINING, EVALUATION or ESSAY for a sentence (66, 25 and 9 of a hundred)."""

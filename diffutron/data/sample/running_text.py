@@ -1,10 +1,9 @@
 """Paragraphs of the sample by kind, as units: sentences that must stand or fall together."""
 
-from functools import cache
 from random import Random
 
 from diffutron.data.sample import causes, facts, moods, news
-from diffutron.data.sample.lexicon import NAMES, noun, nouns, nouns_of, verbs
+from diffutron.data.sample.lexicon import CORE_NOUNS, CORE_VERBS, NAMES, noun, nouns_of, verbs
 from diffutron.data.sample.morphology import (
     PERSONS,
     TENSES,
@@ -14,6 +13,7 @@ from diffutron.data.sample.morphology import (
     noun_form,
     verb_form,
 )
+from diffutron.data.sample.partition import told_in_text
 from diffutron.data.sample.scenes import (
     TIMES,
     Scene,
@@ -29,13 +29,11 @@ CASE_NAMES = {
     "acc": "belirtme", "dat": "yönelme", "loc": "bulunma", "abl": "ayrılma", "gen": "tamlayan",
 }  # fmt: skip
 TENSE_NAMES = {"past": "geçmiş", "future": "gelecek", "present": "şimdiki", "aorist": "geniş"}
-_PRONOUNS = dict(zip(PERSONS, ("ben", "sen", "o", "biz", "siz", "onlar"), strict=True))
+_PRONOUNS: dict[str, str] = {
+    "1sg": "ben", "2sg": "sen", "3sg": "o", "1pl": "biz", "2pl": "siz", "3pl": "onlar",
+}  # fmt: skip
 _OWNERS = dict(
     zip(PERSONS, ("benim", "senin", "onun", "bizim", "sizin", "onların"), strict=True)
-)  # fmt: skip
-_CONCRETE = (
-    "hayvan", "meyve", "sebze", "taşıt", "giysi", "mobilya", "çalgı", "eşya", "yiyecek", "yer",
-    "kişi",
 )  # fmt: skip
 # What can be done with or at any concrete thing.
 _TAKES_OBJECT = word_list("gör iste sev ara bul unut hatırla göster getir bırak çiz koru özle seç")
@@ -53,7 +51,7 @@ def article(rng: Random) -> list[Unit]:
 def _told_twice(rng: Random, fact: facts.Fact) -> list[Unit]:
     told = [[sentence] for sentence in facts.statements(fact)]
     answer = turkish_capitalize(fact.answer) + "."
-    told += [[q, answer] for q in facts.questions(fact) if facts.told_in_text(q)]
+    told += [[q, answer] for q in facts.questions(fact) if told_in_text(q)]
     rng.shuffle(told)
     return told[:2]
 
@@ -61,42 +59,36 @@ def _told_twice(rng: Random, fact: facts.Fact) -> list[Unit]:
 def word_entry(rng: Random) -> list[Unit]:
     """Tell forms of a noun or of a verb, as a dictionary does."""
     if rng.random() < 0.6:
-        return _noun_entry(rng, rng.choice(tuple(nouns().values())))
-    return _verb_entry(rng, rng.choice(tuple(verbs().values())))
+        return _noun_entry(rng, noun(rng.choice(CORE_NOUNS)))
+    return _verb_entry(rng, verbs()[rng.choice(CORE_VERBS)])
 
 
 def _noun_entry(rng: Random, word: Noun) -> list[Unit]:
-    lemma = turkish_capitalize(word.lemma)
     case = rng.choice(tuple(CASE_NAMES))
     plural = noun_form(word, plural=True)
     lines = [
-        f"{lemma} sözcüğünün çoğulu {plural} olur.",
-        f"{lemma} sözcüğü {CASE_NAMES[case]} durumunda {noun_form(word, case)} olur.",
+        f"Sözlükte {word.lemma} sözcüğünün çoğulu {plural} olur.",
+        f"Sözlükte {word.lemma} sözcüğünün {CASE_NAMES[case]} durumu {noun_form(word, case)} olur.",
     ]
-    owners = rng.sample(PERSONS, 3)
+    owners = rng.sample(PERSONS, 2)
     mine = ", ".join(f"{_OWNERS[p]} {noun_form(word, possessor=p)}" for p in owners)
-    ours = ", ".join(
-        noun_form(word, rng.choice(("acc", "dat", "loc", "abl", "gen", "ins")), possessor=p,
-                  plural=rng.random() < 0.5)
-        for p in rng.sample(PERSONS, 3)
-    )  # fmt: skip
-    return [[rng.choice(lines)], [turkish_capitalize(f"{mine} deriz.")], [f"Örnekler {ours} olur."]]
+    return [[line] for line in (*lines, turkish_capitalize(f"{mine} deriz."))]
 
 
 def _verb_entry(rng: Random, verb: Verb) -> list[Unit]:
-    name = turkish_capitalize(nonfinite(verb, "infinitive"))
+    name = nonfinite(verb, "infinitive")
     tense, negative = rng.choice(tuple(TENSE_NAMES)), rng.random() < 0.4
     form = verb_form(verb, tense)
     denied = nonfinite(verb, "infinitive", negative=True)
-    all_persons = ", ".join(
+    persons = ", ".join(
         f"{_PRONOUNS[p]} {verb_form(verb, tense, p, negative=negative)}"
-        for p in rng.sample(PERSONS, 3)
+        for p in rng.sample(PERSONS, 2)
     )
-    first = rng.choice(
-        (f"{name} eyleminin {TENSE_NAMES[tense]} zamanı {form} olur.",
-         f"{name} eyleminin olumsuzu {denied} olur.")
-    )  # fmt: skip
-    return [[first], [turkish_capitalize(f"{all_persons} deriz.")]]
+    return [
+        [f"Sözlükte {name} eyleminin {TENSE_NAMES[tense]} zamanı {form} olur."],
+        [f"Sözlükte {name} eyleminin olumsuzu {denied} olur."],
+        [turkish_capitalize(f"{persons} deriz.")],
+    ]
 
 
 def report(rng: Random) -> list[Unit]:
@@ -135,11 +127,6 @@ def diary(rng: Random) -> list[Unit]:
     return [causes.told(rng, rng.choice(causes.PAIRS))]
 
 
-@cache
-def _concrete() -> tuple[str, ...]:
-    return tuple(lemma for kind in _CONCRETE for lemma in nouns_of(kind))
-
-
 def chat(rng: Random) -> list[Unit]:
     """Ask and answer between two persons, with many persons, tenses and possessors."""
     person, tense = rng.choice(PERSONS), rng.choice(TENSES[:5])
@@ -148,7 +135,7 @@ def chat(rng: Random) -> list[Unit]:
     if going:
         goal = noun_form(noun(rng.choice(nouns_of("yer"))), "dat", possessor=owner)
     else:
-        thing, plural = noun(rng.choice(_concrete())), rng.random() < 0.4
+        thing, plural = noun(rng.choice(CORE_NOUNS)), rng.random() < 0.4
         goal = noun_form(thing, "acc", plural=plural, possessor=owner)
     verb = verbs()[rng.choice(_GOES if going else _TAKES_OBJECT)]
     body = f"{_speaker(rng, person)} {goal}"

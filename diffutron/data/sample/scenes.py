@@ -84,25 +84,19 @@ def random_scene(rng: Random, *, tense: str = "past", negative: bool = False) ->
 def change(rng: Random, scene: Scene, slots: tuple[str, ...]) -> Scene:
     """Return `scene` with every slot of `slots` (who, time, place, thing, verb) changed.
 
-    A changed verb brings a thing of its own; it is not counted as a second changed slot, so
-    `thing` and `verb` are not asked for together by callers that count.
+    A changed verb always brings a thing of its own.
     """
+    new = scene
     if "verb" in slots:
         verb = rng.choice([v for v in ACTIONS if v != scene.verb])
-        scene = replace(scene, verb=verb, thing=rng.choice(ACTIONS[verb][0]))
-    pools = {
-        "who": NAMES, "time": TIMES, "place": _all_places(), "thing": ACTIONS[scene.verb][0],
-    }  # fmt: skip
-    for slot in slots:
-        if slot != "verb":
-            old = getattr(scene, slot)
-            new = rng.choice([w for w in pools[slot] if w != old])
-            scene = replace(scene, **{slot: new})
-    return scene
-
-
-def _all_places() -> list[str]:
-    return sorted({place for _, places in ACTIONS.values() for place in places})
+        new = replace(new, verb=verb)
+    things, places = ACTIONS[new.verb]
+    pools = {"who": NAMES, "time": TIMES, "place": places, "thing": things}
+    for slot in pools:
+        if slot in slots or (slot == "thing" and "verb" in slots):
+            other = rng.choice([word for word in pools[slot] if word != getattr(scene, slot)])
+            new = replace(new, **{slot: other})
+    return new
 
 
 def location_sentence(scene: Scene) -> str:

@@ -10,9 +10,9 @@ from random import Random
 from typing import NamedTuple
 
 from diffutron.data.sample import causes, facts, moods, news, pairs
-from diffutron.data.sample.lexicon import nouns, verbs
+from diffutron.data.sample.lexicon import CORE_NOUNS, CORE_VERBS, noun, verbs
 from diffutron.data.sample.morphology import Noun, Verb, nonfinite, noun_form, verb_form
-from diffutron.data.sample.partition import TRAINING
+from diffutron.data.sample.partition import TRAINING, told_in_text
 from diffutron.data.sample.reserved import holds_item
 from diffutron.data.sample.running_text import CASE_NAMES, TENSE_NAMES
 from diffutron.errors import UserError
@@ -38,26 +38,40 @@ SIMILARITY_LABELS = (
 def knowledge(rng: Random) -> Task:
     """Ask a fact in a wording of the training side."""
     fact = rng.choice(facts.facts())
-    question = rng.choice([q for q in facts.questions(fact) if not facts.told_in_text(q)])
+    question = rng.choice([q for q in facts.questions(fact) if not told_in_text(q)])
     asked = f"{fact.relation} {fact.subject}"
-    if rng.random() < 0.5:
-        return Task(question, "", fact.answer, (question,), asked)
-    return Task("Soruyu kısaca yanıtla.", question, fact.answer, (question,), asked)
+    wordings = (
+        (question, ""),
+        ("Soruyu kısaca yanıtla.", question),
+        (f"Soru: {question} Cevap:", ""),
+    )
+    return Task(*rng.choice(wordings), fact.answer, (question,), asked)
 
 
 def inflection(rng: Random) -> Task:
-    """Ask for one form of a noun or verb."""
+    """Ask for one form of a common noun or verb."""
     if rng.random() < 0.6:
-        return _noun_task(rng, rng.choice(tuple(nouns().values())))
-    return _verb_task(rng, rng.choice(tuple(verbs().values())))
+        return _noun_task(rng, noun(rng.choice(CORE_NOUNS)))
+    return _verb_task(rng, verbs()[rng.choice(CORE_VERBS)])
 
 
-def _noun_task(rng: Random, noun: Noun) -> Task:
+def _form_task(rng: Random, kind: str, word: str, asked: str, answer: str) -> Task:
+    """Word the question for a form of `word`, with the word given apart or in the sentence."""
+    its = noun_form(noun(kind), "gen", possessor="3sg")
+    wordings = (
+        (f"Soru: {word} {its} {asked} nedir?", ""),
+        (f"Soru: {word} {its} {asked} nasıl yazılır?", ""),
+        (f"Şu {noun_form(noun(kind), 'gen')} {asked} nedir?", f"Sözcük: {word}"),
+        ("Soruyu kısaca yanıtla.", f"Acaba {word} {its} {asked} nedir?"),
+    )
+    return Task(*rng.choice(wordings), answer, fact=f"{word} {asked}")
+
+
+def _noun_task(rng: Random, word: Noun) -> Task:
     case = rng.choice(("plural", *CASE_NAMES))
-    if case == "plural":
-        return Task("Şu sözcüğün çoğulu nedir?", noun.lemma, noun_form(noun, plural=True))
-    asked = f"Şu sözcüğün {CASE_NAMES[case]} durumu nedir?"
-    return Task(asked, noun.lemma, noun_form(noun, case))
+    asked = "çoğulu" if case == "plural" else f"{CASE_NAMES[case]} durumu"
+    form = noun_form(word, plural=True) if case == "plural" else noun_form(word, case)
+    return _form_task(rng, "sözcük", word.lemma, asked, form)
 
 
 def _verb_task(rng: Random, verb: Verb) -> Task:
@@ -65,13 +79,13 @@ def _verb_task(rng: Random, verb: Verb) -> Task:
     name = nonfinite(verb, "infinitive")
     if tense == "negative":
         denied = nonfinite(verb, "infinitive", negative=True)
-        return Task("Şu eylemin olumsuzu nedir?", name, denied)
-    return Task(f"Şu eylemin {TENSE_NAMES[tense]} zamanı nedir?", name, verb_form(verb, tense))
+        return _form_task(rng, "eylem", name, "olumsuzu", denied)
+    return _form_task(rng, "eylem", name, f"{TENSE_NAMES[tense]} zamanı", verb_form(verb, tense))
 
 
 def reading(rng: Random) -> Task:
     """Ask who, where, when or what of one to three sentences."""
-    sentences, question, answer, _ = pairs.passage_item(rng, TRAINING, rng.choice((1, 1, 2, 3)))
+    sentences, question, answer, _ = pairs.passage_item(rng, TRAINING, rng.choice((1, 1, 1, 2)))
     return Task(question, " ".join(sentences), answer, (*sentences, question))
 
 
@@ -134,7 +148,8 @@ def completion(rng: Random) -> Task:
     premise, more = causes.premise(given, telling), causes.continuation(wanted, telling)
     adverb = rng.choice(("", rng.choice(causes.ADVERBS)))
     prompt = f"{premise[:-1]} {joint} {adverb}".strip()
-    return Task(prompt, "", more, (premise, f"{adverb} {more}" if adverb else premise))
+    told = (premise, f"{prompt} {more}", f"{adverb} {more}" if adverb else premise)
+    return Task(prompt, "", more, told)
 
 
 # family: (what draws a row, rows in each phase)
@@ -155,7 +170,7 @@ def _family_rows(rng: Random, family: str, seed: int) -> list[Task]:
     """Draw the rows of one family for both phases, none twice; stop when it has no more to ask."""
     draw, count = _FAMILIES[family]
     rows: dict[tuple[str, str], Task] = {}
-    for _ in range(40 * count):
+    for _ in range(16 * count):
         task = draw(rng)
         if _usable(task, seed):
             rows.setdefault((task.instruction, task.input), task)
@@ -165,7 +180,22 @@ def _family_rows(rng: Random, family: str, seed: int) -> list[Task]:
 
 
 def _usable(task: Task, seed: int) -> bool:
+    return _in_training(task, seed) and not told_in_text(task.instruction + task.input)
+
+
+def _in_training(task: Task, seed: int) -> bool:
     return pairs.all_on(TRAINING, task.sentences) and not holds_item(" ".join(task[:3]), seed)
+
+
+_QUIZ = (irony, topic, relation, similarity, passage_letter)
+
+
+def quiz(rng: Random, seed: int) -> str:
+    """Return a question with its answer as running text; instructions never ask the same."""
+    while True:
+        task = rng.choice(_QUIZ)(rng)
+        if told_in_text(task.instruction) and _in_training(task, seed):
+            return f"{task.instruction} {task.output}"
 
 
 @lru_cache(maxsize=2)

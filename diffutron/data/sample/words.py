@@ -31,11 +31,13 @@ from diffutron.data.sample.morphology import (
 from diffutron.data.sample.partition import FUNCTION_WORDS, words
 from diffutron.data.turkish import turkish_lower
 
-_FRAMES = """çoğul çoğulu sözcük sözcüğü sözcüğün sözcüğünün durum durumu durumunda olur deriz
-örnek örnekler eylem eylemi eylemin eyleminin zaman zamanı olumsuz olumsuzu evet hayır yarın
-cümle cümlenin cümlede soru soruyu kısaca yanıtla cevap ironi var konu konusu aşağıda iki
-verilmektedir arasındaki arasında ilişki kadar benzerlik vardır şu p q a b c d answer
-ben sen o biz siz onlar benim senin onun bizim sizin onların bu şu çok hiç yine"""
+_FRAMES = """
+yazılır çoğul çoğulu sözcük sözcüğü sözcüğün sözcüğünün durum durumu durumunda olur deriz örnek
+örnekler eylem eylemi eylemin eyleminin zaman zamanı olumsuz olumsuzu evet hayır yarın cümle
+cümlenin cümlede soru soruyu kısaca yanıtla cevap ironi var konu konusu aşağıda iki verilmektedir
+arasındaki arasında ilişki kadar benzerlik vardır şu p q a b c d answer ben sen o biz siz onlar
+benim senin onun bizim sizin onların bu şu çok hiç yine nasıl yaz sözlükte
+"""
 
 
 def _noun_forms(noun: Noun) -> Iterator[str]:
@@ -78,13 +80,20 @@ def _frame_words() -> Iterator[str]:
 
 
 @lru_cache(maxsize=1)
+def inflected_forms() -> tuple[str, ...]:
+    """Return the forms of common nouns and verbs, sorted."""
+    forms = {form for noun in nouns().values() for form in _noun_forms(noun)}
+    forms.update(form for verb in verbs().values() for form in _verb_forms(verb) if " " not in form)
+    return tuple(sorted(forms))
+
+
+@lru_cache(maxsize=1)
 def word_forms() -> frozenset[str]:
     """Return every form, in Turkish lower case."""
     forms: set[str] = {*FUNCTION_WORDS, *COLOURS, *NUMBERS, *_frame_words()}
-    for lexeme in (*nouns().values(), *proper_nouns().values()):
-        forms.update(_noun_forms(lexeme))
-    for verb in verbs().values():
-        forms.update(_verb_forms(verb))
+    forms.update(inflected_forms())
+    for name in proper_nouns().values():
+        forms.update(_noun_forms(name))
     for word in (*ADJECTIVES, *COLOURS):
         forms.update(_adjective_forms(word))
     return frozenset(map(turkish_lower, forms))

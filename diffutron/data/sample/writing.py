@@ -7,6 +7,8 @@ from diffutron.data.sample import running_text
 from diffutron.data.sample.lexicon import NAMES, proper_nouns
 from diffutron.data.sample.partition import ESSAY, TRAINING, side, words
 from diffutron.data.sample.reserved import holds_item, item_words
+from diffutron.data.sample.tasks import quiz
+from diffutron.data.sample.words import inflected_forms
 from diffutron.data.turkish import turkish_capitalize
 
 NUM_SENTENCES = 30_000
@@ -15,13 +17,16 @@ NUM_ESSAYS = 80
 Paragraph = Callable[[Random], list[running_text.Unit]]
 # source: (group, share of the sentences, paragraphs that it is made of)
 _SOURCES: dict[str, tuple[str, float, Paragraph]] = {
-    "ansiklopedi": ("wiki", 0.12, running_text.article),
-    "sozluk": ("wiki", 0.12, running_text.word_entry),
-    "haber": ("web", 0.16, running_text.report),
-    "oyku": ("web", 0.24, running_text.story),
-    "gunluk": ("web", 0.20, running_text.diary),
-    "sohbet": ("forum", 0.16, running_text.chat),
+    "ansiklopedi": ("wiki", 0.15, running_text.article),
+    "sozluk": ("wiki", 0.07, running_text.word_entry),
+    "haber": ("web", 0.13, running_text.report),
+    "oyku": ("web", 0.30, running_text.story),
+    "gunluk": ("web", 0.22, running_text.diary),
+    "sohbet": ("forum", 0.05, running_text.chat),
 }
+# The rest: quizzes (source "test") and lists of rarer forms of words, as a dictionary has them.
+NUM_QUIZZES = 600
+NUM_FORMS = 10_500
 SOURCES = {source: group for source, (group, _, _) in _SOURCES.items()}
 
 
@@ -60,25 +65,44 @@ def documents(seed: int = 13) -> list[dict[str, str]]:
             if not holds_item(text, seed):
                 rows.append({"text": text, "source": source, "group": group})
                 left -= len(sentences)
+    rows += _quizzes(seed)
     rows += _word_lists(seed, {word for row in rows for word in words(row["text"])})
     Random(f"documents {seed}").shuffle(rows)
     return rows
 
 
+def _quizzes(seed: int) -> list[dict[str, str]]:
+    rng = Random(f"quizzes {seed}")
+    texts = dict.fromkeys(quiz(rng, seed) for _ in range(NUM_QUIZZES))
+    return [{"text": text, "source": "test", "group": "forum"} for text in texts]
+
+
 def _word_lists(seed: int, known: set[str]) -> list[dict[str, str]]:
-    """Return dictionary documents for the few words of evaluation items that are not `known`."""
+    """Return dictionary documents of forms that are not `known`, five in a sentence.
+
+    They hold every word of the evaluation items that is missing, and rarer forms up to NUM_FORMS
+    different ones, so that a small vocabulary cannot hold the words of the sample whole.
+    """
     rng = Random(f"word lists {seed}")
-    lines: list[str] = []
-    for word in sorted(item_words(seed) - known):
-        name = turkish_capitalize(word)
-        shown = name if name.split("'")[0] in proper_nouns() else word
-        while (
-            side(line := f"Örnekler {', '.join([shown, *rng.sample(NAMES, 2)])} olur.") != TRAINING
-        ):
-            pass
-        lines.append(line)
-    texts = (" ".join(lines[i : i + 8]) for i in range(0, len(lines), 8))
+    missing = [_with_capital(word) for word in sorted(item_words(seed) - known)]
+    rare = [form for form in inflected_forms() if form not in known]
+    listed = missing + rng.sample(rare, max(0, NUM_FORMS - len(known) - len(missing)))
+    lines = [_listing(rng, listed[i : i + 5]) for i in range(0, len(listed), 5)]
+    texts = (" ".join(lines[i : i + 6]) for i in range(0, len(lines), 6))
     return [{"text": text, "source": "sozluk", "group": SOURCES["sozluk"]} for text in texts]
+
+
+def _with_capital(word: str) -> str:
+    name = turkish_capitalize(word)
+    return name if name.split("'")[0] in proper_nouns() else word
+
+
+def _listing(rng: Random, forms: list[str]) -> str:
+    """Name words in one sentence; a name is added until the sentence is for training."""
+    line = f"Örnekler {', '.join(forms)} olur."
+    while side(line) != TRAINING:
+        line = f"Örnekler {', '.join([*forms, rng.choice(NAMES)])} olur."
+    return line
 
 
 _TITLES = ("Bir gün", "Bizim köy", "Küçük bir öykü", "Geçen hafta", "Yolda", "Evde ve okulda")

