@@ -1,4 +1,4 @@
-"""The README says what is so: its example runs, its tree has every file, its links lead somewhere."""
+"""The README says what is so: its example runs, its tree is complete, its links lead somewhere."""
 
 import re
 
