@@ -1,7 +1,6 @@
 """Stage `evaluate`: base, merged, phase 1 and phase 2 on text, tasks, instructions, generation."""
 
 import hashlib
-import math
 import os
 import time
 from collections.abc import Callable, Sequence
@@ -9,10 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from diffutron.data.evaluation_sets import EvaluationSet, load_sets
-from diffutron.data.packing import read_documents
 from diffutron.data.perplexity_text import read_perplexity_text
 from diffutron.data.sources import local_digest
 from diffutron.errors import UserError
@@ -27,18 +23,16 @@ from diffutron.evaluation.answers import (
 )
 from diffutron.evaluation.generation import listed_words, measures
 from diffutron.evaluation.perplexity import (
-    UNLIMITED,
     TextMeasures,
     TextSet,
     compare,
     heldout_set,
     measure,
     text_set,
+    unigram_bits_per_byte,
 )
 from diffutron.evaluation.tasks import answered_items, item_rows, summarise
-from diffutron.evaluation.unigram import unigram_logprobs, unigram_nats
 from diffutron.modeling.backbone import load_model
-from diffutron.modeling.encoding import begin_ids
 from diffutron.modeling.tokenizer import load_tokenizer
 from diffutron.outputs import atomic_folder, require_folder, write_json, write_text
 from diffutron.params import EvaluationParams, Params
@@ -115,7 +109,9 @@ def evaluate(
     values: dict[str, Any] = {
         "models": {name: numbers for name, (numbers, _) in found.items()},
         **_comparisons(material, {name: texts for name, (_, texts) in found.items()}, params.seed),
-        "unigram_bits_per_byte": _unigram(corpus, material),
+        "unigram_bits_per_byte": unigram_bits_per_byte(
+            corpus, tokenizer, material.texts["heldout"]
+        ),
         "sets": {one.name: _describe(one) for one in sets},
         "missing_sets": missing,
         "seconds": round(time.perf_counter() - started, 2),
@@ -285,16 +281,6 @@ def _comparisons(
             "merged_below_base": pairs["perplexity_text"],
         },
     }
-
-
-def _unigram(corpus: Path, material: Material) -> float:
-    """Bits a byte of a unigram model of the training split on the same held-out documents."""
-    tokenizer, heldout = material.tokenizer, material.texts["heldout"]
-    train = read_documents(corpus, "train", max_tokens=UNLIMITED)
-    never = {tokenizer.mask_token_id, tokenizer.pad_token_id, *begin_ids(tokenizer)}
-    logprobs = unigram_logprobs(train.ids, vocab_size=len(tokenizer), left_out=sorted(never))
-    nats = math.fsum(unigram_nats(logprobs, np.asarray(ids)) for ids in heldout.ids)
-    return nats / math.log(2) / sum(heldout.num_bytes)
 
 
 def _describe(one: EvaluationSet) -> dict[str, Any]:

@@ -103,7 +103,9 @@ def test_a_pair_has_the_tokens_of_the_running_text(kind, context, continuation):
     assert not {1, 2} & {*pair.context, *pair.continuation}, "no begin or end token anywhere"
 
 
-@pytest.mark.parametrize(("context", "continuation"), [("Ankara ", "Türkiye"), ("Tür", "kiye")])
+@pytest.mark.parametrize(
+    ("context", "continuation"), [("Ankara ", "Türkiye"), ("Tür", "kiye"), ("Bu  ", "cümlede")]
+)
 def test_a_token_across_the_border_splits_both_sides(context, continuation):
     tokenizer = TOKENIZERS["begin and end"][0]
     whole = tokenizer.tokenize(context + continuation)
