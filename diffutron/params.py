@@ -123,6 +123,7 @@ class TrainingParams(Section):
     zero_stage: Literal[0, 1, 2, 3]
     max_row_batch: Positive
     gradient_checkpointing: bool
+    ema_decay: Annotated[float, Field(gt=0, lt=1)] | None
     checkpoint_every: Positive
     evaluate_every: Positive
     evaluate_samples: Positive

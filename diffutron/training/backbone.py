@@ -30,7 +30,6 @@ def backbone(params: Params, *, tokenizer: Path, corpus: Path, out: Path, metric
 def _train(params: Params, *, tokenizer: Path, corpus: Path, out: Path, metrics: Path) -> None:
     """Masked-language-model pre-training of a new encoder."""
     from diffutron.training.checkpoint import Checkpoints
-    from diffutron.training.engine import settle
     from diffutron.training.launch import training_process
     from diffutron.training.loop import Training
     from diffutron.training.record import figures, write_record
@@ -61,8 +60,8 @@ def _train(params: Params, *, tokenizer: Path, corpus: Path, out: Path, metrics:
             ),
         )
         training.run()
+        training.settle()
         values = figures(training)
-        settle(training.engine, ranks)
         if ranks.is_first:
             with atomic_folder(out) as folder:
                 save_model(model, folder, tokenizer=tokenizer, description=_description("scratch"))

@@ -11,7 +11,7 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -114,8 +114,18 @@ class Checkpoints:
             reason = (done.stderr.strip() or done.stdout.strip()).splitlines()[-1]
             raise StageFailure(f"cannot convert checkpoint {source}: {reason}")
 
-    def save(self, engine: Any, step: int, state: dict[str, Any]) -> None:
-        """Write the checkpoint of that many finished steps, then drop those it replaces."""
+    def save(
+        self,
+        engine: Any,
+        step: int,
+        state: dict[str, Any],
+        *,
+        also: Callable[[Path], None] | None = None,
+    ) -> None:
+        """Write the checkpoint of that many finished steps, then drop those it replaces.
+
+        `also` writes further files into its folder, in all ranks.
+        """
         final = self.folder / f"step-{step:08}"
         partial = Path(f"{final}.partial")
         if self.ranks.is_first:
@@ -128,6 +138,8 @@ class Checkpoints:
                 save_latest=False,
                 exclude_frozen_parameters=True,
             )
+            if also:
+                also(partial)
             self.ranks.wait()
             if self.ranks.is_first:
                 self._complete(partial, final, step, state)

@@ -87,6 +87,10 @@ def start_engine(loss: MaskedLoss, params: TrainingParams, ranks: Ranks, *, univ
     engine, *_ = deepspeed.initialize(
         model=loss, optimizer=adamw(loss, params), config=config, dist_init_required=False
     )
+    if params.zero_stage == 3:  # the fused loss reads these two without calling their module
+        decoder = masked_lm(loss.model).decoder
+        for weight in decoder.parameters():
+            deepspeed.zero.register_external_parameter(loss, weight)
     return engine
 
 
@@ -126,17 +130,20 @@ def _with_machine_facts(config: dict[str, Any]) -> dict[str, Any]:
     return merged
 
 
-def settle(engine: Any, ranks: Ranks) -> None:
+def settle(engine: Any, ranks: Ranks, averages: dict[str, Tensor] | None = None) -> None:
     """Whole float32 weights back into the model of the first rank, on the CPU; ends the training.
 
     All ranks take part: ZeRO-3 holds the weights in pieces, bf16 training its exact ones apart.
+    averages: what takes the place of the trained weights, by name.
     """
     import deepspeed
     from deepspeed.utils import safe_get_full_fp32_param
 
     exact = engine.zero_optimization() or engine.bfloat16_enabled()
-    for parameter in engine.module.parameters():
-        if parameter.requires_grad and exact:
+    for name, parameter in engine.module.named_parameters():
+        if averages and name in averages:
+            whole = averages[name]
+        elif parameter.requires_grad and exact:
             whole = safe_get_full_fp32_param(parameter)
         else:
             with deepspeed.zero.GatheredParameters(

@@ -19,7 +19,6 @@ from diffutron.outputs import atomic_folder, require_folder
 from diffutron.params import InstructParams, Params
 from diffutron.training.batches import EndFill, Task
 from diffutron.training.checkpoint import Checkpoints
-from diffutron.training.engine import settle
 from diffutron.training.launch import training_process
 from diffutron.training.loop import Training
 from diffutron.training.objective import masked_diffusion
@@ -60,8 +59,8 @@ def instruct(
             ),
         )
         training.run()
+        training.settle()
         values = figures(training)
-        settle(training.engine, ranks)
         if ranks.is_first:
             tuned = unload(adapted) if adapted else lm
             description = {

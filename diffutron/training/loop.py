@@ -25,7 +25,8 @@ from diffutron.training.batches import (
     training_batch,
 )
 from diffutron.training.checkpoint import Checkpoints
-from diffutron.training.engine import MaskedLoss, start_engine
+from diffutron.training.ema import MovingAverage
+from diffutron.training.engine import MaskedLoss, settle, start_engine
 from diffutron.training.launch import Ranks
 from diffutron.training.optimiser import learning_rate
 
@@ -69,6 +70,7 @@ class Training:
         self.state = Progressed()
         self._pending: list[torch.Tensor] = []  # [loss, masked] of steps not yet looked at
         self.resumed_from: int | None = None
+        self.average: MovingAverage | None = None
         self.engine = self._start()
 
     def _start(self) -> Any:
@@ -82,6 +84,11 @@ class Training:
         engine = start_engine(loss, self.params, self.ranks, universal=universal)
         if newest:
             self.checkpoints.load(engine, newest)
+        if self.params.ema_decay is not None:
+            self.average = MovingAverage(engine.module, self.params.ema_decay, self.ranks)
+        if newest:
+            if self.average:
+                self.average.load(newest.folder)
             self.state = Progressed(**newest.state)
             self.resumed_from = newest.step
             if self.ranks.is_first:
@@ -118,8 +125,22 @@ class Training:
                 elif self._is_due(done, self._point_every):
                     self._add_point(done)
                 if done % self.params.checkpoint_every == 0 and done < self.steps:
-                    self.checkpoints.save(self.engine, done, asdict(self.state))
+                    self._save(done)
                 bar.update(1, postfix=self._postfix())
+
+    def settle(self) -> None:
+        """The weights to export into the model of the first rank: the averages if there are any,
+        which are then what `eval_loss` tells of.
+        """
+        averages = None
+        if self.average:
+            averages = self.average.put()
+            self.state.eval_loss = self.evaluate()
+        settle(self.engine, self.ranks, averages)
+
+    def _save(self, done: int) -> None:
+        also = self.average.save if self.average else None
+        self.checkpoints.save(self.engine, done, asdict(self.state), also=also)
 
     def _is_due(self, done: int, every: int) -> bool:
         return done % every == 0 or done == self.steps
@@ -145,6 +166,8 @@ class Training:
             self.engine.backward(loss * self.ranks.world_size, scale_wrt_gas=False)
             total += loss.detach()
         self.engine.step()
+        if self.average:
+            self.average.update(step + 1)
         masked = torch.tensor(float(batch.num_masked), device=self.ranks.device)
         self._pending.append(torch.stack([total, masked]))
         self._count(batch)

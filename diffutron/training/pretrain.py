@@ -10,7 +10,6 @@ from diffutron.outputs import atomic_folder, write_json
 from diffutron.params import Params
 from diffutron.training.batches import Task
 from diffutron.training.checkpoint import Checkpoints
-from diffutron.training.engine import settle
 from diffutron.training.launch import training_process
 from diffutron.training.loop import Training
 from diffutron.training.objective import masked_diffusion
@@ -46,8 +45,8 @@ def pretrain(params: Params, *, backbone: Path, corpus: Path, out: Path, metrics
             ),
         )
         training.run()
+        training.settle()
         values = figures(training)
-        settle(training.engine, ranks)
         if ranks.is_first:
             adapted.peft_config["default"].base_model_name_or_path = str(backbone)
             with atomic_folder(out) as folder:

@@ -11,7 +11,7 @@ from diffutron.modeling.backbone import load_model
 from diffutron.modeling.lora import attach_lora
 from diffutron.training.batches import Task
 from diffutron.training.checkpoint import Checkpoints
-from diffutron.training.engine import settle
+from diffutron.training.ema import MovingAverage
 from diffutron.training.launch import training_process
 from diffutron.training.loop import Training, number_of_steps
 from diffutron.training.objective import masked_diffusion
@@ -52,7 +52,7 @@ def train(tiny_model_dir, corpus_dir, short_params):
                     training.run()
                 return training
             training.run()
-            settle(training.engine, ranks)
+            training.settle()
             return training
 
     return run
@@ -135,6 +135,40 @@ def test_dropout_is_keyed_by_the_step(train):
     assert torch.equal(_weights(whole), _weights(resumed))
     without = train(name="none", **dropout | {"lora": 0.0})
     assert without.state.curve[-1]["loss"] != whole.state.curve[-1]["loss"]
+
+
+@pytest.mark.parametrize("zero_stage", [0, 2, 3])
+def test_the_moving_average_matches_the_recursion(zero_stage, train, tiny_model_dir, monkeypatch):
+    """Over the weights after each step, through an interruption; it is what is exported."""
+    seen = {}
+    update = MovingAverage.update
+
+    def watched(average, step):
+        seen[step] = {name: _whole(weight) for name, weight in average.weights.items()}
+        update(average, step)
+
+    monkeypatch.setattr(MovingAverage, "update", watched)
+    settings = {"name": "cut", "zero_stage": zero_stage, "ema_decay": 0.5}
+    train(stop_at=8, **settings)
+    resumed = train(**settings)
+    assert (resumed.resumed_from, sorted(seen)) == (5, list(range(1, 13)))
+    first = load_model(tiny_model_dir, made_by="backbone").state_dict()
+    for name, exported in resumed.engine.module.named_parameters():
+        average = first[name.removeprefix("model.")]
+        for step in range(1, 13):
+            decay = min(0.5, (1 + step) / (10 + step))
+            average = decay * average + (1 - decay) * seen[step][name]
+        torch.testing.assert_close(exported.detach(), average, rtol=1e-4, atol=1e-6)
+    raw = resumed.state.curve[-1]["eval_loss"]
+    assert resumed.state.eval_loss != raw
+    if zero_stage < 3:  # its pieces are gone once the weights are settled
+        assert resumed.evaluate() == pytest.approx(resumed.state.eval_loss, rel=1e-5)
+
+
+def _whole(weight):
+    if hasattr(weight, "ds_tensor"):
+        return weight.ds_tensor[: weight.ds_numel].view(weight.ds_shape).clone()
+    return weight.detach().clone()
 
 
 def test_gradient_checkpointing_changes_nothing(train):
