@@ -43,7 +43,6 @@ def tracking() -> Iterator["MlflowClient"]:
     uri = tracking_uri()
     try:
         mlflow.set_tracking_uri(uri)
-        mlflow.set_registry_uri(uri)
         yield mlflow.MlflowClient()
     except (MlflowException, SQLAlchemyError) as error:
         raise UserError(f"MLflow at {without_password(uri)}: {_cause(error)}") from error

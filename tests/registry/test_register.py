@@ -8,6 +8,7 @@ import signal
 import socket
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 import httpx
@@ -149,23 +150,6 @@ def test_a_fresh_process_uses_the_code_of_the_version(inside):
     assert str(inside / "mlartifacts") in line
 
 
-def test_damaged_weights_are_not_served(inside, tmp_path):
-    from mlflow.exceptions import MlflowException
-
-    from diffutron.registry.served_model import verify
-
-    (folder,) = [path.parent for path in inside.glob("mlartifacts/**/checksums.json")]
-    copy = shutil.copytree(folder, tmp_path / "model")
-    verify(copy)
-    weights = copy / "model.safetensors"
-    data = weights.read_bytes()
-    weights.write_bytes(data[:-1] + bytes([data[-1] ^ 1]))
-    with pytest.raises(
-        MlflowException, match=r"model\.safetensors of the registered model is damaged"
-    ):
-        verify(copy)
-
-
 def test_a_gate_that_does_not_hold_leaves_a_run_and_no_version(build, make_params, summary):
     summary["models"]["phase2"]["instructions"]["acc"] = 0.1
     build["summary"].write_text(json.dumps(summary), encoding="utf-8")
@@ -226,8 +210,9 @@ def server(inside):
     try:
         yield wait_for(f"http://127.0.0.1:{port}", process)
     finally:
-        os.killpg(process.pid, signal.SIGKILL)
-        process.communicate()
+        with suppress(ProcessLookupError):  # ended by itself: `wait_for` has said why
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
 
 
 def wait_for(address: str, process: subprocess.Popen) -> str:
