@@ -137,7 +137,7 @@ def _summed(
         bits_per_byte_stderr=math.hypot(*(score.stderr for score in scores)) * to_bits_per_byte,
         nats_per_token=math.fsum(nats) / sum(score.num_tokens for score in scores),
         perplexity={
-            f"{low:g}-{high:g}": math.exp(total / count)
+            f"{low:g}-{high:g}".replace("0.", "."): math.exp(total / count)
             for (low, high), (total, count) in zip(BANDS, totals, strict=True)
         },
     )

@@ -68,7 +68,7 @@ def test_every_number_of_the_summary_is_there(finished, model):
     values = finished[0]["models"][model]
     assert values["bits_per_byte"] > 0
     assert values["nelbo"] > 0
-    assert list(values["perplexity"]) == ["0-0.1", "0.1-0.3", "0.3-0.6", "0.6-1"]
+    assert list(values["perplexity"]) == ["0-.1", ".1-.3", ".3-.6", ".6-1"]
     assert all(value > 1 for value in values["perplexity"].values())
     assert values["perplexity_text"]["bits_per_byte"] > 0
     assert list(values["tasks"]) == list(TASKS)
