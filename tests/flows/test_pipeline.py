@@ -1,6 +1,8 @@
 """The flow `build` on a small pipeline: what runs, what is skipped, what a failure says."""
 
 import logging
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -112,7 +114,7 @@ def test_a_profile_replaces_params_that_nobody_changed(toy, repo):
 
 def test_evaluate_can_score_again_what_is_up_to_date(toy, monkeypatch):
     monkeypatch.setattr("flows.evaluation.STAGES", ("corpus", "report"))
-    run()
+    subprocess.run([sys.executable, "-m", "dvc", "repro", "-q"], check=True)
     assert evaluate(return_state=True).message == "ran nothing"
     assert evaluate(rerun=True, return_state=True).message == "ran corpus, report"
 
