@@ -72,7 +72,11 @@ def changed_by_hand(path: Path) -> bool:
     if not path.exists():
         return False
     header = _HEADER.search(path.read_text(encoding="utf-8"))
-    return header is None or header.group(1) != values_digest(read_yaml(path))
+    values = read_yaml(path)
+    if header is not None:
+        return header.group(1) != values_digest(values)
+    named = values.get("profile") if isinstance(values, dict) else None
+    return named not in names() or values != compose(named)  # the file as committed has no digest
 
 
 def write_params(
@@ -89,8 +93,10 @@ def write_params(
         _change_current(overrides, path=path)
         return None
     values = compose(profile, overrides)
+    if path.exists() and read_yaml(path) == values:
+        return None  # comments and the state of the working tree stay as they are
     aside = None
-    if changed_by_hand(path) and read_yaml(path) != values:
+    if changed_by_hand(path):
         if keep_changes:
             raise UserError(
                 f"{path} holds changes made by hand; keep them with profile `current`, "

@@ -99,3 +99,15 @@ class TestProfiles:
         assert not changed_by_hand(path)
         with pytest.raises(UserError, match="override sed=1"):
             write_params("current", ["sed=1"], path=path, keep_changes=True)
+
+    def test_the_committed_file_is_a_profile_that_nobody_changed(self, repo, tmp_path):
+        path = tmp_path / "params.yaml"
+        committed = (repo / "infra/profiles/demo.yaml").read_text("utf-8")
+        path.write_text(committed, "utf-8")
+        assert not changed_by_hand(path)
+        assert write_params("demo", [], path=path, keep_changes=True) is None
+        assert path.read_text("utf-8") == committed  # with its comments
+        assert write_params("demo", ["seed=4"], path=path, keep_changes=True) is None
+        assert load_params(path).seed == 4
+        path.write_text(committed.replace("seed: 13", "seed: 5"), "utf-8")
+        assert changed_by_hand(path)
