@@ -1,4 +1,4 @@
-"""The `diffutron` command: one subcommand a stage, paths as options, numbers from params.yaml."""
+"""The `diffutron` command."""
 
 import os
 import sys
@@ -7,10 +7,11 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from diffutron import cli_chat, cli_model
+from diffutron import cli_chat, cli_model, cli_stages
+from diffutron.cli_stages import PARAMS, ParamsFile
 from diffutron.errors import StageFailure, UserError
 from diffutron.outputs import explain_os_error
-from diffutron.params import Params, load_params, parse_params
+from diffutron.params import load_params, parse_params
 
 app = typer.Typer(
     name="diffutron",
@@ -21,214 +22,8 @@ app = typer.Typer(
     "Numbers come from params.yaml (`diffutron params`); paths are options, as in dvc.yaml.",
 )
 
-STAGES = "Stages (in order)"
-ParamsFile = Annotated[Path, typer.Option("--params", help="The file of numbers.")]
-Tokenizer = Annotated[Path, typer.Option(help="Tokenizer folder.")]
-Corpus = Annotated[Path, typer.Option(help="Corpus folder.")]
-Backbone = Annotated[Path, typer.Option(help="Base encoder, a Hugging Face folder.")]
-Instructions = Annotated[Path, typer.Option(help="Instructions folder.")]
-Out = Annotated[Path, typer.Option(help="What to write; replaced as a whole when complete.")]
-Metrics = Annotated[Path, typer.Option(help="Metrics file to write (JSON).")]
-PARAMS = Path("params.yaml")
-
-
-@app.command(rich_help_panel=STAGES)
-def tokenizer(
-    out: Out = Path("data/tokenizer"),
-    metrics: Metrics = Path("metrics/tokenizer.json"),
-    params: ParamsFile = PARAMS,
-) -> None:
-    """Resolve the tokenizer: from the hub, a folder, or trained on the sources."""
-    from diffutron.data.sources import read_texts
-    from diffutron.modeling.tokenizer import tokenizer as stage
-
-    loaded = load_params(params)
-    stage(loaded, read_texts(loaded), out=out, metrics=metrics)
-
-
-@app.command(rich_help_panel=STAGES)
-def corpus(
-    tokenizer: Tokenizer = Path("data/tokenizer"),
-    out: Out = Path("data/corpus"),
-    metrics: Metrics = Path("metrics/corpus.json"),
-    params: ParamsFile = PARAMS,
-) -> None:
-    """Read sources, normalise, filter, deduplicate, sample, split, tokenise."""
-    from diffutron.data.corpus import corpus as stage
-
-    stage(load_params(params), tokenizer=tokenizer, out=out, metrics=metrics)
-
-
-@app.command(rich_help_panel=STAGES)
-def backbone(
-    tokenizer: Tokenizer = Path("data/tokenizer"),
-    corpus: Corpus = Path("data/corpus"),
-    out: Out = Path("models/backbone"),
-    metrics: Metrics = Path("metrics/backbone.json"),
-    params: ParamsFile = PARAMS,
-) -> None:
-    """Resolve the base encoder: from the hub, a folder, or trained from scratch."""
-    loaded = load_params(params)
-    if _ranks_did_it(on_cpu=1):
-        return
-    from diffutron.training.backbone import backbone as stage
-
-    stage(loaded, tokenizer=tokenizer, corpus=corpus, out=out, metrics=metrics)
-
-
-@app.command(rich_help_panel=STAGES)
-def pretrain(
-    backbone: Backbone = Path("models/backbone"),
-    corpus: Corpus = Path("data/corpus"),
-    out: Out = Path("models/adapter"),
-    metrics: Metrics = Path("metrics/pretrain.json"),
-    params: ParamsFile = PARAMS,
-) -> None:
-    """Continual LoRA pre-training with the masked diffusion objective, DeepSpeed ZeRO, N ranks."""
-    loaded = load_params(params)
-    if _ranks_did_it(on_cpu=2):
-        return
-    from diffutron.training.pretrain import pretrain as stage
-
-    stage(loaded, backbone=backbone, corpus=corpus, out=out, metrics=metrics)
-
-
-@app.command(rich_help_panel=STAGES)
-def merge(
-    backbone: Backbone = Path("models/backbone"),
-    adapter: Annotated[Path, typer.Option(help="Adapter folder (PEFT).")] = Path("models/adapter"),
-    out: Out = Path("models/merged"),
-    metrics: Metrics = Path("metrics/merge.json"),
-    params: ParamsFile = PARAMS,
-) -> None:
-    """Merge the adapter into the base encoder: a plain masked language model."""
-    from diffutron.training.merge import merge as stage
-
-    stage(load_params(params), backbone=backbone, adapter=adapter, out=out, metrics=metrics)
-
-
-@app.command(rich_help_panel=STAGES)
-def instructions(
-    tokenizer: Tokenizer = Path("data/tokenizer"),
-    out: Out = Path("data/instructions"),
-    metrics: Metrics = Path("metrics/instructions.json"),
-    params: ParamsFile = PARAMS,
-) -> None:
-    """Both instruction sets in the chat format, filtered and split."""
-    from functools import partial
-
-    from diffutron.data.instructions import instructions as stage
-    from diffutron.modeling.tokenizer import encode_chats, load_tokenizer
-
-    loaded = load_params(params)
-    stage(loaded, partial(encode_chats, load_tokenizer(tokenizer)), out=out, metrics=metrics)
-
-
-@app.command(name="instruct_phase1", rich_help_panel=STAGES)
-def instruct_phase1(
-    model: Annotated[Path, typer.Option(help="Model to start from.")] = Path("models/merged"),
-    instructions: Instructions = Path("data/instructions"),
-    out: Out = Path("models/phase1"),
-    metrics: Metrics = Path("metrics/instruct_phase1.json"),
-    params: ParamsFile = PARAMS,
-) -> None:
-    """Instruction tuning, first phase."""
-    _instruct(1, params, model=model, instructions=instructions, out=out, metrics=metrics)
-
-
-@app.command(name="instruct_phase2", rich_help_panel=STAGES)
-def instruct_phase2(
-    model: Annotated[Path, typer.Option(help="Model to start from.")] = Path("models/phase1"),
-    instructions: Instructions = Path("data/instructions"),
-    out: Out = Path("models/phase2"),
-    metrics: Metrics = Path("metrics/instruct_phase2.json"),
-    params: ParamsFile = PARAMS,
-) -> None:
-    """Instruction tuning, second phase; starts from the first."""
-    _instruct(2, params, model=model, instructions=instructions, out=out, metrics=metrics)
-
-
-def _instruct(phase: int, params: Path, **paths: Path) -> None:
-    loaded = load_params(params)
-    if _ranks_did_it(on_cpu=1):
-        return
-    from diffutron.training.instruct import instruct as stage
-
-    stage(loaded, phase, **paths)
-
-
-@app.command(rich_help_panel=STAGES)
-def evaluate(
-    backbone: Backbone = Path("models/backbone"),
-    merged: Annotated[Path, typer.Option(help="Merged model.")] = Path("models/merged"),
-    phase1: Annotated[Path, typer.Option(help="Model after phase 1.")] = Path("models/phase1"),
-    phase2: Annotated[Path, typer.Option(help="Model after phase 2.")] = Path("models/phase2"),
-    corpus: Corpus = Path("data/corpus"),
-    instructions: Instructions = Path("data/instructions"),
-    out: Out = Path("data/evaluation"),
-    metrics: Metrics = Path("metrics/evaluate.json"),
-    params: ParamsFile = PARAMS,
-) -> None:
-    """Likelihood, CETVEL tasks, instructions and generation, for all four models."""
-    from diffutron.evaluation.evaluate import evaluate as stage
-
-    stage(
-        load_params(params),
-        backbone=backbone,
-        merged=merged,
-        phase1=phase1,
-        phase2=phase2,
-        corpus=corpus,
-        instructions=instructions,
-        out=out,
-        metrics=metrics,
-    )
-
-
-@app.command(rich_help_panel=STAGES)
-def report(
-    metrics_dir: Annotated[Path, typer.Option(help="Folder of metrics.")] = Path("metrics"),
-    evaluation: Annotated[Path, typer.Option(help="Evaluation folder.")] = Path("data/evaluation"),
-    corpus: Corpus = Path("data/corpus"),
-    instructions: Instructions = Path("data/instructions"),
-    out: Out = Path("report"),
-    summary: Annotated[Path, typer.Option(help="Summary to write.")] = Path("metrics/summary.json"),
-    params: ParamsFile = PARAMS,
-) -> None:
-    """One self-contained page with everything that was measured."""
-    from diffutron.reporting.report import report as stage
-
-    stage(
-        load_params(params),
-        metrics_dir=metrics_dir,
-        evaluation=evaluation,
-        corpus=corpus,
-        instructions=instructions,
-        out=out,
-        summary=summary,
-    )
-
-
-@app.command(rich_help_panel=STAGES)
-def register(
-    model: Annotated[Path, typer.Option(help="Model to register.")] = Path("models/phase2"),
-    report: Annotated[Path, typer.Option(help="Report folder.")] = Path("report"),
-    metrics_dir: Annotated[Path, typer.Option(help="Folder of metrics.")] = Path("metrics"),
-    summary: Annotated[Path, typer.Option(help="Summary.")] = Path("metrics/summary.json"),
-    out: Out = Path("registry/registered.json"),
-    params: ParamsFile = PARAMS,
-) -> None:
-    """Log to MLflow; register a version as `challenger` if the gate holds."""
-    from diffutron.registry.register import register as stage
-
-    stage(
-        load_params(params),
-        model=model,
-        report=report,
-        metrics_dir=metrics_dir,
-        summary=summary,
-        out=out,
-    )
+for _command in cli_stages.STAGES:
+    app.command(name=_command.__name__, rich_help_panel="Stages (in order)")(_command)
 
 
 @app.command()
@@ -310,13 +105,6 @@ for _command in (cli_model.generate, cli_model.infill, cli_model.score, cli_chat
     app.command(rich_help_panel="Use a model")(_command)
 
 
-def _ranks_did_it(*, on_cpu: int) -> bool:
-    """Start this same command once a rank where more than one is asked for; True when done."""
-    from diffutron.training.launch import launch_ranks
-
-    return launch_ranks(sys.argv[1:], ranks_on_cpu=on_cpu)
-
-
 def _fail(message: str, code: int = 2) -> NoReturn:
     """One line on standard error, whatever line breaks the message came with."""
     print("error: " + " ".join(message.split()), file=sys.stderr, flush=True)
@@ -337,6 +125,3 @@ def main() -> None:
         if explained is None:
             raise
         _fail(str(explained))
-
-
-__all__ = ["Params", "app", "main"]
