@@ -147,6 +147,7 @@ class BackboneParams(Section):
     global_attn_every_n_layers: Positive
     initializer_range: Annotated[float, Field(gt=0)]
     attention_identity: tuple[Share, Share]
+    head_identity: Share
     max_position_embeddings: Positive
     mask_rate: Annotated[float, Field(gt=0, lt=1)]
     training: TrainingParams

@@ -103,6 +103,9 @@ def scratch_model(
         model = ModernBertForMaskedLM(config)
         for layer in model.model.layers:
             start_from_identity(layer.attn, *params.attention_identity)
+        with torch.no_grad():
+            # With tied embeddings the identity says: the token at a position is what stands there.
+            model.head.dense.weight.add_(params.head_identity * torch.eye(params.hidden_size))
         return model
 
 

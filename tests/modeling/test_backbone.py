@@ -74,6 +74,20 @@ def test_scratch_model_is_seeded_tied_and_complete(make_params, tiny_tokenizer_d
     assert config.layer_types == kinds[: section.num_layers]
 
 
+def test_starts_from_identity(make_params, tiny_tokenizer_dir):
+    special = read_special_ids(tiny_tokenizer_dir)
+    changes = {"backbone.attention_identity": [0.7, 0.4], "backbone.head_identity": 0.9}
+    section = make_params(changes).backbone
+    plain = section.model_copy(update={"attention_identity": (0.0, 0.0), "head_identity": 0.0})
+    model, usual = (scratch_model(one, special, seed=3) for one in (section, plain))
+    eye = torch.eye(section.hidden_size)
+    for layer in model.model.layers:
+        query, key, value = layer.attn.Wqkv.weight.split(section.hidden_size)
+        torch.testing.assert_close(query.T @ key, 0.7**2 * eye, atol=1e-5, rtol=0)
+        torch.testing.assert_close(layer.attn.Wo.weight @ value, 0.4 * eye, atol=1e-5, rtol=0)
+    torch.testing.assert_close(model.head.dense.weight - usual.head.dense.weight, 0.9 * eye)
+
+
 def test_scratch_model_leaves_the_random_state_alone(make_params, tiny_tokenizer_dir):
     torch.manual_seed(5)
     expected = torch.rand(3)
