@@ -2,8 +2,9 @@
 
 import hashlib
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
@@ -20,6 +21,7 @@ SPLITS = ("train", "heldout")
 REASONS = ("bad_line", "empty", "truncated", "duplicate", "contaminated", "too_long", "quota")
 BATCH = 1000  # rows encoded at once
 STEM = 4  # letters of a word that its Turkish suffixes leave alone, near enough
+LABEL_SHARE = 0.05  # of the rows of a source; answers of so many are labels
 TRUNCATED_FROM = 8  # words; a shorter answer may well end in a colon
 _OPEN_ENDS = (",", ";", ":", "-", "–", "(", "/", "...", "…")
 
@@ -105,32 +107,66 @@ def draw(rows: Sequence[Row], rules: InstructionsParams, *, seed: int) -> None:
 def split(
     rows: Sequence[Row], rules: InstructionsParams, near: NearDuplicateParams, *, seed: int
 ) -> None:
-    """Hold out whole clusters until each phase has `heldout_rows` rows held out.
+    """Hold out whole clusters until each phase has `heldout_rows` rows held out, of each kind
+    (source, and label where answers are labels) its share; where the clusters of a kind are too
+    large for that, others take its place.
 
     Raises:
         UserError: a phase has too few rows for that.
     """
     left = list(alive(rows))
-    cluster = row_clusters(left, near)
     members: dict[int, list[Row]] = {}
-    for row, number in zip(left, cluster, strict=True):
+    for row, number in zip(left, row_clusters(left, near), strict=True):
         members.setdefault(number, []).append(row)
         row.split = "train"
-    missing: dict[int, int] = dict.fromkeys(PHASES, rules.heldout_rows)
-    for number in sorted(members, key=lambda one: _number(seed, "split", members[one][0].id)):
-        phases = Counter(row.phase for row in members[number])
-        if not any(missing[phase] > 0 for phase in phases):
-            continue
-        # A cluster larger than what is missing would hold out far more than was asked for.
-        if any(
-            phases[phase] > max(missing[phase], 0) + rules.heldout_rows // 4 for phase in phases
-        ):
-            continue
-        for row in members[number]:
-            row.split = "heldout"
-            missing[row.phase] -= 1
+    order = sorted(members, key=lambda one: _number(seed, "split", members[one][0].id))
+    drawn = [members[number] for number in order]
+    most = rules.heldout_rows // 4  # a phase holds out at most so many rows more than asked for
+    kind = _kinds(left)
+    of_phase, of_kind = Counter(row.phase for row in left), Counter(map(kind, left))
+    shares = {one: rules.heldout_rows * n // of_phase[one[0]] for one, n in of_kind.items()}
+    _hold_out(drawn, shares, kind, slack=most // 25)
+    held = Counter(row.phase for row in left if row.split == "heldout")
+    missing = {phase: rules.heldout_rows - held[phase] for phase in PHASES}
+    _hold_out(drawn, missing, lambda row: row.phase, slack=most)
+    held = Counter(row.phase for row in left if row.split == "heldout")
     for phase in PHASES:
-        _require_rows(left, phase, missing[phase], rules)
+        _require_rows(left, phase, rules.heldout_rows - held[phase], rules)
+
+
+def _kinds(rows: Sequence[Row]) -> Callable[[Row], tuple[int, str, str]]:
+    """From a row to (phase, source, label); the label is "" where the answer is no common one."""
+    of_source = Counter((row.phase, row.source) for row in rows)
+    of_answer = Counter((row.phase, row.source, row.answer) for row in rows)
+    labels = {one for one, n in of_answer.items() if n >= LABEL_SHARE * of_source[one[:2]]}
+
+    def kind(row: Row) -> tuple[int, str, str]:
+        label = row.answer if (row.phase, row.source, row.answer) in labels else ""
+        return row.phase, row.source, label
+
+    return kind
+
+
+def _hold_out(
+    clusters: Sequence[Sequence[Row]],
+    wanted: Mapping[Any, int],
+    kind: Callable[[Row], Any],
+    *,
+    slack: int,
+) -> None:
+    """Hold out clusters in their order while rows of their kinds are missing, never more than
+    `slack` rows of a kind too many.
+    """
+    missing = dict(wanted)
+    for cluster in clusters:
+        kinds = Counter(map(kind, cluster))
+        if cluster[0].split == "heldout" or not any(missing[one] > 0 for one in kinds):
+            continue
+        if any(n > max(missing[one], 0) + slack for one, n in kinds.items()):
+            continue
+        for row in cluster:
+            row.split = "heldout"
+            missing[kind(row)] -= 1
 
 
 def _require_rows(left: Sequence[Row], phase: int, missing: int, rules: InstructionsParams) -> None:

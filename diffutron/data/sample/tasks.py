@@ -156,11 +156,11 @@ def completion(rng: Random) -> Task:
 _FAMILIES: dict[str, tuple[Callable[[Random], Task], int]] = {
     "bilgi": (knowledge, 1300),
     "cekim": (inflection, 1100),
-    "okuma": (reading, 1500),
+    "okuma": (reading, 1700),
     "secenek": (passage_letter, 300),
-    "ironi": (irony, 700),
+    "ironi": (irony, 600),
     "konu": (topic, 700),
-    "cikarim": (relation, 900),
+    "cikarim": (relation, 800),
     "benzerlik": (similarity, 800),
     "neden_sonuc": (completion, 900),
 }
