@@ -227,6 +227,11 @@ def because(verb: Verb, person: str, *, negative: bool = False) -> str:
     return attach(stem, _POSSESSIVE[person], soft=stem[:-1] + "ğ")
 
 
+def imperative(verb: Verb, *, negative: bool = False) -> str:
+    """Return the imperative of the second person singular: git, gitme."""
+    return attach(verb.stem, "mA") if negative else verb.stem
+
+
 def copula(word: str) -> str:
     """Return `word` with the copula -DIr (sarıdır, büyüktür)."""
     return attach(word, "DIr")

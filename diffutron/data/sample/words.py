@@ -23,6 +23,7 @@ from diffutron.data.sample.morphology import (
     attach,
     because,
     copula,
+    imperative,
     nonfinite,
     noun_form,
     past_copula,
@@ -58,6 +59,7 @@ def _verb_forms(verb: Verb) -> Iterator[str]:
     for negative in (False, True):
         yield from (nonfinite(verb, kind, negative=negative) for kind in NONFINITE)
         yield from (because(verb, person, negative=negative) for person in PERSONS)
+        yield imperative(verb, negative=negative)
 
 
 def _adjective_forms(word: str) -> Iterator[str]:

@@ -14,6 +14,7 @@ from diffutron.data.sample.morphology import (
     attach,
     because,
     copula,
+    imperative,
     nonfinite,
     noun_form,
     past_copula,
@@ -35,6 +36,8 @@ def _verb(infinitive: str, features: list[str]) -> str:
     verb = verbs()[infinitive[:-3]]
     if features[0] in NONFINITE:
         return nonfinite(verb, features[0])
+    if features[0] == "imperative":
+        return imperative(verb, negative="neg" in features)
     tense, person, *rest = features
     return verb_form(verb, tense, person, negative="neg" in rest, question="ques" in rest)
 
