@@ -33,7 +33,8 @@ def show_results(console: Console) -> None:
         console.print(f"   (expected: {first['expected']})\n", style="dim", markup=False)
     console.print(registered_line(), markup=False)
     for command, why in NEXT:
-        console.print(f"  {command.format(page=PAGE):24} {why}", markup=False, highlight=False)
+        line = f"  {command.format(page=PAGE):24} {why}"
+        console.print(line, markup=False, highlight=False, soft_wrap=True)
 
 
 def results_table(models: dict[str, Any]) -> Table:
