@@ -26,8 +26,8 @@ setup: .venv/.stamp  ## make .venv with every pin of constraints.txt
 demo: setup  ## raw text -> trained, evaluated, reported and registered model (about 10 minutes)
 	$(BIN)/python -m flows.run --profile demo
 
-test: setup  ## the test suite with coverage (no network)
-	$(BIN)/python -m pytest --cov --cov-report=term:skip-covered --cov-fail-under=90
+test: setup  ## the test suite with coverage (no network), a file at a time on each of two processes
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --cov --cov-report=term:skip-covered --cov-fail-under=90
 
 check: setup  ## style, types, task files
 	$(BIN)/ruff check .
