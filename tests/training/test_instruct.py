@@ -84,7 +84,8 @@ def test_a_phase_learns_to_answer(
 
 def test_phase_2_reads_its_own_rows(short_params, tiny_model_dir, instructions_dir, tmp_path):
     out, metrics = tmp_path / "phase2", tmp_path / "phase2.json"
-    params = short_params({"instruct_phase2.training.steps": 2})
+    changes = {"instruct_phase2.training.steps": 2, "instruct_phase2.mask_rate": [0.0, 1.0]}
+    params = short_params(changes)
     instruct(
         params, 2, model=tiny_model_dir, instructions=instructions_dir, out=out, metrics=metrics
     )
