@@ -30,10 +30,8 @@ def training_loss(
     """
     logits = model(input_ids=noisy_ids, attention_mask=attention_mask).logits
     logits[..., mask_token_id] = NEVER
-    token_nll = nn.functional.cross_entropy(
-        logits.flatten(0, 1), clean_ids.flatten(), reduction="none"
-    )
-    return (token_nll * weight.flatten()).sum() / normaliser
+    token_nll = nn.functional.cross_entropy(logits.transpose(1, 2), clean_ids, reduction="none")
+    return (token_nll * weight).sum() / normaliser
 
 
 @torch.no_grad()

@@ -27,8 +27,8 @@ EIGHT = [29, 34, 39, 44, 49, 54, 59, 64]
 
 def cases(shape: Shape, repeats: int) -> Iterator[dict]:
     model = new_model(shape)
-    yield sampling_case("greedy_b1", model, Answers(ONE, shape), repeats, num_steps=16)
-    yield sampling_case("greedy_b8", model, Answers(EIGHT, shape), repeats, num_steps=4)
+    yield sampling_case("greedy_b1", model, Answers(ONE, shape), repeats, num_steps=8)
+    yield sampling_case("greedy_b8", model, Answers(EIGHT, shape), repeats, num_steps=2)
     yield sampling_case("t1", model, Answers(ONE, shape), repeats, num_steps=4, temperature=1.0)
 
 
