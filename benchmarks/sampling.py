@@ -119,6 +119,8 @@ def sampling_case(
     """`max_abs_diff`: of the canvases after every step in float64 (greedy), or of the
     distributions that the tokens are drawn from (temperature above 0)."""
     options = {"num_steps": num_steps, "temperature": temperature}
+    for steps in (plain_steps, our_steps):
+        steps(model, answers, num_steps=1, temperature=temperature)
     found = compare(
         case,
         lambda: plain_steps(model, answers, **options),

@@ -19,7 +19,10 @@ def cases(shape: Shape, repeats: int) -> Iterator[dict]:
 
 
 def step_case(case: str, lengths: list[int], shape: Shape, repeats: int, *, row_tokens: int) -> dict:
-    """Both forms on one batch; `max_abs_diff` is over the loss and every gradient."""
+    """Both forms on one batch; `max_abs_diff` is over the loss and every gradient.
+
+    `tokens` and `masked` of the batch; `padding_share` of what the plain form computes.
+    """
     model = new_adapted_model(shape)
     loss = MaskedLoss(model, mask_token_id=MASK)
     task = make_task(lengths, shape, seed=0)

@@ -40,6 +40,17 @@ def test_a_trace_as_data(run, tmp_path) -> None:
     assert set(trace) == {"prompt", "answer", "block_length", "steps"}
 
 
+def test_a_trace_as_a_picture(run, tmp_path) -> None:
+    file = tmp_path / "trace.svg"
+    assert run("generate", "Kedi", "--max-new-tokens", "4", "--trace", str(file)).exit_code == 0
+    assert file.read_text(encoding="utf-8").startswith("<svg")
+    assert file.stat().st_size < 20_000
+    two = tmp_path / "two.jsonl"
+    two.write_text('{"prompt": "a"}\n{"prompt": "b"}\n', encoding="utf-8")
+    done = run("generate", "--input", str(two), "--trace", str(file))
+    assert "a picture shows one prompt, and there are 2" in str(done.exception)
+
+
 def test_a_trace_cannot_break_out_of_its_page() -> None:
     page = trace_page([{"prompt": "</script><script>alert(1)", "answer": "", "steps": []}])
     assert "</script><script>alert" not in page
@@ -96,7 +107,7 @@ def test_mistakes_are_user_errors(run, tmp_path) -> None:
         (("generate", "--input", str(bad)), "line 2: need an object with the texts prompt"),
         (("generate", "--input", str(broken)), "line 1: no JSON"),
         (("generate", "--input", str(tmp_path / "none")), "cannot be read"),
-        (("generate", "a", "--trace", "trace.gif"), "ends in .html or .json"),
+        (("generate", "a", "--trace", "trace.gif"), "ends in .html, .svg or .json"),
         (("generate", "a", "--num-steps", "0"), "num_steps=0"),
         (("score", "a"), "give CONTEXT CONTINUATION"),
     ]:
