@@ -18,7 +18,9 @@ def cases(shape: Shape, repeats: int) -> Iterator[dict]:
     yield step_case("train", LENGTHS, shape, repeats, row_tokens=512)
 
 
-def step_case(case: str, lengths: list[int], shape: Shape, repeats: int, *, row_tokens: int) -> dict:
+def step_case(
+    case: str, lengths: list[int], shape: Shape, repeats: int, *, row_tokens: int
+) -> dict:
     """Both forms on one batch; `max_abs_diff` is over the loss and every gradient.
 
     `tokens` and `masked` of the batch; `padding_share` of what the plain form computes.

@@ -1,4 +1,4 @@
-"""A denoising trace as one animated picture: SVG with CSS animations, no script, no font, no network.
+"""A denoising trace as one animated picture: SVG with CSS animations, nothing to load or to run.
 
 A renderer without animation, and a reader who wants none, see the finished text.
 """

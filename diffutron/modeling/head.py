@@ -16,6 +16,8 @@ import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
+from diffutron.modeling.cuda_loss import cuda_kernel, kernel_nll
+
 MANY_ROWS = 64  # from which the decoder is the faster left factor of a product on a CPU
 
 LogitsFn = Callable[[Tensor, Tensor | None, Tensor], Tensor]
@@ -99,10 +101,14 @@ def head_nll(
     the gradient chunk by chunk, so that at most `chunk_rows` x V logits exist at a time. Give
     `weights` [N] when the loss will be proportional to sum(weights x nll): a trainable decoder
     then gets its gradient in the same pass; any other use of the result stays right and costs one
-    more pass over the logits in the backward.
+    more pass over the logits in the backward. In half precision on a GPU cut-cross-entropy does
+    it, where it is installed (`modeling.cuda_loss`).
     """
     lm = masked_lm(model)
     features = lm.head(hidden)
+    if features.is_cuda and features.dtype != torch.float32 and (kernel := cuda_kernel()):
+        head = (features, lm.decoder.weight, lm.decoder.bias, targets)  # cuda only
+        return kernel_nll(kernel, *head, mask_token_id=mask_token_id)  # cuda only
     num_chunks = -(-len(targets) // chunk_rows)
     return _FusedNLL.apply(
         features,
