@@ -110,10 +110,29 @@ def test_mistakes_are_user_errors(run, tmp_path) -> None:
         (("generate", "a", "--trace", "trace.gif"), "ends in .html, .svg or .json"),
         (("generate", "a", "--num-steps", "0"), "num_steps=0"),
         (("score", "a"), "give CONTEXT CONTINUATION"),
+        (("generate", "a", "--device", "tpu9"), "device='tpu9': this machine has cpu and"),
+        (("generate", "a", "--device", "cuda:99"), "device='cuda:99': this machine has cpu and"),
     ]:
         done = run(*arguments)
         assert isinstance(done.exception, UserError), (arguments, done.output)
         assert message in str(done.exception)
+
+
+def test_a_checkpoint_without_a_head_is_one_line(tiny_model_dir, tmp_path) -> None:
+    """As a user sees it: nothing of what the libraries print while loading."""
+    import subprocess
+    import sys
+
+    from transformers import AutoTokenizer, ModernBertModel
+
+    ModernBertModel.from_pretrained(tiny_model_dir).save_pretrained(tmp_path)
+    AutoTokenizer.from_pretrained(tiny_model_dir).save_pretrained(tmp_path)
+    command = [sys.executable, "-m", "diffutron", "generate", "--model", str(tmp_path), "Kedi"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (2, "")
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("error: path=")
+    assert "no language-model head" in line
 
 
 def test_chat_answers_until_an_empty_line(run) -> None:
