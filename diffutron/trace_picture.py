@@ -49,15 +49,22 @@ def shown_tokens(trace: dict[str, Any]) -> list[Shown]:
         ends = [step for step, _, _ in listed[1:]]
         for (step, text, sure), until in zip(listed, [*ends, None], strict=True):
             if text is not None:
-                found.append(Shown(position, text.replace("\n", "\u23ce"), sure, step, until))
+                found.append(Shown(position, visible(text), sure, step, until))
     return found
+
+
+def visible(text: str) -> str:
+    """Line breaks as a sign, and no character that XML forbids (a byte token may be one)."""
+    text = text.replace("\n", "\u23ce")
+    return "".join(char if char.isprintable() else "\ufffd" for char in text)
 
 
 def trace_picture(trace: dict[str, Any]) -> str:
     """The SVG that plays a trace: masks as boxes, tokens as they appear, greener the surer."""
     tokens = shown_tokens(trace)
     places, num_lines = layout(tokens)
-    question = textwrap.wrap(trace["prompt"], COLUMNS, max_lines=3, placeholder=" ...") or [""]
+    asked = " ".join(trace["prompt"].split())
+    question = textwrap.wrap(visible(asked), COLUMNS, max_lines=3, placeholder=" ...") or [""]
     top = EDGE + 22 * len(question) + 10
     width, height = COLUMNS * CHAR + 2 * EDGE, top + num_lines * LINE + EDGE
     last = max((token.first for token in tokens), default=0)
@@ -76,7 +83,7 @@ def trace_picture(trace: dict[str, Any]) -> str:
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width:g} {height}" '
         f'width="{width:g}" height="{height}" role="img">\n'
-        f"<title>{escape(trace['prompt'])}: {escape(trace['answer'])}</title>\n"
+        f"<title>{escape(visible(asked))}: {escape(visible(trace['answer']))}</title>\n"
         f"<style>{STYLE}{keyframes}{CALM}</style>\n" + "\n".join(body) + "\n</svg>\n"
     )
 

@@ -85,5 +85,12 @@ def test_lines_break_between_words_and_nothing_overlaps() -> None:
             assert position % 2 == 1 or after[0] == line or position == 59
 
 
+def test_characters_that_xml_forbids_are_replaced() -> None:
+    trace = make_trace([(0, "\x00a\x1b", 0.5)])
+    trace |= {"prompt": "bir\n\x07iki", "answer": "\x00a\x1b"}
+    root = ElementTree.fromstring(trace_picture(trace))
+    assert root.findtext(f"{SVG}title") == "bir \ufffdiki: \ufffda\ufffd"
+
+
 def test_a_trace_without_tokens_is_a_picture_too() -> None:
     assert trace_picture(make_trace()).startswith("<svg")

@@ -81,10 +81,13 @@ def _varlen(
     """[1, T, A, D] from queries, keys and values [T, A, D]."""
     from torch.nn.attention.varlen import varlen_attn  # cuda only
 
-    mixed = varlen_attn(  # cuda only
-        *packed, bounds, bounds, longest, longest, scale=scaling, window_size=(window, window)
-    )
-    return mixed[None]  # type: ignore[index] # cuda only
+    query, key, value = packed  # cuda only
+    lengths = (bounds, bounds, longest, longest)  # cuda only
+    sides = (window, window)  # cuda only
+    mixed: Any = varlen_attn(
+        query, key, value, *lengths, scale=scaling, window_size=sides
+    )  # cuda only
+    return mixed[None]  # cuda only
 
 
 def unpadded(ids: Tensor, position_ids: Tensor, segment: Tensor) -> tuple[Tensor, dict[str, Any]]:
