@@ -94,7 +94,7 @@ def compare(
     found = Comparison(Runs(), Runs(), [], scale)
     with Progress(total=2 * repeats, desc=case, unit="run") as bar:
         for number in range(repeats):
-            found.peaks.append(matmul_peak("cpu"))
+            found.peaks.append(matmul_peak("cpu", repeats=10, clock=clock))
             turns = [(found.plain, plain), (found.ours, ours)]
             for runs, run in turns if number % 2 == 0 else reversed(turns):
                 runs.add(run)
