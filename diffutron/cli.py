@@ -114,6 +114,7 @@ def _fail(message: str, code: int = 2) -> NoReturn:
 def main() -> None:
     """Entry point: user mistakes end with one line and exit code 2, never with a traceback."""
     os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
+    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")  # its report of missing weights
     try:
         app()
     except UserError as error:

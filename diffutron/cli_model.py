@@ -70,7 +70,8 @@ def generate(
     input: Input = None,
     as_json: AsJson = False,
     trace: Annotated[
-        Path | None, typer.Option(help="Write the denoising as a page (.html) or as data (.json).")
+        Path | None,
+        typer.Option(help="Write the denoising: a page (.html), a picture (.svg) or data (.json)."),
     ] = None,
     max_new_tokens: Tokens = None,
     num_steps: Steps = None,
@@ -97,9 +98,8 @@ def generate(
     }
     settings = PRESETS[preset] if preset else {}
     settings = settings | {name: value for name, value in given.items() if value is not None}
-    if trace is not None and trace.suffix not in (".html", ".json"):
-        raise UserError(f"--trace {trace}: need a name that ends in .html or .json")
     prompts = [row["prompt"] for row in _rows(input, ("prompt",), (prompt,))]
+    _check_trace(trace, num_prompts=len(prompts))
     with user_errors():
         from diffutron import api
 
@@ -215,12 +215,27 @@ def _print_json(value: dict[str, Any]) -> None:
     typer.echo(json.dumps(value, ensure_ascii=False))
 
 
+def _check_trace(path: Path | None, *, num_prompts: int) -> None:
+    if path is None:
+        return
+    if path.suffix not in (".html", ".svg", ".json"):
+        raise UserError(f"--trace {path}: need a name that ends in .html, .svg or .json")
+    if path.suffix == ".svg" and num_prompts != 1:
+        raise UserError(
+            f"--trace {path}: a picture shows one prompt, and there are {num_prompts}; "
+            "give one, or a name that ends in .html"
+        )
+
+
 def _write_trace(path: Path, found: "list[Generated]") -> None:
     from diffutron.trace_page import trace_page
+    from diffutron.trace_picture import trace_picture
 
     traces = [result.trace.as_dict() for result in found]
     if path.suffix == ".html":
         write_text(path, trace_page(traces))
+    elif path.suffix == ".svg":
+        write_text(path, trace_picture(traces[0]))
     else:
         write_json(path, traces)
     typer.echo(f"wrote {path}", err=True)

@@ -7,7 +7,15 @@ the message names the key and what is allowed. Paths and machine facts do not be
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Discriminator,
+    Field,
+    Tag,
+    ValidationError,
+    model_validator,
+)
 
 from diffutron.errors import UserError
 
@@ -159,8 +167,30 @@ class BackboneParams(Section):
         return self
 
 
+class GeometricParams(Section):
+    """The geometric schedule with a range of its own, in place of MDLM's."""
+
+    name: Literal["geometric"]
+    beta_min: Annotated[float, Field(gt=0)]
+    beta_max: Annotated[float, Field(gt=0)]
+
+    @model_validator(mode="after")
+    def in_order(self) -> "GeometricParams":
+        if self.beta_min >= self.beta_max:
+            raise ValueError("beta_min must be below beta_max")
+        return self
+
+
+_BY_NAME, _WITH_RANGE = "(by name)", "(with range)"  # pydantic puts them into a fault's location
+ScheduleParams = Annotated[
+    Annotated[Literal["linear", "cosine", "geometric"], Tag(_BY_NAME)]
+    | Annotated[GeometricParams, Tag(_WITH_RANGE)],
+    Discriminator(lambda value: _BY_NAME if isinstance(value, str) else _WITH_RANGE),
+]
+
+
 class PretrainParams(Section):
-    schedule: Literal["linear", "cosine", "geometric"]
+    schedule: ScheduleParams
     lora: LoraParams
     training: TrainingParams
 
@@ -185,7 +215,7 @@ class InstructionsParams(Section):
 class InstructParams(Section):
     method: Literal["full", "lora"]
     mask_rate: tuple[Share, Share]
-    schedule: Literal["linear", "cosine", "geometric"]
+    schedule: ScheduleParams
     end_fill: NonNegative
     end_fill_weight: Share
     lora: LoraParams
@@ -297,7 +327,7 @@ def explain(error: ValidationError) -> str:
     """The first fault of a validation in one line, with the allowed keys where a key is wrong."""
     faults = error.errors(include_url=False)
     first = faults[0]
-    key = ".".join(str(part) for part in first["loc"])
+    key = ".".join(str(part) for part in first["loc"] if part not in (_BY_NAME, _WITH_RANGE))
     more = f" (and {len(faults) - 1} more)" if len(faults) > 1 else ""
     if first["type"] == "extra_forbidden":
         allowed = ", ".join(_keys_at(first["loc"][:-1]))
@@ -311,7 +341,9 @@ def explain(error: ValidationError) -> str:
 def _keys_at(location: tuple[int | str, ...]) -> list[str]:
     section: Any = Params
     for part in location:
-        if isinstance(part, str) and hasattr(section, "model_fields"):
+        if part == _WITH_RANGE:
+            section = GeometricParams
+        elif isinstance(part, str) and hasattr(section, "model_fields"):
             fields = {field.alias or name: field for name, field in section.model_fields.items()}
             section = fields[part].annotation
         else:

@@ -40,6 +40,17 @@ def test_a_trace_as_data(run, tmp_path) -> None:
     assert set(trace) == {"prompt", "answer", "block_length", "steps"}
 
 
+def test_a_trace_as_a_picture(run, tmp_path) -> None:
+    file = tmp_path / "trace.svg"
+    assert run("generate", "Kedi", "--max-new-tokens", "4", "--trace", str(file)).exit_code == 0
+    assert file.read_text(encoding="utf-8").startswith("<svg")
+    assert file.stat().st_size < 20_000
+    two = tmp_path / "two.jsonl"
+    two.write_text('{"prompt": "a"}\n{"prompt": "b"}\n', encoding="utf-8")
+    done = run("generate", "--input", str(two), "--trace", str(file))
+    assert "a picture shows one prompt, and there are 2" in str(done.exception)
+
+
 def test_a_trace_cannot_break_out_of_its_page() -> None:
     page = trace_page([{"prompt": "</script><script>alert(1)", "answer": "", "steps": []}])
     assert "</script><script>alert" not in page
@@ -96,13 +107,32 @@ def test_mistakes_are_user_errors(run, tmp_path) -> None:
         (("generate", "--input", str(bad)), "line 2: need an object with the texts prompt"),
         (("generate", "--input", str(broken)), "line 1: no JSON"),
         (("generate", "--input", str(tmp_path / "none")), "cannot be read"),
-        (("generate", "a", "--trace", "trace.gif"), "ends in .html or .json"),
+        (("generate", "a", "--trace", "trace.gif"), "ends in .html, .svg or .json"),
         (("generate", "a", "--num-steps", "0"), "num_steps=0"),
         (("score", "a"), "give CONTEXT CONTINUATION"),
+        (("generate", "a", "--device", "tpu9"), "device='tpu9': this machine has cpu and"),
+        (("generate", "a", "--device", "cuda:99"), "device='cuda:99': this machine has cpu and"),
     ]:
         done = run(*arguments)
         assert isinstance(done.exception, UserError), (arguments, done.output)
         assert message in str(done.exception)
+
+
+def test_a_checkpoint_without_a_head_is_one_line(tiny_model_dir, tmp_path) -> None:
+    """As a user sees it: nothing of what the libraries print while loading."""
+    import subprocess
+    import sys
+
+    from transformers import AutoTokenizer, ModernBertModel
+
+    ModernBertModel.from_pretrained(tiny_model_dir).save_pretrained(tmp_path)
+    AutoTokenizer.from_pretrained(tiny_model_dir).save_pretrained(tmp_path)
+    command = [sys.executable, "-m", "diffutron", "generate", "--model", str(tmp_path), "Kedi"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (2, "")
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("error: path=")
+    assert "no language-model head" in line
 
 
 def test_chat_answers_until_an_empty_line(run) -> None:

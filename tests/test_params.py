@@ -69,6 +69,22 @@ def test_a_value_out_of_range_is_named(demo_values, key, value, message):
     assert key.split(".")[0] in str(caught.value)
 
 
+def test_the_geometric_schedule_takes_a_range(demo_values):
+    values = copy.deepcopy(demo_values)
+    given = {"name": "geometric", "beta_min": 0.001, "beta_max": 10}
+    values["pretrain"]["schedule"] = given
+    assert parse_params(values, origin="test").pretrain.schedule.beta_max == 10
+    for change, message in [
+        ({"beta_max": 0.0001}, "`pretrain.schedule` = .*beta_min must be below beta_max"),
+        ({"beta_min": 0}, "`pretrain.schedule.beta_min` = 0: input should be greater than 0"),
+        ({"range": 1}, "unknown key `pretrain.schedule.range`; allowed here: name, beta_min"),
+        ({"name": "linear"}, "`pretrain.schedule.name` = 'linear'"),
+    ]:
+        values["pretrain"]["schedule"] = given | change
+        with pytest.raises(UserError, match=message):
+            parse_params(values, origin="test")
+
+
 def test_files_that_are_not_parameters(tmp_path):
     with pytest.raises(UserError, match="does not exist"):
         load_params(tmp_path / "none.yaml")

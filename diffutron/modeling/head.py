@@ -16,6 +16,10 @@ import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
+from diffutron.modeling.cuda_loss import cuda_kernel, kernel_nll
+
+MANY_ROWS = 64  # from which the decoder is the faster left factor of a product on a CPU
+
 LogitsFn = Callable[[Tensor, Tensor | None, Tensor], Tensor]
 LogprobFn = Callable[[Tensor, Tensor | None, Tensor, Tensor, Tensor], Tensor]
 
@@ -40,22 +44,24 @@ def masked_lm(model: nn.Module) -> Any:
 def trunk(
     model: nn.Module,
     input_ids: Tensor,
-    attention_mask: Tensor | Mapping[str, Tensor] | None = None,
+    attention_mask: Tensor | Mapping[str, Tensor | None] | None = None,
     position_ids: Tensor | None = None,
+    **kernel: Any,
 ) -> Tensor:
     """Hidden states [B, L, H] of the encoder, without the head.
 
     attention_mask: None, [B, L] (nonzero = a real token), or a bool [B, 1, L, L] (True = may
     attend) for several samples packed in a row; `position_ids` then restart at each sample. A 4D
     mask is cut to the window for the sliding layers here, as transformers would hand it to both
-    layer kinds as it is. A mapping gives a 4D mask for each layer kind.
+    layer kinds as it is. A mapping gives a 4D mask for each layer kind. kernel: what the
+    attention in use takes besides (`modeling.attention`).
     """
     encoder = masked_lm(model).model
     mask: Any = attention_mask
     if isinstance(attention_mask, Tensor) and attention_mask.dim() == 4:
         mask = _layer_masks(attention_mask, encoder.config)
     return encoder(
-        input_ids=input_ids, attention_mask=mask, position_ids=position_ids
+        input_ids=input_ids, attention_mask=mask, position_ids=position_ids, **kernel
     ).last_hidden_state
 
 
@@ -95,10 +101,15 @@ def head_nll(
     the gradient chunk by chunk, so that at most `chunk_rows` x V logits exist at a time. Give
     `weights` [N] when the loss will be proportional to sum(weights x nll): a trainable decoder
     then gets its gradient in the same pass; any other use of the result stays right and costs one
-    more pass over the logits in the backward.
+    more pass over the logits in the backward. In half precision on a GPU cut-cross-entropy does
+    it, where it is installed (`modeling.cuda_loss`).
     """
     lm = masked_lm(model)
     features = lm.head(hidden)
+    if features.is_cuda and features.dtype != torch.float32 and (kernel := cuda_kernel()):
+        head = (features, lm.decoder.weight, lm.decoder.bias, targets)  # cuda only
+        return kernel_nll(kernel, *head, mask_token_id=mask_token_id)  # cuda only
+    num_chunks = -(-len(targets) // chunk_rows)
     return _FusedNLL.apply(
         features,
         lm.decoder.weight,
@@ -106,7 +117,7 @@ def head_nll(
         targets,
         weights,
         mask_token_id,
-        chunk_rows,
+        -(-len(targets) // max(1, num_chunks)),  # of equal size: a short last one is slow
         torch.is_grad_enabled(),
     )  # type: ignore[return-value]
 
@@ -250,7 +261,10 @@ def _proportion(grad: Tensor, loss_weights: Tensor) -> Tensor | None:
 def _chunk_logits(
     features: Tensor, weight: Tensor, bias: Tensor | None, mask_token_id: int
 ) -> Tensor:
-    logits = _product(features, weight.t())
+    if features.is_cuda or len(features) < MANY_ROWS:
+        logits = _product(features, weight.t())
+    else:
+        logits = _product(weight, features.t()).t()
     if bias is not None:
         logits += bias
     logits[:, mask_token_id] = -math.inf

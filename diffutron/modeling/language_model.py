@@ -78,10 +78,10 @@ def load_language_model(
     """Loads a checkpoint folder, an adapter folder (with peft) or a hub name.
 
     device: by default the GPU if there is one. dtype: by default float32. Raises ValueError
-    naming `path` for anything that is not a ModernBERT masked language model with head and mask
-    token.
+    naming `device` for one that is not there, and `path` for anything that is not a ModernBERT
+    masked language model with head and mask token.
     """
-    place = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    place = find_device(device)
     where = folder = str(path)
     if not Path(folder).is_dir() and (folder.count("/") != 1 or folder[0] in "./~"):
         raise ValueError(f"path={where!r}: there is no such folder")
@@ -96,6 +96,22 @@ def load_language_model(
     described = Path(folder) / "diffutron.json"
     info = json.loads(described.read_text(encoding="utf-8")) if described.is_file() else {}
     return LanguageModel(model.to(place).eval(), tokenizer, place, info)
+
+
+def find_device(device: str | torch.device | None) -> torch.device:
+    """The device asked for, or the GPU if there is one; ValueError if this machine lacks it."""
+    number = torch.cuda.device_count()
+    try:
+        place = torch.device(device or ("cuda" if number else "cpu"))
+    except RuntimeError:
+        place = None
+    there = place and (
+        place.type == "cpu" or (place.type == "cuda" and (place.index or 0) < number)
+    )
+    if place is None or not there:
+        gpus = ", ".join(f"cuda:{n}" for n in range(number)) or "no GPU that this torch can use"
+        raise ValueError(f"device={str(device)!r}: this machine has cpu and {gpus}")
+    return place
 
 
 def _load_weights(folder: str, *, where: str, dtype: torch.dtype) -> Any:

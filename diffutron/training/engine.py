@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from diffutron.data.packing import attention_masks
 from diffutron.diffusion.loss import weighted_nll
 from diffutron.errors import UserError
+from diffutron.modeling.attention import unpadded, use_packed_attention
 from diffutron.modeling.head import head_nll, masked_lm, trunk
 from diffutron.params import TrainingParams
 from diffutron.training.batches import MicroBatch
@@ -41,15 +42,23 @@ class MaskedLoss(nn.Module):
         self.model = model
         self.mask_token_id = mask_token_id
         self.window: int = masked_lm(model).config.sliding_window
+        use_packed_attention(model)
 
     def forward(self, micro: MicroBatch) -> Tensor:
-        masks = attention_masks(micro.segment, window=self.window)
-        hidden = trunk(self.model, micro.noisy_ids, masks, micro.position_ids)
-        selected = hidden.flatten(0, 1).index_select(0, micro.masked_at)
+        selected = self._hidden(micro)
         nll = head_nll(
             self.model, selected, micro.targets, micro.weights, mask_token_id=self.mask_token_id
         )
         return weighted_nll(nll, micro.weights, normaliser=micro.normaliser)
+
+    def _hidden(self, micro: MicroBatch) -> Tensor:
+        """Hidden states [M, H] at the masked places."""
+        if micro.noisy_ids.is_cuda:
+            place, row = unpadded(micro.noisy_ids, micro.position_ids, micro.segment)  # cuda only
+            return trunk(self.model, **row)[0].index_select(0, place[micro.masked_at])  # cuda only
+        masks = attention_masks(micro.segment, window=self.window)
+        hidden = trunk(self.model, micro.noisy_ids, masks, micro.position_ids)
+        return hidden.flatten(0, 1).index_select(0, micro.masked_at)
 
 
 def import_deepspeed() -> Any:

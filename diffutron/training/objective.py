@@ -13,6 +13,7 @@ from torch import Tensor
 
 from diffutron.diffusion.masking import truncation_factor
 from diffutron.diffusion.schedule import Schedule, schedule
+from diffutron.params import GeometricParams
 
 
 @dataclass(frozen=True)
@@ -40,13 +41,20 @@ def masked_language_model(rate: float) -> Objective:
     return Objective(f"masked language model, rate {rate:g}", False, draw)
 
 
-def masked_diffusion(name: str, *, mask_rate: tuple[float, float] = (0.0, 1.0)) -> Objective:
+def masked_diffusion(
+    chosen: str | GeometricParams, *, mask_rate: tuple[float, float] = (0.0, 1.0)
+) -> Objective:
     """The MDLM bound of that schedule, or its restriction to a range of mask rates.
 
     A restricted range learns the same conditionals from other mask rates; its loss is no bound on
     the likelihood, and its name says so.
     """
-    noise = schedule(name)
+    if isinstance(chosen, str):
+        name, noise = chosen, schedule(chosen)
+    else:
+        low, high = chosen.beta_min, chosen.beta_max
+        name = f"{chosen.name} ({low:g} to {high:g})"
+        noise = schedule(chosen.name, beta_min=low, beta_max=high)
     if mask_rate == (0.0, 1.0):
         return Objective(
             f"MDLM bound, {name} schedule", True, lambda t: (noise.mask_prob(t), noise.weight(t))

@@ -82,7 +82,7 @@ def test_no_tensor_of_more_rows_than_a_chunk_reaches_the_vocabulary(model) -> No
     targets = torch.randint(5, 37, (30,))
     with Widest() as widest:
         head_nll(model, hidden, targets, mask_token_id=MASK, chunk_rows=20).sum().backward()
-    assert widest.rows == 20  # the transposed decoder itself has 16
+    assert widest.rows <= 20  # the transposed decoder itself has 16
 
 
 def test_half_precision_sums_in_float32(model) -> None:

@@ -5,6 +5,7 @@ import torch
 
 from diffutron.diffusion.masking import truncation_factor
 from diffutron.diffusion.schedule import schedule
+from diffutron.params import GeometricParams
 from diffutron.training.objective import masked_diffusion, masked_language_model, time_of
 
 TIMES = (torch.arange(1000, dtype=torch.float64) + 0.5) / 1000
@@ -18,6 +19,15 @@ def test_the_whole_range_is_the_bound(name):
     mask_prob, weight = objective.draw(TIMES)
     assert torch.equal(mask_prob, schedule(name).mask_prob(TIMES))
     assert torch.equal(weight, schedule(name).weight(TIMES))
+
+
+def test_the_geometric_schedule_may_have_a_range_of_its_own():
+    objective = masked_diffusion(GeometricParams(name="geometric", beta_min=0.01, beta_max=5.0))
+    expected = schedule("geometric", beta_min=0.01, beta_max=5.0)
+    mask_prob, weight = objective.draw(TIMES)
+    assert torch.equal(mask_prob, expected.mask_prob(TIMES))
+    assert torch.equal(weight, expected.weight(TIMES))
+    assert objective.name == "MDLM bound, geometric (0.01 to 5) schedule"
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -1,0 +1,155 @@
+"""A denoising trace as one animated picture: SVG with CSS animations, nothing to load or to run.
+
+A renderer without animation, and a reader who wants none, see the finished text.
+"""
+
+import textwrap
+from collections.abc import Iterator
+from dataclasses import dataclass
+from html import escape
+from typing import Any
+
+COLUMNS = 64  # characters of a line
+CHAR, LINE, EDGE = 10.0, 34, 24  # pixels: of a character, a line, around the text
+STEP_SECONDS, REST_SECONDS = 0.28, 3.0  # of a step, and of the finished text before it starts anew
+LONGEST_SECONDS = 16.0
+LOW, HIGH = (244, 184, 96), (92, 196, 182)  # colours of confidence 0 and 1
+
+STYLE = """
+text { font: 16px ui-monospace, "DejaVu Sans Mono", Menlo, Consolas, monospace; fill: #16202c; white-space: pre; }
+.page { fill: #ffffff; stroke: #dde3ea; } .mask { fill: #e4e9ef; } .soft { fill: #55647a; font-size: 14px; }
+@media (prefers-color-scheme: dark) {
+  text { fill: #10202c; } .page { fill: #151f2c; stroke: #2a3646; } .mask { fill: #2b3a4d; }
+  .soft { fill: #a3b1c4; }
+}
+"""  # noqa: E501
+CALM = "@media (prefers-reduced-motion: reduce) { g { animation: none !important; } }\n"
+
+
+@dataclass(frozen=True)
+class Shown:
+    """A token at a position from one step until another (None: to the end)."""
+
+    position: int
+    text: str
+    confidence: float
+    first: int
+    until: int | None
+
+
+def shown_tokens(trace: dict[str, Any]) -> list[Shown]:
+    """The tokens of a trace (`Trace.as_dict`) with the steps in which they can be seen."""
+    events: dict[int, list[tuple[int, str | None, float]]] = {}
+    for step in trace["steps"]:
+        for token in step["tokens"]:
+            event = (step["step"], token["token"], token["confidence"])
+            events.setdefault(token["position"], []).append(event)
+    found: list[Shown] = []
+    for position, listed in sorted(events.items()):
+        ends = [step for step, _, _ in listed[1:]]
+        for (step, text, sure), until in zip(listed, [*ends, None], strict=True):
+            if text is not None:
+                found.append(Shown(position, visible(text), sure, step, until))
+    return found
+
+
+def visible(text: str) -> str:
+    """Line breaks as a sign, and no character that XML forbids (a byte token may be one)."""
+    text = text.replace("\n", "\u23ce")
+    return "".join(char if char.isprintable() else "\ufffd" for char in text)
+
+
+def trace_picture(trace: dict[str, Any]) -> str:
+    """The SVG that plays a trace: masks as boxes, tokens as they appear, greener the surer."""
+    tokens = shown_tokens(trace)
+    places, num_lines = layout(tokens)
+    asked = " ".join(trace["prompt"].split())
+    question = textwrap.wrap(visible(asked), COLUMNS, max_lines=3, placeholder=" ...") or [""]
+    top = EDGE + 22 * len(question) + 10
+    width, height = COLUMNS * CHAR + 2 * EDGE, top + num_lines * LINE + EDGE
+    last = max((token.first for token in tokens), default=0)
+    seconds = REST_SECONDS + min(STEP_SECONDS * (last + 1), LONGEST_SECONDS)
+    share = 100 * (1 - REST_SECONDS / seconds) / (last + 1)  # of the time, for a step
+    body = [
+        f'<rect class="page" x="0.5" y="0.5" width="{width - 1:g}" height="{height - 1}" rx="12"/>'
+    ]
+    body += [
+        f'<text class="soft" x="{EDGE}" y="{EDGE + 14 + 22 * number}">{escape(line)}</text>'
+        for number, line in enumerate(question)
+    ]
+    body += [_mask(*place, top) for place in places.values()]
+    body += [_token(token, *places[token.position], top, seconds) for token in tokens]
+    keyframes = "".join(sorted({_keyframes(token, share) for token in tokens}))
+    return (
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width:g} {height}" '
+        f'width="{width:g}" height="{height}" role="img">\n'
+        f"<title>{escape(visible(asked))}: {escape(visible(trace['answer']))}</title>\n"
+        f"<style>{STYLE}{keyframes}{CALM}</style>\n" + "\n".join(body) + "\n</svg>\n"
+    )
+
+
+def layout(tokens: list[Shown]) -> tuple[dict[int, tuple[int, int, int]], int]:
+    """(line, column, width in characters) of each position by its widest token, and the number of
+    lines; a token that begins a word begins a new line where it would not fit."""
+    widths: dict[int, int] = {}
+    for token in tokens:
+        widths[token.position] = max(widths.get(token.position, 1), len(token.text))
+    texts = {token.position: token.text for token in tokens}
+    places: dict[int, tuple[int, int, int]] = {}
+    line = column = 0
+    for word in _words(sorted(widths), texts):
+        if column and column + sum(widths[position] for position in word) > COLUMNS:
+            line, column = line + 1, 0
+        for position in word:
+            if column and column + widths[position] > COLUMNS:
+                line, column = line + 1, 0
+            places[position] = (line, column, widths[position])
+            column += widths[position]
+    return places, line + 1
+
+
+def _words(positions: list[int], texts: dict[int, str]) -> Iterator[list[int]]:
+    """Positions whose tokens belong to one word: the next begins with a space."""
+    word: list[int] = []
+    for position in positions:
+        if word and texts[position][:1].isspace():
+            yield word
+            word = []
+        word.append(position)
+    yield word
+
+
+def _mask(line: int, column: int, width: int, top: int) -> str:
+    return f'<rect class="mask" {_box(line, column, width, top)}/>'
+
+
+def _token(token: Shown, line: int, column: int, width: int, top: int, seconds: float) -> str:
+    sure = min(1.0, max(0.0, token.confidence))
+    colour = "".join(
+        f"{round(low + (high - low) * sure):02x}" for low, high in zip(LOW, HIGH, strict=True)
+    )
+    resting = "" if token.until is None else ";opacity:0"
+    x, y = EDGE + column * CHAR, top + line * LINE + 21
+    return (
+        f'<g style="animation:{_name(token)} {seconds:.2f}s step-end infinite{resting}">'
+        f'<rect fill="#{colour}" {_box(line, column, width, top)}/>'
+        f'<text x="{x:g}" y="{y}" textLength="{len(token.text) * CHAR:g}" '
+        f'lengthAdjust="spacingAndGlyphs" xml:space="preserve">{escape(token.text)}</text></g>'
+    )
+
+
+def _box(line: int, column: int, width: int, top: int) -> str:
+    x, y = EDGE + column * CHAR + 1, top + line * LINE
+    return f'x="{x:g}" y="{y}" width="{width * CHAR - 2:g}" height="28" rx="4"'
+
+
+def _name(token: Shown) -> str:
+    return f"s{token.first}" + ("" if token.until is None else f"u{token.until}")
+
+
+def _keyframes(token: Shown, share: float) -> str:
+    """Hidden before its step, seen from then on; step 0 is seen after one step's time."""
+    steps = [f"0%{{opacity:0}}{(token.first + 1) * share:.2f}%{{opacity:1}}"]
+    if token.until is not None:
+        steps.append(f"{(token.until + 1) * share:.2f}%{{opacity:0}}")
+    return f"@keyframes {_name(token)}{{{''.join(steps)}}}\n"

@@ -1,0 +1,104 @@
+"""Attention of packed rows against plain attention over the same masks."""
+
+import pytest
+import torch
+from transformers import ModernBertConfig, ModernBertForMaskedLM
+
+from diffutron.data.packing import attention_masks, pack_rows
+from diffutron.modeling import attention
+from diffutron.modeling.attention import packed_attention, unpadded, use_packed_attention
+from diffutron.modeling.head import trunk
+
+
+@pytest.fixture
+def model() -> ModernBertForMaskedLM:
+    torch.manual_seed(0)
+    config = ModernBertConfig(
+        vocab_size=37,
+        hidden_size=16,
+        intermediate_size=24,
+        num_hidden_layers=3,
+        num_attention_heads=2,
+        global_attn_every_n_layers=3,
+        local_attention=8,
+        initializer_range=0.3,
+        pad_token_id=0,
+    )
+    return ModernBertForMaskedLM(config).double().eval()
+
+
+def packed(*lengths: int):
+    samples = [torch.randint(5, 37, (n,)).numpy() for n in lengths]
+    return pack_rows(samples, [[0, 1], [2]], pad_token_id=0)
+
+
+@pytest.mark.parametrize("block", [4, 7, 128])
+def test_blocks_of_queries_change_neither_states_nor_gradients(model, monkeypatch, block) -> None:
+    monkeypatch.setattr(attention, "BLOCK", block)
+    rows = packed(13, 20, 25)
+    masks = attention_masks(rows.segment, window=model.config.sliding_window)
+
+    def run() -> list[torch.Tensor]:
+        model.zero_grad()
+        hidden = trunk(model, rows.ids, masks, rows.position)[rows.segment >= 0]
+        (hidden**3).sum().backward()
+        return [hidden.detach(), *(p.grad for p in model.model.layers.parameters())]
+
+    expected = run()
+    use_packed_attention(model)
+    torch.testing.assert_close(run(), expected)
+
+
+def test_two_dimensional_masks_still_work(model) -> None:
+    ids = torch.randint(5, 37, (2, 30))
+    real = torch.ones(2, 30, dtype=torch.bool)
+    real[1, 20:] = False
+    with torch.no_grad():
+        expected = trunk(model, ids, real)[real]
+        use_packed_attention(model)
+        torch.testing.assert_close(trunk(model, ids, real)[real], expected)
+
+
+def test_a_saved_model_does_not_know_of_it(model, tmp_path) -> None:
+    use_packed_attention(model)
+    model.save_pretrained(tmp_path)
+    assert attention.NAME not in (tmp_path / "config.json").read_text(encoding="utf-8")
+
+
+def test_unpadded_rows_hold_the_real_tokens_once(model) -> None:
+    rows = packed(3, 4, 2)
+    place, row = unpadded(rows.ids, rows.position, rows.segment)
+    real = rows.segment.flatten() >= 0
+    assert torch.equal(row["input_ids"][0], rows.ids.flatten()[real])
+    assert torch.equal(row["input_ids"][0][place[real]], rows.ids.flatten()[real])
+    assert row["sample_bounds"].tolist() == [0, 3, 7, 9]
+    assert row["longest"] == 4
+
+
+def test_the_gpu_kernel_is_asked_for_each_sample_alone(model, monkeypatch) -> None:
+    """The kernel itself runs on CUDA alone: here a loop over the samples stands in its place, so
+    that what it is given is known to be right."""
+    calls: list[int] = []
+
+    def each_sample(states, bounds, longest, scaling, window):
+        calls.append(longest)
+        parts = []
+        for start, stop in zip(bounds[:-1], bounds[1:], strict=True):
+            query, key, value = (x[start:stop].transpose(0, 1)[None] for x in states)
+            near = torch.arange(int(stop - start))
+            near = (near[:, None] - near[None]).abs() <= (window if window >= 0 else 10**9)
+            mixed = packed_attention(model, query, key, value, near[None, None], scaling=scaling)[0]
+            parts.append(mixed[0])
+        return torch.cat(parts)[None]
+
+    monkeypatch.setattr(attention, "_varlen", each_sample)
+    rows = packed(13, 20, 25)
+    masks = attention_masks(rows.segment, window=model.config.sliding_window)
+    with torch.no_grad():
+        expected = trunk(model, rows.ids, masks, rows.position)
+        use_packed_attention(model)
+        place, row = unpadded(rows.ids, rows.position, rows.segment)
+        found = trunk(model, **row)[0]
+    real = rows.segment >= 0
+    torch.testing.assert_close(found[place[real.flatten()]], expected[real])
+    assert calls == [25] * 3
