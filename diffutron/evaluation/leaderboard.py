@@ -4,6 +4,7 @@ Answers are cached as they come, so a run that was stopped goes on where it was;
 cannot be scored is named with the reason, and the others go on.
 """
 
+import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -64,6 +65,7 @@ class Options:
     protocol: str = "corrected"
     limit: int | None = None
     shots: int = 0
+    listed: Systems | None = None  # instead of the file `systems`
 
 
 @dataclass(frozen=True)
@@ -83,7 +85,7 @@ def leaderboard(options: Options) -> dict[str, Any] | None:
         UserError: an unknown name, data that does not fit, a model folder of the wrong kind, or
             nothing that could be scored.
     """
-    listed = read_systems(options.systems)
+    listed = options.listed or read_systems(options.systems)
     chosen = listed.choose(options.only)
     protocols = choose_protocols(options.protocol)
     tasks = choose_tasks(options.tasks)
@@ -194,7 +196,7 @@ def _results(
             seen = touched.get(one.system.name)
             rows += [row_of(one.system, o, items.get(o.material.name), seen) for o in mine]
             compared.append(_as_results(one.system.name, mine, items))
-            _write_items(options.out, one.system.name, protocol, items)
+            _write_items(options.out, compared[-1], protocol, items)
         pairs += compare_all([one for one in compared if one.correct], protocol=protocol)
     return {
         "rows": rows,
@@ -224,10 +226,13 @@ def _as_results(
 
 
 def _write_items(
-    out: Path, system: str, protocol: str, items: dict[str, list[AnsweredItem]]
+    out: Path, results: Results, protocol: str, items: dict[str, list[AnsweredItem]]
 ) -> None:
-    import json
-
+    """The answers to single items, for `diffutron compare` and for checking any number."""
     for task, found in items.items():
-        lines = [json.dumps(row, ensure_ascii=False) for row in item_rows(found)]
-        write_text(out / ITEMS / f"{system}.{protocol}.{task}.jsonl", "\n".join(lines) + "\n")
+        lines = [
+            json.dumps({**row, "group": results.groups[task][row["row"]]}, ensure_ascii=False)
+            for row in item_rows(found)
+        ]
+        path = out / ITEMS / f"{results.system}.{protocol}.{task}.jsonl"
+        write_text(path, "\n".join(lines) + "\n")

@@ -71,11 +71,17 @@ def ask(
                 choices=tuple(task.options(doc)),
                 delimiter=task.delimiter,
                 gold=task.gold(doc),
-                group=f"passage {doc[field]}" if field else f"row {doc['row']}",
+                group=_group(doc, field),
                 doc=doc,
             )
         )
     return questions
+
+
+def _group(doc: dict[str, Any], field: str | None) -> str:
+    if field is None:
+        return f"row {doc['row']}"
+    return f"passage {hashlib.sha256(doc[field].encode()).hexdigest()[:12]}"
 
 
 def _examples(

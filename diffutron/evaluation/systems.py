@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from diffutron.errors import UserError
-from diffutron.params import TASKS, ContaminationParams, Share, explain, read_yaml
+from diffutron.params import TASKS, ContaminationParams, Share, read_yaml
 
 SYSTEMS = Path("infra/systems.yaml")
 MODELS = ("masked_diffusion", "causal", "encoder_decoder", "pseudo_likelihood")
@@ -98,11 +98,15 @@ def read_systems(path: Path = SYSTEMS) -> Systems:
 
 
 def _explain(error: ValidationError) -> str:
+    """The first fault in one line."""
     first = error.errors(include_url=False)[0]
+    key = ".".join(str(part) for part in first["loc"])
     if first["type"] == "extra_forbidden":
-        key = ".".join(str(part) for part in first["loc"])
         return f"unknown key `{key}`; a system has {', '.join(System.model_fields)}"
-    return explain(error)
+    if first["type"] == "missing":
+        return f"missing key `{key}`"
+    message = first["msg"].removeprefix("Value error, ")
+    return f"`{key}`: {message[:1].lower()}{message[1:]}"
 
 
 # What `config.json` must say for an architecture; the published families and their like.

@@ -188,3 +188,17 @@ def summary_lines(results: dict[str, Any]) -> list[str]:
     return lines + [
         f"not scored: {one['system']}: {one['reason']}" for one in results["not_scored"]
     ]
+
+
+def print_pairs(pairs: Sequence[Row], *, as_json: bool) -> None:
+    """A comparison for the terminal: a line a task, then what it comes to."""
+    import json
+
+    if as_json:
+        print(json.dumps(pairs, ensure_ascii=False, indent=2))
+        return
+    for one in map(_pair, pairs):
+        print(
+            f"{one['task']}: A - B {one['difference_text']} ({one['interval']}), n {one['n']}, "
+            f"{one['p_text']}, Holm {one['holm_text']}: {one['says']}"
+        )

@@ -31,9 +31,9 @@ def _vectorizer() -> Any:
 
 
 def _classifier() -> Any:
-    from sklearn.linear_model import LogisticRegression
+    from sklearn.svm import LinearSVC
 
-    return LogisticRegression(C=10.0, max_iter=1000, random_state=SEED)
+    return LinearSVC(random_state=SEED)
 
 
 def _news(training: Sequence[Doc], questions: Sequence[Question]) -> list[Answer]:
@@ -64,10 +64,18 @@ def _similarity(training: Sequence[Doc], questions: Sequence[Question]) -> list[
 def _answers(model: Any, features: Any, questions: Sequence[Question]) -> list[Answer]:
     """Class numbers are choice numbers; a class that the training lacks is never the answer."""
     found = []
-    for row, one in zip(model.predict_log_proba(features), questions, strict=True):
-        value = dict(zip(model.classes_.tolist(), row.tolist(), strict=True))
+    for row, one in zip(_margins(model, features), questions, strict=True):
+        value = dict(zip(model.classes_.tolist(), row, strict=True))
         found.append(Answer.of_values([value.get(n, -1e9) for n in range(len(one.choices))]))
     return found
+
+
+def _margins(model: Any, features: Any) -> list[list[float]]:
+    """One value a class; scikit-learn gives a single one where there are two classes."""
+    values = model.decision_function(features)
+    if values.ndim == 1:
+        return [[-value, value] for value in values.tolist()]
+    return values.tolist()
 
 
 def _exams(training: Sequence[Doc], questions: Sequence[Question]) -> list[Answer]:
@@ -86,9 +94,6 @@ def _exams(training: Sequence[Doc], questions: Sequence[Question]) -> list[Answe
         return hstack([chosen, chosen.multiply(vectorizer.transform(stems))]).tocsr()
 
     model = _classifier().fit(features(choices, stems), right)
-    found = []
-    for one in questions:
-        stem = [one.doc["question"]["stem"]] * len(one.choices)
-        values = model.decision_function(features(one.choices, stem))
-        found.append(Answer.of_values(values.tolist()))
-    return found
+    asked = [(choice, one.doc["question"]["stem"]) for one in questions for choice in one.choices]
+    values = iter(model.decision_function(features(*zip(*asked, strict=True))).tolist())
+    return [Answer.of_values([next(values) for _ in one.choices]) for one in questions]
