@@ -60,8 +60,8 @@ def _from_hub(name: str, revision: str) -> Checkpoint:
 def load(system: System, checkpoint: Checkpoint, scoring: Scoring) -> "Adapter":
     """The adapter of a system, on this rank's GPU if there is one.
 
-    Raises ValueError or OSError for files that cannot be loaded, `UserError` for a local folder
-    that holds no complete masked diffusion model.
+    Raises NotAtHand or ValueError for files that cannot be loaded, `UserError` for a folder that
+    holds no complete masked diffusion model.
     """
     import torch
 
@@ -74,7 +74,10 @@ def load(system: System, checkpoint: Checkpoint, scoring: Scoring) -> "Adapter":
         return MaskedDiffusion(
             model, tokenizer, max_rows=scoring.max_rows, seed=scoring.seed, batch_tokens=tokens
         )
-    model, tokenizer = _load_transformers(system.architecture, checkpoint.folder, dtype)
+    try:
+        model, tokenizer = _load_transformers(system.architecture, checkpoint.folder, dtype)
+    except OSError as error:
+        raise NotAtHand(f"its files cannot be loaded ({error})") from error
     if system.architecture == "causal":
         from diffutron.evaluation.adapters.causal import CausalDecoder
 
