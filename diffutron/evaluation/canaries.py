@@ -70,7 +70,8 @@ def target(
     ]
     lost = sum(count != len(pair.continuation) for count, pair in zip(counts, pairs, strict=True))
     unknown = sum(tokenizer.unk_token_id in pair.continuation for pair in pairs)
-    detail = f"{len(pairs)} choices, {unknown} with unknown tokens"
+    long = sum(len(p.context) + len(p.continuation) > adapter.max_length for p in pairs)
+    detail = f"{len(pairs)} choices, {unknown} with unknown tokens, {long} prompts cut to fit"
     if wrong:
         detail += f"; {wrong[0][0]!r} was scored as {wrong[0][1]!r} ({len(wrong)} such)"
     if lost:

@@ -29,8 +29,8 @@ from diffutron.evaluation.material import (
 )
 from diffutron.evaluation.pair_tests import Results, compare_all
 from diffutron.evaluation.score_system import (
+    FAULTS,
     Outcome,
-    meet,
     release,
     score_baseline,
     score_model,
@@ -49,7 +49,6 @@ from diffutron.evaluation.tasks import AnsweredItem, item_rows
 from diffutron.outputs import write_json, write_text
 from diffutron.progress import Progress
 
-FAULTS = (ValueError, RuntimeError, ImportError, KeyError)  # of a model, not of the run
 CACHE, ITEMS, RESULTS = "cache", "items", "leaderboard.json"
 
 
@@ -101,7 +100,6 @@ def leaderboard(options: Options) -> dict[str, Any] | None:
         seed=listed.scoring.seed,
     )
     scored, not_scored = _score_all(chosen, listed, asked, options.out)
-    meet(shard)
     if shard.rank:
         return None
     if not scored:
@@ -125,7 +123,8 @@ def _score_all(
     scored: list[Scored] = []
     not_scored: list[dict[str, str]] = []
     total = len(chosen) * sum(len(one.questions) for one in asked)
-    with Progress(total=total, desc="leaderboard", unit="item") as bar:
+    first = this_shard().rank == 0
+    with Progress(total=total, desc="leaderboard", unit="item", enabled=first) as bar:
         for system in chosen:
             before = bar.done
             bar.postfix = {"system": system.name}

@@ -8,12 +8,12 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from datetime import timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from diffutron.evaluation import canaries
 from diffutron.evaluation.adapters import bag_of_words, baselines
 from diffutron.evaluation.adapters.answer import Answer
-from diffutron.evaluation.adapters.loading import find, load, randomise
+from diffutron.evaluation.adapters.loading import NotAtHand, find, load, randomise
 from diffutron.evaluation.answering import Shard, answer_all
 from diffutron.evaluation.canaries import Canary
 from diffutron.evaluation.item_cache import ItemCache
@@ -24,6 +24,8 @@ from diffutron.outputs import write_json
 if TYPE_CHECKING:
     from diffutron.evaluation.adapters.adapter import Adapter
 
+T = TypeVar("T")
+FAULTS = (ValueError, RuntimeError, ImportError, KeyError)  # of a model, not of the run
 Canaries = dict[str, Canary]
 Advance = Callable[[int], None]
 
@@ -96,7 +98,7 @@ def score_model(
     if complete:
         advance(sum(len(one.questions) for one in asked))
     else:
-        adapter = load(system, checkpoint, scoring)
+        adapter = together(shard, lambda: load(system, checkpoint, scoring))
         _answer_and_watch(adapter, asked, caches, notes, shard=shard, advance=advance)
         known = [cache.read() for cache in caches]
     return [
@@ -131,18 +133,20 @@ def _answer_and_watch(
     shard: Shard,
     advance: Advance,
 ) -> None:
-    for one, cache in zip(asked, caches, strict=True):
-        answer_all(adapter, one.questions, one.protocol, cache, shard=shard, advance=advance)
-    meet(shard)
-    if shard.rank == 0:
-        found = [
-            _watch(adapter, one, cache.read()) for one, cache in zip(asked, caches, strict=True)
-        ]
+    def answer() -> None:
+        for one, cache in zip(asked, caches, strict=True):
+            answer_all(adapter, one.questions, one.protocol, cache, shard=shard, advance=advance)
+
+    def watch() -> None:
+        known = [cache.read() for cache in caches]
+        found = [_watch(adapter, *each) for each in zip(asked, known, strict=True)]
         randomise(adapter.model, seed=0)
         for one, note, of_weights in zip(asked, notes, found, strict=True):
             random = canaries.random_weights(adapter, one.questions, one.protocol)
             note.write({**of_weights, "random_weights": random})
-    meet(shard)
+
+    together(shard, answer)
+    together(shard, watch if shard.rank == 0 else lambda: None)
 
 
 def _watch(adapter: "Adapter", one: TaskMaterial, answers: dict[str, Answer]) -> Canaries:
@@ -193,9 +197,23 @@ def release() -> None:
         torch.cuda.empty_cache()
 
 
-def meet(shard: Shard) -> None:
-    """Wait until every rank has written what it answered."""
+def together(shard: Shard, work: Callable[[], T]) -> T:
+    """Do `work` on every rank, and wait for all; where it fails on one it fails on all, so that no
+    rank waits for another that has gone on."""
+    fault: Exception | None = None
+    result: Any = None
+    try:
+        result = work()
+    except (NotAtHand, *FAULTS) as error:
+        fault = error
     if shard.size > 1:
+        import torch
         import torch.distributed as dist
 
-        dist.barrier()
+        fine = torch.tensor([int(fault is None)])
+        dist.all_reduce(fine, op=dist.ReduceOp.MIN)
+        if not fine and fault is None:
+            raise RuntimeError("it failed on another rank, whose log says why")
+    if fault is not None:
+        raise fault
+    return result

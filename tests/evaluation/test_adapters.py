@@ -238,14 +238,21 @@ def test_the_public_pair_encoding_loses_the_first_token_where_an_end_token_is_ad
     assert len({(pair.context, pair.continuation) for pair in letters}) == 1, "an exact tie"
 
 
-@pytest.mark.parametrize("begin", [False, True], ids=["plain", "begin"])
-def test_lm_eval_hf_model_agrees_on_every_item(adapters, begin):
+@pytest.mark.parametrize(
+    ("kind", "begin", "end", "backend"),
+    [
+        ("llama", False, False, "causal"),
+        ("mistral", True, False, "causal"),
+        ("t5", False, True, "seq2seq"),
+    ],
+)
+def test_lm_eval_hf_model_agrees_on_every_item(adapters, kind, begin, end, backend):
     from lm_eval.api.instance import Instance
     from lm_eval.models.huggingface import HFLM
 
-    adapter = adapters("llama", begin, False)
+    adapter = adapters(kind, begin, end)
     theirs = HFLM(
-        pretrained=adapter.model, tokenizer=adapter.tokenizer, backend="causal", batch_size=4
+        pretrained=adapter.model, tokenizer=adapter.tokenizer, backend=backend, batch_size=4
     )
     pairs = [(f"{CONTEXT} {n}", f" {word}") for n in range(4) for word in ("evde", "A", "spor")]
     asked = [Instance("loglikelihood", {}, pair, n) for n, pair in enumerate(pairs)]  # pyright: ignore

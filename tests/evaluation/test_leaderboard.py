@@ -269,8 +269,7 @@ def test_the_built_in_sample_is_a_stand_in_throughout(options, tmp_path):
 
 
 def test_shards_answer_disjoint_parts(options, tmp_path, monkeypatch):
-    monkeypatch.setattr("diffutron.evaluation.score_system.meet", lambda _: None)
-    monkeypatch.setattr("diffutron.evaluation.leaderboard.meet", lambda _: None)
+    monkeypatch.setattr("diffutron.evaluation.score_system.together", lambda _, work: work())
     seen = []
     for rank in (1, 0):
         shard = Shard(rank, 2)
@@ -281,6 +280,19 @@ def test_shards_answer_disjoint_parts(options, tmp_path, monkeypatch):
         assert (results is None) == (rank == 1), "one rank writes the results"
     assert len(seen[0]) == len(seen[1]) == 4
     assert not set(seen[0]) & set(seen[1])
+
+
+def test_what_fails_on_one_rank_fails_on_all(monkeypatch):
+    import torch.distributed as dist
+
+    from diffutron.evaluation.score_system import together
+
+    assert together(Shard(), lambda: 7) == 7
+    with pytest.raises(ValueError, match="mine"):
+        together(Shard(), lambda: int("mine"))
+    monkeypatch.setattr(dist, "all_reduce", lambda fine, op: fine.fill_(0))
+    with pytest.raises(RuntimeError, match="another rank"):
+        together(Shard(1, 2), lambda: 7)
 
 
 @pytest.mark.parametrize(
