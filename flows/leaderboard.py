@@ -3,6 +3,7 @@
 import sys
 from pathlib import Path
 from typing import Annotated, Literal
+from uuid import UUID
 
 from prefect import flow
 from prefect.artifacts import (
@@ -56,7 +57,8 @@ def leaderboard(
                 for part in (name, str(value))]  # fmt: skip
     log = get_run_logger()
     artifact = create_progress_artifact(0.0, key="leaderboard-progress", description="items")
-    show = Bar(artifact, 0.0, 1.0).follow("leaderboard")  # pyright: ignore[reportArgumentType]
+    assert isinstance(artifact, UUID)
+    show = Bar(artifact, 0.0, 1.0).follow("leaderboard")
 
     def each(line: str) -> None:
         log.info("%s", line)
@@ -67,7 +69,7 @@ def leaderboard(
     except CommandFailed as failure:
         publish(OUT)
         return report_failure("leaderboard", failure)
-    update_progress_artifact(artifact, progress=100.0)  # pyright: ignore[reportArgumentType]
+    update_progress_artifact(artifact, progress=100.0)
     publish(OUT)
     return Completed(message=f"the table is in {OUT}")
 

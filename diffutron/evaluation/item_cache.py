@@ -38,7 +38,8 @@ class ItemCache:
                     values = json.loads(line)
                 except ValueError:
                     continue
-                found[values.pop("key")] = Answer.read(values)
+                key = values.pop("key")
+                found[key] = Answer.read(values)
         return found
 
     def append(self, answers: Iterable[tuple[str, Answer]]) -> None:

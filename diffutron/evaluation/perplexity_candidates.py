@@ -79,8 +79,12 @@ def candidates(
         sum(len(text.split()) for text in texts),
         sum(len(text.encode()) for text in texts),
     )
-    common = {"mask_token_id": lm.mask_token_id, "pad_token_id": lm.pad_token_id}
-    common |= {"device": lm.device, "batch_rows": max(1, BATCH_TOKENS // WINDOW)}
+    common: dict[str, Any] = {
+        "mask_token_id": lm.mask_token_id,
+        "pad_token_id": lm.pad_token_id,
+        "device": lm.device,
+        "batch_rows": max(1, BATCH_TOKENS // WINDOW),
+    }
     bound = [
         _nelbo(lm, [one], samples=samples, seed=seed, **common)
         for one in track(ids, total=len(ids), desc="NELBO", unit="text")

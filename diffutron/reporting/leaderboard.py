@@ -72,15 +72,16 @@ def _line(task: str, rows: Sequence[Row | None]) -> dict[str, Any]:
 def _cell(row: Row | None) -> dict[str, Any]:
     if row is None or row["acc"] is None:
         why = row["why"] if row else "not scored"
-        return {"acc": None, "text": "-", "interval": why or "", "norm": "", "strong": False}
+        return {"acc": None, "text": "-", "interval": why or "", "norm": "", "published": None,
+                "untouched": None, "strong": False}  # fmt: skip
     above = row["p_value"] is not None and row["p_value"] < 0.001
-    published_one = row["published"]
+    given = row["published"]
     return {
         "acc": row["acc"],
         "text": format.percent(row["acc"], digits=2) + ("*" if above else ""),
         "interval": format.interval(row["low"], row["high"]),
         "norm": format.percent(row["acc_norm"], digits=2),
-        "published": None if published_one is None else format.percent(published_one, digits=2),
+        "published": None if given is None else format.percent(given, digits=2),
         "untouched": _untouched(row),
         "strong": above,
     }
