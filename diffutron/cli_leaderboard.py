@@ -63,7 +63,8 @@ def leaderboard(
 
 
 def _names(given: str | None) -> list[str] | None:
-    return None if given is None else [name.strip() for name in given.split(",") if name.strip()]
+    """The names between commas; None, which stands for all, where there is none."""
+    return [name.strip() for name in (given or "").split(",") if name.strip()] or None
 
 
 def compare(

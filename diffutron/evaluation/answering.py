@@ -38,13 +38,15 @@ def answer_all(
 ) -> dict[str, Answer]:
     """The answers to this shard's questions, by key; `advance` is told of each batch."""
     known = cache.read()
-    open_ones = {one.key: one for one in questions if one.key not in known}
     advance(sum(one.key in known for one in questions))
-    new = [one for n, one in enumerate(open_ones.values()) if n % shard.size == shard.rank]
+    # Parts are of all questions: the ranks may see different states of the cache.
+    different = {one.key: one for one in questions}.values()
+    mine = [one for n, one in enumerate(different) if n % shard.size == shard.rank]
+    new = [one for one in mine if one.key not in known]
     for batch in answer_batches(adapter, new, protocol):
         cache.append([(one.key, answer) for one, answer in batch])
         known |= {one.key: answer for one, answer in batch}
-        advance(len(batch))
+        advance(len(batch) * shard.size)  # the others are about as far
     return known
 
 

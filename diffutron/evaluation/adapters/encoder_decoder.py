@@ -90,6 +90,8 @@ class EncoderDecoder(Adapter):
             use_cache=False,
         ).logits
         logprobs = logits.float().log_softmax(dim=2).cpu()
+        if bool(logprobs.isnan().any()):
+            raise ValueError("the model returned NaN logits; T5 types need bfloat16 or float32")
         sums = []
         for row, pair in zip(logprobs, pairs, strict=True):
             targets = torch.tensor(pair.continuation, dtype=torch.int64)

@@ -51,6 +51,9 @@ def _from_hub(name: str, revision: str) -> Checkpoint:
 
     try:
         place = Path(snapshot_download(name, revision=revision, allow_patterns=list(FILES)))
+        if not any(place.glob("*.safetensors")):  # an older repository
+            older = [*FILES, "*.bin"]
+            place = Path(snapshot_download(name, revision=revision, allow_patterns=older))
     except (OSError, ValueError) as error:
         reason = " ".join(str(error).split())[:160]
         raise NotAtHand(f"the hub does not give {name} @ {revision} ({reason})") from error
