@@ -95,11 +95,27 @@ def test_compare_two_runs(run, tmp_path):
     assert entry["p_value"] == pytest.approx(2 * 0.5**30)
 
 
-def test_a_registered_version_that_is_not_there_is_one_line(run, monkeypatch, tmp_path):
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/mlflow.db")
-    code, _, err = run("compare", "models:/diffutron@champion", "models:/diffutron@champion")
+def test_a_registered_version_that_is_not_there_is_one_line(run, monkeypatch):
+    from diffutron import api
+
+    def absent(uri):
+        raise ValueError(f"path={uri!r}: not in the registry")
+
+    monkeypatch.setattr(api, "registered_folder", absent)
+    code, _, err = run("compare", "models:/diffutron@champion", "models:/diffutron@1")
     assert code == 2
     assert "not in the registry" in err
+
+
+def test_compare_scores_two_models(run, rows, tmp_path, tiny_model_dir, monkeypatch):
+    from diffutron import api
+
+    monkeypatch.setattr(api, "registered_folder", lambda _: tiny_model_dir)
+    words = ["--data", rows, "--tasks", "ironytr", "--limit", 4, "--out", tmp_path / "o"]
+    code, out, _ = run("compare", "models:/d@a", str(tiny_model_dir), *words)
+    assert code == 0
+    assert "ironytr: A - B +0.00" in out, "the same weights under two names"
+    assert "no difference" in out
 
 
 def test_claims_hold_and_a_contradiction_is_exit_code_one(run, repo, tmp_path):
