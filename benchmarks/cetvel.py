@@ -2,7 +2,8 @@
 
 Questions of four one-token choices on a model of the given shape, random weights. rows_per_item:
 model rows a question, 1 where the choices share one. padding: share of the tokens that run through
-the model. overhead_ms_per_item: wall time less time inside the model, after start-up.
+the model. overhead_ms_per_item: wall time less time inside the model, after start-up;
+overhead_cpu_ms_per_item: the same in processor time, which a busy machine does not change.
 """
 
 import argparse
@@ -38,14 +39,16 @@ class Watched:
     """A model function that counts its rows, tokens and seconds."""
 
     def __init__(self, fn: Any) -> None:
-        self.fn, self.rows, self.real, self.all, self.seconds = fn, 0, 0, 0, 0.0
+        self.fn, self.rows, self.real, self.all = fn, 0, 0, 0
+        self.seconds = self.cpu = 0.0
 
     def __call__(self, ids: torch.Tensor, mask: torch.Tensor | None, *rest: torch.Tensor) -> Any:
-        started = time.perf_counter()
+        started, cpu = time.perf_counter(), time.process_time()
         found = self.fn(ids, mask, *rest)
         if ids.is_cuda:
             torch.cuda.synchronize()
         self.seconds += time.perf_counter() - started
+        self.cpu += time.process_time() - cpu
         self.rows += len(ids)
         self.all += ids.numel()
         self.real += ids.numel() if mask is None else int(mask.sum())
@@ -107,15 +110,16 @@ def measure(shape: str, items: int) -> dict[str, Any]:
             watched = Watched(adapter.fn if name == "warm" else adapter.fn.fn)
             adapter.fn = watched
             cache = ItemCache(Path(folder), (shape,), name=name)
-            started = time.perf_counter()
+            started, began = time.perf_counter(), time.process_time()
             answer_all(adapter, part, PROTOCOLS["corrected"], cache)
-            wall = time.perf_counter() - started
+            wall, cpu = time.perf_counter() - started, time.process_time() - began
     return {
         "shape": shape,
         "items": items,
         "rows_per_item": watched.rows / items,
         "padding": 1 - watched.real / watched.all,
         "overhead_ms_per_item": 1000 * (wall - watched.seconds) / items,
+        "overhead_cpu_ms_per_item": 1000 * (cpu - watched.cpu) / items,
         "model_ms_per_item": 1000 * watched.seconds / items,
         "seconds": wall,
     }

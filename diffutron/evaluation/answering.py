@@ -16,7 +16,7 @@ from diffutron.modeling.encoding import EncodedPair
 if TYPE_CHECKING:
     from diffutron.evaluation.adapters.adapter import Adapter
 
-BATCHES_AT_ONCE = 4  # rows of four batches are sorted by length together, so little is padding
+SPREAD = 1.1  # of lengths within a batch: less than a tenth of it is padding
 
 
 @dataclass(frozen=True)
@@ -53,14 +53,15 @@ def answer_all(
 def answer_batches(
     adapter: "Adapter", questions: Sequence[Question], protocol: Protocol
 ) -> Iterator[list[tuple[Question, Answer]]]:
-    """Questions with their answers, short ones first, a few model batches at a time."""
+    """Questions with their answers, short ones first, a batch of like lengths at a time."""
     encoded = _encode(adapter, questions, protocol)
     costs = [sum(map(adapter.cost, pairs)) for pairs in encoded]
-    order = sorted(range(len(questions)), key=lambda n: max(map(_length, encoded[n])))
+    lengths = [max(map(_length, pairs)) for pairs in encoded]
     chunk: list[int] = []
     cost = 0
-    for number in order:
-        if chunk and cost + costs[number] > BATCHES_AT_ONCE * adapter.batch_tokens:
+    for number in sorted(range(len(questions)), key=lambda n: lengths[n]):
+        full = cost + costs[number] > adapter.batch_tokens
+        if chunk and (full or lengths[number] > SPREAD * lengths[chunk[0]]):
             yield _answer_chunk(adapter, questions, encoded, chunk)
             chunk, cost = [], 0
         chunk.append(number)
