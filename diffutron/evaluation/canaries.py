@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from diffutron.evaluation.adapters.adapter import Adapter
 
 NAMES = ("oracle", "target", "batch", "shuffled", "random_weights")
-SAMPLE = 12  # questions asked again
+SAMPLE = 8  # questions asked again
 RANDOM_ITEMS = 100  # questions asked of random weights
 TOLERANCE = 1e-4  # nats, float32
 HALF_TOLERANCE = 0.02  # of a value, in half precision
