@@ -119,6 +119,16 @@ def test_items_needed_of_the_mean_have_the_stated_power():
     assert stats.norm.sf(1.96 - reach) == pytest.approx(0.8, abs=0.02)
 
 
+def test_a_mean_difference_that_cancels_is_none():
+    """1/10 and -1/10 do not add up to 0 in floats with 3/10 in between."""
+    a = results("a", x=[1] + [0] * 9, y=[1] * 3 + [0] * 7, z=[0] * 10)
+    b = results("b", x=[0] * 10, y=[0] * 10, z=[1] * 4 + [0] * 6)
+    mean = compare(a, b, ["x", "y", "z"], protocol="p")[-1]
+    assert mean["difference"] == 0
+    assert mean["items_needed"] is None
+    assert mean["verdict"] == OPEN
+
+
 @pytest.mark.parametrize(
     ("predicted", "gold"),
     [([0, 0, 1, 2, 1], [0, 1, 1, 2, 0]), ([0, 0, 0, 0, 0], [0, 1, 1, 0, 2])],
