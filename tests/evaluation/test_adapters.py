@@ -25,8 +25,8 @@ ARCHITECTURES = {
 CONTEXT = "Kedi bahçede uyuyor, köpek nerede?"
 PAIRS = [
     (CONTEXT, " evde"),
-    (CONTEXT, " A"),
-    (CONTEXT, " B"),
+    (CONTEXT, "A"),
+    (CONTEXT, "B"),
     ("Cümle: Maç bitti.\nSoru: Konu nedir?\n", " spor"),
     ("Kedi " * 9, "uyudu"),
 ]
@@ -228,13 +228,13 @@ def test_encoder_decoders_have_no_pair_encoding_of_one_text(adapters):
 def test_the_public_pair_encoding_loses_the_first_token_where_an_end_token_is_added(adapters):
     with_end, plain = adapters("modernbert", True, True), adapters("modernbert", False, False)
     eos = with_end.tokenizer.eos_token_id
-    (lost,) = with_end.encode([(CONTEXT, " A")], PROTOCOLS["dllm"])
+    (lost,) = with_end.encode([(CONTEXT, "A")], PROTOCOLS["dllm"])
     assert lost.continuation == (eos,)
     assert lost.context[-1] == eos, "an end token stands before the choice"
-    (whole,) = plain.encode([(CONTEXT, " A")], PROTOCOLS["dllm"])
-    (right,) = plain.encode([(CONTEXT, " A")], CORRECTED)
+    (whole,) = plain.encode([(CONTEXT, "A")], PROTOCOLS["dllm"])
+    (right,) = plain.encode([(CONTEXT, "A")], CORRECTED)
     assert whole == right
-    letters = with_end.encode([(CONTEXT, f" {one}") for one in "ABCD"], PROTOCOLS["dllm"])
+    letters = with_end.encode([(CONTEXT, one) for one in "ABCD"], PROTOCOLS["dllm"])
     assert len({(pair.context, pair.continuation) for pair in letters}) == 1, "an exact tie"
 
 

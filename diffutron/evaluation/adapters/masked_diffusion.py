@@ -3,6 +3,9 @@
 from collections.abc import Sequence
 from typing import Any
 
+import torch
+from torch import Tensor
+
 from diffutron.diffusion.likelihood import Score, add_scores, score_continuations, windows
 from diffutron.diffusion.rows import Item
 from diffutron.evaluation.adapters.adapter import Adapter, pad_id
@@ -32,6 +35,35 @@ class MaskedDiffusion(Adapter):
         return min(self.max_rows, 2 ** len(pair.continuation) - 1)
 
     def score(self, pairs: Sequence[EncodedPair]) -> list[Score]:
+        single = [n for n, pair in enumerate(pairs) if len(pair.continuation) == 1]
+        found = dict(zip(single, self._score_single([pairs[n] for n in single]), strict=True))
+        others = [n for n in range(len(pairs)) if n not in found]
+        found |= zip(others, self._score_bound([pairs[n] for n in others]), strict=True)
+        return [found[number] for number in range(len(pairs))]
+
+    def _score_single(self, pairs: Sequence[EncodedPair]) -> list[Score]:
+        """The bound of one token is its log p behind the context: one row serves all choices."""
+        mask = int(self.tokenizer.mask_token_id)
+        known: dict[tuple[int, ...], int] = {}
+        owner = [known.setdefault(pair.context, len(known)) for pair in pairs]
+        cut = [self.cut(context, self.max_length - 1) for context in known]
+        rows = [torch.tensor((*context, mask)) for context in cut]
+        cols = [len(cut[number]) for number in owner]
+        values = self.batched(rows, owner, cols, [pair.continuation[0] for pair in pairs])
+        return [Score(value, 0.0, 1, 1, exact=True) for value in values.tolist()]
+
+    def logprobs(
+        self,
+        ids: Tensor,
+        attention_mask: Tensor | None,
+        rows: Tensor,
+        cols: Tensor,
+        targets: Tensor,
+    ) -> Tensor:
+        """The head runs at the masked positions alone; the mask token has no probability."""
+        return self.fn(ids, attention_mask, rows, cols, targets)
+
+    def _score_bound(self, pairs: Sequence[EncodedPair]) -> list[Score]:
         parts = [self._items(pair) for pair in pairs]
         items = [item for part in parts for item in part]
         longest = max((len(context) + len(ids) for context, ids in items), default=1)
