@@ -40,11 +40,12 @@ def load(
     """
     where = str(path)
     if where.startswith("models:/"):
-        where = _from_registry(where)
+        where = str(registered_folder(where))
     return load_language_model(where, device=device, dtype=dtype)
 
 
-def _from_registry(uri: str) -> str:
+def registered_folder(uri: str) -> Path:
+    """The checkpoint folder of `models:/NAME@ALIAS`, fetched from the registry; ValueError."""
     from mlflow.artifacts import download_artifacts
     from mlflow.exceptions import MlflowException
 
@@ -55,7 +56,7 @@ def _from_registry(uri: str) -> str:
     found = sorted(config.parent for config in folder.rglob("config.json"))
     if len(found) != 1:
         raise ValueError(f"path={uri!r}: the version holds {len(found)} checkpoints, need one")
-    return str(found[0])
+    return found[0]
 
 
 def generate(

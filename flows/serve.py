@@ -7,6 +7,7 @@ from prefect.deployments.runner import RunnerDeployment
 from prefect.runner import Runner
 
 from flows.evaluation import evaluate
+from flows.leaderboard import leaderboard
 from flows.pipeline import SLOT, build
 from flows.promotion import promote
 
@@ -18,6 +19,10 @@ BUILD = (
 EVALUATE = (
     "Scores the models in `models/` on held-out text, the seven tasks and instructions, "
     "and writes the report. Trains nothing."
+)
+LEADERBOARD = (
+    "Scores the systems of infra/systems.yaml on the seven tasks, with intervals, paired tests and "
+    "canaries; the table is an artifact of the run. Stopped runs go on where they were."
 )
 PROMOTE = (
     "Shows the evidence of a version, waits for a decision (open the run, **Resume**), "
@@ -32,7 +37,7 @@ async def main() -> None:
     runner = Runner(limit=4, pause_on_shutdown=False)
     for deployment in await deployments():
         await runner.aadd_deployment(deployment)
-    print("serving build, evaluate, promote", flush=True)
+    print("serving build, evaluate, leaderboard, promote", flush=True)
     await runner.start()
 
 
@@ -42,6 +47,9 @@ async def deployments() -> list[RunnerDeployment]:
             "build", description=BUILD, tags=["training"], concurrency_limit=1
         ),
         await evaluate.ato_deployment("evaluate", description=EVALUATE, tags=["evaluation"]),
+        await leaderboard.ato_deployment(
+            "leaderboard", description=LEADERBOARD, tags=["evaluation"], concurrency_limit=1
+        ),
         await promote.ato_deployment("promote", description=PROMOTE, tags=["registry"]),
     ]
 

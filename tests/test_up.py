@@ -132,7 +132,7 @@ def test_start_trigger_cancel_stop(project: Path, ports: list[int]):
 
         api = Api(ports[0])
         deployments = api.deployments()
-        assert {*deployments} == {"build", "evaluate", "promote"}
+        assert {*deployments} == {"build", "evaluate", "leaderboard", "promote"}
         run = api.run(deployments["build"])
         wait_for(lambda: "hanging" in api.logs(run), "log line of the stage")
         with_stage = len(working_in(project))

@@ -6,7 +6,7 @@ all of them must stand in the document.
 """
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -38,13 +38,16 @@ class Item:
     fields: tuple[tuple[str, ...], ...]
 
 
-def items_of(task: str, rows: Iterable[Mapping[str, Any]]) -> list[Item]:
-    """The texts of evaluation rows, as `Contamination` wants them."""
+def items_of(name: str, rows: Iterable[Mapping[str, Any]], task: str | None = None) -> list[Item]:
+    """The texts of evaluation rows, as `Contamination` wants them; items are named `name:row`.
+
+    task: whose fields the rows have, where it is not the name.
+    """
     items = []
     for number, row in enumerate(rows, 1):
-        texts = [text for field in FIELDS[task] for text in _texts(row, field)]
+        texts = [text for field in FIELDS[task or name] for text in _texts(row, field)]
         fields = dict.fromkeys(tuple(_folded(words(text))) for text in texts)
-        items.append(Item(f"{task}:{row.get('row', number)}", tuple(filter(None, fields))))
+        items.append(Item(f"{name}:{row.get('row', number)}", tuple(filter(None, fields))))
     return items
 
 
@@ -89,6 +92,11 @@ class Contamination:
 
     def find(self, tokens: Sequence[str]) -> str | None:
         """The name of the first item that a document of these words contains, or None."""
+        return next(self.find_all(tokens), None)
+
+    def find_all(self, tokens: Sequence[str]) -> Iterator[str]:
+        """The names of all items that a document of these words contains, each once."""
+        told = set()
         tokens = _folded(tokens)
         mine = ngrams(tokens, self.rules.ngram) | ngrams(tokens, SHORT_NGRAM)
         hits = Counter(place for ngram in mine & self._where.keys() for place in self._where[ngram])
@@ -97,9 +105,9 @@ class Contamination:
                 given_away = count >= self.rules.threshold * self._long[index, field]
             else:
                 given_away = count >= 2 and self._holds_short_fields(tokens, self.items[index])
-            if given_away:
-                return self.items[index].name
-        return None
+            if given_away and index not in told:
+                told.add(index)
+                yield self.items[index].name
 
     def _holds_short_fields(self, tokens: Sequence[str], item: Item) -> bool:
         """Whether nearly all words of the short fields stand together, field by field."""

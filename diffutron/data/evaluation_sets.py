@@ -15,91 +15,10 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from diffutron.data.evaluation_rows import (
-    BelebeleRow,
-    ExamsRow,
-    IronyRow,
-    NewsRow,
-    NliRow,
-    Row,
-    StsRow,
-    TwoWayNliRow,
-    XcopaRow,
-    explain_row,
-)
+from diffutron.data.evaluation_places import HUB, LOCAL, SCHEMA, TRAINING, LocalFile
+from diffutron.data.evaluation_rows import Row, explain_row
 from diffutron.errors import UserError
 from diffutron.params import TASKS
-
-
-@dataclass(frozen=True)
-class HubSet:
-    """Where the hub keeps a set. `parquet` reads the hub's own parquet export of a script set.
-
-    The export cannot be pinned by commit, so the number of rows and, once
-    `evaluation.digest` is set, the digest of the rows stand guard.
-    """
-
-    name: str
-    config: str | None
-    split: str
-    revision: str
-    rows: int
-    parquet: bool = False
-
-
-HUB = {
-    "belebele_tr": HubSet(
-        "facebook/belebele", "tur_Latn", "test", "7899cdfa4e1e0d733fd77c848e2c273cb1d32be2", 900
-    ),
-    "exams_tr": HubSet(
-        "mhardalov/exams", "crosslingual_tr", "validation", "refs/convert/parquet", 393, True
-    ),
-    "ironytr": HubSet(
-        "mcemilg/IronyTR", None, "validation", "659d7da0591e373110b19bca538d02a52c20edd2", 600
-    ),
-    "news_cat": HubSet(
-        "mcemilg/news-cat", None, "test", "394d21ad7df8d1303288a82817b91960ea4f5081", 250
-    ),
-    "mnli_tr": HubSet(
-        "boun-tabi/nli_tr",
-        "multinli_tr",
-        "validation_matched",
-        "refs/convert/parquet",
-        10_000,
-        True,
-    ),
-    "sts_tr": HubSet(
-        "emrecan/stsb-mt-turkish", None, "test", "27084881aeef3ce11e905bbc486b2823fd728fa5", 1379
-    ),
-    "xcopa_tr": HubSet("cambridgeltl/xcopa", "tr", "test", "refs/convert/parquet", 500, True),
-}
-
-
-@dataclass(frozen=True)
-class LocalFile:
-    """A file of the local layout; `stand_in_for` names the set that it only stands for."""
-
-    name: str
-    row: type[Row]
-    stand_in_for: str | None = None
-
-
-LOCAL = {
-    "belebele_tr": (
-        LocalFile("belebele_tr_test.jsonl", BelebeleRow),
-        LocalFile("standin_mrc4_from_xquad_tr.jsonl", BelebeleRow, "belebele_tr"),
-    ),
-    "exams_tr": (LocalFile("exams_tr_validation.jsonl", ExamsRow),),
-    "ironytr": (LocalFile("ironytr.jsonl", IronyRow),),
-    "news_cat": (LocalFile("news_cat_test.jsonl", NewsRow),),
-    "mnli_tr": (
-        LocalFile("mnli_tr_validation_matched.jsonl", NliRow),
-        LocalFile("standin_nli_2way_from_sts_tr.jsonl", TwoWayNliRow, "mnli_tr"),
-    ),
-    "sts_tr": (LocalFile("sts_tr_test.jsonl", StsRow),),
-    "xcopa_tr": (LocalFile("xcopa_tr_test.jsonl", XcopaRow),),
-}
-SCHEMA = {task: files[0].row for task, files in LOCAL.items()}
 
 
 @dataclass(frozen=True)
@@ -129,7 +48,12 @@ class EvaluationSet:
 
 
 def load_sets(
-    tasks: Iterable[str], *, source: str, folder: Path | None = None, digest: str | None = None
+    tasks: Iterable[str],
+    *,
+    source: str,
+    folder: Path | None = None,
+    digest: str | None = None,
+    unlabelled: bool = False,
 ) -> tuple[list[EvaluationSet], list[str]]:
     """The sets of `tasks` and, for a local folder, the names of those it does not hold.
 
@@ -140,7 +64,7 @@ def load_sets(
         if source == "local" and task in LOCAL and local_file(task, folder) is None:
             missing.append(task)
         else:
-            sets.append(load_rows(task, source=source, folder=folder))
+            sets.append(load_rows(task, source=source, folder=folder, unlabelled=unlabelled))
     if not sets:
         raise UserError(
             f"none of the sets {', '.join(missing)} is in {folder}; see the file names "
@@ -154,20 +78,41 @@ def load_sets(
     return sets, missing
 
 
-def load_rows(task: str, *, source: str, folder: Path | None = None) -> EvaluationSet:
-    """Read, check and return the rows of one task.
+def load_rows(
+    task: str, *, source: str, folder: Path | None = None, unlabelled: bool = False
+) -> EvaluationSet:
+    """Read, check and return the rows of one task; with `unlabelled` those of label -1 as well.
 
     Raises `UserError` for an unknown task or source, an absent file or a row that does not fit.
     """
     if task not in SCHEMA:
         raise UserError(f"unknown task {task!r}; allowed: {', '.join(TASKS)}")
     if source == "sample":
-        return _sample_set(task)
-    if source == "local":
-        return _local_set(task, folder)
+        found = _sample_set(task)
+    elif source == "local":
+        found = _local_set(task, folder)
+    elif source == "hub":
+        found = _hub_set(task)
+    else:
+        allowed = "sample, local, hub"
+        raise UserError(f"unknown source {source!r} of evaluation sets; allowed: {allowed}")
+    return found if unlabelled else _labelled(found)
+
+
+def training_set(task: str, *, source: str, folder: Path | None = None) -> EvaluationSet | None:
+    """The training split of a task in the fields of its evaluation rows; None where there is none.
+
+    Never scored: few-shot examples come from it, and the supervised baseline learns from it. So a
+    row that does not fit is left out and counted in `dropped`.
+    """
+    if task not in TRAINING or source == "sample":
+        return None
     if source == "hub":
-        return _hub_set(task)
-    raise UserError(f"unknown source {source!r} of evaluation sets; allowed: sample, local, hub")
+        return _hub_set(task, split="train")
+    path = _find_file(TRAINING[task], folder)
+    if path is None:
+        return None
+    return _checked(task, task, _read_lines(path), SCHEMA[task], path.name, strict=False)
 
 
 def sets_digest(sets: Iterable[EvaluationSet]) -> str:
@@ -184,14 +129,18 @@ def _sample_set(task: str) -> EvaluationSet:
 
 def local_file(task: str, folder: Path | None) -> tuple[Path, LocalFile] | None:
     """The first of a task's files that `folder` (or its subfolder `cetvel`) holds."""
+    for file in LOCAL[task]:
+        if path := _find_file(file.name, folder):
+            return path, file
+    return None
+
+
+def _find_file(name: str, folder: Path | None) -> Path | None:
     if folder is None or not folder.is_dir():
         where = f"folder {folder} does not exist" if folder else "no folder is given"
         raise UserError(f"evaluation.source is local but {where}: set DIFFUTRON_DATA")
-    for file in LOCAL[task]:
-        for parent in (folder / "cetvel", folder):
-            if (parent / file.name).is_file():
-                return parent / file.name, file
-    return None
+    places = (parent / name for parent in (folder / "cetvel", folder))
+    return next((place for place in places if place.is_file()), None)
 
 
 def _local_set(task: str, folder: Path | None) -> EvaluationSet:
@@ -216,11 +165,12 @@ def _read_lines(path: Path) -> Iterator[tuple[int, Any]]:
             raise UserError(f"{path}, line {number}: not JSON ({error.msg})") from None
 
 
-def _hub_set(task: str) -> EvaluationSet:
+def _hub_set(task: str, *, split: str | None = None) -> EvaluationSet:
+    """The evaluation split, or another one of the same revision, whose size is not checked."""
     from datasets import load_dataset
     from datasets.exceptions import DatasetsError
 
-    hub = HUB[task]
+    hub = HUB[task] if split is None else replace(HUB[task], split=split, rows=None)
     origin = f"{hub.name} {hub.config or ''} {hub.split} @ {hub.revision}"
     try:
         if hub.parquet:
@@ -235,7 +185,7 @@ def _hub_set(task: str) -> EvaluationSet:
             f"cannot read {origin} from the hub ({reason}); check the network and the "
             "access to the set, or use evaluation.source: local"
         ) from error
-    if len(dataset) != hub.rows:
+    if hub.rows is not None and len(dataset) != hub.rows:
         raise UserError(
             f"{origin} has {len(dataset)} rows where {hub.rows} are expected: "
             "the set on the hub is another one"
@@ -256,20 +206,36 @@ def _plain_rows(dataset: Any) -> Iterator[dict[str, Any]]:
 
 
 def _checked(
-    task: str, name: str, rows: Iterable[tuple[int, Any]], schema: type[Row], origin: str
+    task: str,
+    name: str,
+    rows: Iterable[tuple[int, Any]],
+    schema: type[Row],
+    origin: str,
+    *,
+    strict: bool = True,
 ) -> EvaluationSet:
-    """Rows that fit the schema, with their place in the source as `row`; NLI rows without a label
-    (-1: annotators disagreed, no answer can be right) are dropped and counted."""
-    kept, dropped = [], {}
+    """Rows that fit the schema, with their place in the source as `row`; one that does not is an
+    error, or is counted where not `strict`."""
+    kept, unfit = [], 0
     for number, row in rows:
         try:
             values = schema.model_validate(row).model_dump()
         except ValidationError as error:
-            raise UserError(f"{origin}, row {number}: {explain_row(error, row)}") from None
-        if values.get("label") == -1:
-            dropped["label -1"] = dropped.get("label -1", 0) + 1
-        else:
-            kept.append({"row": number, **values})
+            if strict:
+                raise UserError(f"{origin}, row {number}: {explain_row(error, row)}") from None
+            unfit += 1
+            continue
+        kept.append({"row": number, **values})
     if not kept:
         raise UserError(f"{origin} holds no rows for {task}")
+    dropped = {"does not fit": unfit} if unfit else {}
     return EvaluationSet(task=task, name=name, rows=kept, origin=origin, dropped=dropped)
+
+
+def _labelled(one: EvaluationSet) -> EvaluationSet:
+    """Without NLI rows of label -1 (annotators disagreed, no answer can be right), counted."""
+    kept = [row for row in one.rows if row.get("label") != -1]
+    if not kept:
+        raise UserError(f"{one.origin} holds no labelled rows for {one.task}")
+    lost = len(one.rows) - len(kept)
+    return replace(one, rows=kept, dropped={"label -1": lost} if lost else {})

@@ -23,13 +23,13 @@ from diffutron.diffusion.rows import Item
 from diffutron.diffusion.sampling import denoise
 from diffutron.diffusion.settings import Settings
 from diffutron.evaluation.cetvel import prompts
+from diffutron.evaluation.cetvel.task_files import TWO_WAY_CHOICES
 from diffutron.modeling.encoding import begin_ids, encode_pairs, encode_texts, move_space
 from diffutron.modeling.head import logits_fn, logprob_fn
 from diffutron.modeling.tokenizer import end_token_id
 from diffutron.progress import Progress
 
 CETVEL = Path(prompts.__file__).parent
-TWO_WAY_CHOICES = ["TUTARLI", "ALAKASIZ"]  # a stand-in without contradictions has two answers
 
 
 class DiffusionLM(LM):

@@ -132,6 +132,34 @@ def one_sided(p_value: float, difference: float, *, less: bool) -> float:
     return p_value / 2 if (difference < 0) == less else 1 - p_value / 2
 
 
+def permutation_interval(
+    predicted: Sequence[int],
+    gold: Sequence[int],
+    *,
+    confidence: float = 0.999,
+    draws: int = 20_000,
+    seed: int = 0,
+) -> tuple[int, int]:
+    """Hits (low, high) that these predictions have with labels dealt out at random.
+
+    The mean is n x the sum over classes of predicted share x gold share: a model that always picks
+    one class is judged by how often that class is right, not by chance. Both ends are included.
+    """
+    guesses, labels = np.asarray(predicted), np.asarray(gold)
+    if len(guesses) != len(labels) or not len(guesses):
+        raise ValueError(f"{len(guesses)} predictions of {len(labels)} labels: need as many, >= 1")
+    generator = np.random.default_rng(seed)
+    hits = np.empty(draws, np.int64)
+    chunk = max(1, 4_000_000 // len(labels))
+    for start in range(0, draws, chunk):
+        rows = min(chunk, draws - start)
+        dealt = generator.permuted(np.tile(labels, (rows, 1)), axis=1)
+        hits[start : start + rows] = (dealt == guesses).sum(1)
+    tail = (1 - confidence) / 2
+    low, high = np.quantile(hits, [tail, 1 - tail], method="closest_observation")
+    return int(low), int(high)
+
+
 def items_to_detect(
     reference: float, rate: float, *, power: float = 0.8, alpha: float = 0.05
 ) -> int:

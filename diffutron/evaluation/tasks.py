@@ -3,11 +3,15 @@
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from diffutron.data.evaluation_sets import EvaluationSet
-from diffutron.diffusion.likelihood import Score
+from diffutron.evaluation.adapters.answer import Answer
+from diffutron.evaluation.questions import Question
 from diffutron.evaluation.statistics import p_above, wilson
+
+if TYPE_CHECKING:
+    from diffutron.diffusion.likelihood import Score
 
 TIE = 1e-9  # nats
 
@@ -30,31 +34,62 @@ class AnsweredItem:
 
 
 def answered_items(
-    samples: Sequence[Mapping[str, Any]], scores: Mapping[tuple[str, str], Score]
+    samples: Sequence[Mapping[str, Any]], scores: Mapping[tuple[str, str], "Score"]
 ) -> list[AnsweredItem]:
     """The items of a task from lm-eval's samples; right and wrong are lm-eval's verdicts."""
     return [_answered(sample, scores) for sample in samples]
 
 
-def _answered(sample: Mapping[str, Any], scores: Mapping[tuple[str, str], Score]) -> AnsweredItem:
+def _answered(sample: Mapping[str, Any], scores: Mapping[tuple[str, str], "Score"]) -> AnsweredItem:
     found = [scores[(context, choice)] for context, choice in sample["arguments"]]
     choices = [choice.removeprefix(" ") for _, choice in sample["arguments"]]
     logprobs = [response[0] for response in sample["filtered_resps"]]
-    per_letter = [value / len(choice) for value, choice in zip(logprobs, choices, strict=True)]
     best = max(logprobs)
     return AnsweredItem(
         row=sample["doc"]["row"],
         gold=int(sample["target"]),
         predicted=logprobs.index(best),
-        predicted_norm=per_letter.index(max(per_letter)),
+        predicted_norm=best_per_letter(logprobs, choices),
         correct=bool(sample["acc"]),
         correct_norm=bool(sample["acc_norm"]),
-        tied=sum(value > best - TIE for value in logprobs) > 1,
+        tied=is_tied(logprobs),
         choices=choices,
         logprobs=logprobs,
         stderr=[score.stderr for score in found],
         exact=all(score.exact for score in found),
     )
+
+
+def answered(question: Question, answer: Answer) -> AnsweredItem:
+    """The question as it was answered: first of the highest, by value and by value a character."""
+    values, choices = answer.logprobs, list(question.choices)
+    best = values.index(max(values))
+    best_norm = best_per_letter(values, choices) if answer.by_length else best
+    return AnsweredItem(
+        row=question.row,
+        gold=question.gold,
+        predicted=best,
+        predicted_norm=best_norm,
+        correct=best == question.gold,
+        correct_norm=best_norm == question.gold,
+        tied=is_tied(values),
+        choices=choices,
+        logprobs=values,
+        stderr=answer.stderr,
+        exact=answer.exact,
+    )
+
+
+def best_per_letter(logprobs: Sequence[float], choices: Sequence[str]) -> int:
+    """The choice of the highest value a character, as lm-eval's `acc_norm` has it."""
+    rates = [value / max(1, len(text)) for value, text in zip(logprobs, choices, strict=True)]
+    return rates.index(max(rates))
+
+
+def is_tied(logprobs: Sequence[float]) -> bool:
+    """Whether the best value is not alone: the first of equals is then the answer."""
+    best = max(logprobs)
+    return sum(value > best - TIE for value in logprobs) > 1
 
 
 def summarise(items: Sequence[AnsweredItem], one: EvaluationSet) -> dict[str, Any]:
@@ -65,7 +100,7 @@ def summarise(items: Sequence[AnsweredItem], one: EvaluationSet) -> dict[str, An
     Wilson interval of `acc`.
     """
     n, correct = len(items), sum(item.correct for item in items)
-    gold = Counter(item.gold for item in items)
+    gold = Counter(item.gold for item in items if item.gold >= 0)
     chance = sum(1 / len(item.choices) for item in items) / n
     constant = max(gold.values()) / n
     low, high = wilson(correct, n)

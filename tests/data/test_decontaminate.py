@@ -93,3 +93,16 @@ def test_window_overlap_matches_a_naive_search():
             window = tokens[max(start, 0) : start + len(field)]
             naive = max(naive, sum(min(window.count(w), field.count(w)) for w in set(field)))
         assert window_overlap(tokens, field) == naive
+
+
+def test_every_item_of_a_document_is_found_once(index):
+    choices = " ".join(EXAM["question"]["choices"]["text"])
+    planted = f"{PASSAGE} {EXAM['question']['stem']} {choices} {PASSAGE}"
+    assert list(index.find_all(words(planted))) == ["news_cat:1", "exams_tr:1"]
+    assert index.find(words(planted)) == "news_cat:1"
+    assert list(index.find_all(words(CLEAN))) == []
+
+
+def test_items_of_a_stand_in_have_its_name(make_params):
+    items = items_of("standin_x", [{"row": 3, "text": PASSAGE}], "news_cat")
+    assert [item.name for item in items] == ["standin_x:3"]

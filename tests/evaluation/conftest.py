@@ -100,3 +100,58 @@ def model_dirs(
         model.save_pretrained(folder)
         folders[name] = folder
     return folders
+
+
+@pytest.fixture(scope="session")
+def rows_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A local folder with a few rows of every set: five as they are named, two stand-ins."""
+    import json
+
+    folder = tmp_path_factory.mktemp("rows")
+    passage = ["Kedi bahçede uyudu.", "Köpek evde bekledi."]
+    names = ["Kedi", "Köpek", "Kuş", "At"]
+    sets = {
+        "standin_mrc4_from_xquad_tr": [
+            {"flores_passage": passage[n % 2], "question": f"Kim {n}?"}
+            | {"correct_answer_num": str(1 + n % 4)}
+            | {f"mc_answer{k + 1}": f"{names[k]} {n}" for k in range(4)}
+            for n in range(8)
+        ],
+        "exams_tr_validation": [_exam(n) for n in range(6)],
+        "exams_tr_train": [*(_exam(n) for n in range(20, 32)), _exam(40) | {"answerKey": 7}],
+        "ironytr": [{"text": f"Ne güzel gün {n}!", "label": n % 2} for n in range(8)],
+        "news_cat_test": [_news(n) for n in range(10)],
+        "news_cat_train": [_news(n) for n in range(20, 45)],
+        "standin_nli_2way_from_sts_tr": [
+            {"premise": f"Adam {n} koşuyor.", "hypothesis": "Biri koşuyor.", "label": n % 2}
+            for n in range(6)
+        ],
+        "sts_tr_test": [
+            {"sentence1": f"Bir kız {n}.", "sentence2": "Bir çocuk.", "score": n / 2}
+            for n in range(9)
+        ],
+        "sts_tr_train": [
+            {"sentence1": f"Bir kız {n}.", "sentence2": "Bir çocuk.", "score": n % 6 * 1.0}
+            for n in range(24)
+        ],
+        "xcopa_tr_test": [
+            {"premise": f"Ürün {n} kırıldı.", "choice1": "İnceydi.", "choice2": f"Isındı {n}.",
+             "question": "cause", "label": n % 2}
+            for n in range(6)
+        ],
+    }  # fmt: skip
+    for name, rows in sets.items():
+        lines = [json.dumps(row, ensure_ascii=False) for row in rows]
+        (folder / f"{name}.jsonl").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return folder
+
+
+def _news(n: int) -> dict[str, Any]:
+    label = ("sport", "magazine", "politics", "health", "economy")[n % 5]
+    return {"text": f"haber {label} {n}", "label": label}
+
+
+def _exam(n: int) -> dict[str, Any]:
+    texts, labels = [f"{word} {n}" for word in ("bir", "iki", "üç", "dört")], list("ABCD")
+    choices = {"text": texts, "label": labels}
+    return {"question": {"stem": f"Kaç {n}?", "choices": choices}, "answerKey": labels[n % 4]}

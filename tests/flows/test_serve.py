@@ -1,4 +1,4 @@
-"""What a person finds in the Prefect UI: three deployments with forms that explain themselves."""
+"""What a person finds in the Prefect UI: four deployments with forms that explain themselves."""
 
 import asyncio
 
@@ -24,6 +24,7 @@ def test_the_deployments(served):
     assert {name: deployment.flow_name for name, deployment in served.items()} == {
         "build": "build",
         "evaluate": "evaluate",
+        "leaderboard": "leaderboard",
         "promote": "promote",
     }
     assert all(len(deployment.description) > 80 for deployment in served.values())
@@ -44,6 +45,7 @@ def test_stages_and_profiles_are_chosen_from_a_list(served, repo):
     [
         ("build", ["profile", "first", "last", "overrides", "force"]),
         ("evaluate", ["rerun"]),
+        ("leaderboard", ["only", "tasks", "data", "protocol", "limit", "shots"]),
         ("promote", ["version", "hours"]),
     ],
 )

@@ -1,0 +1,1 @@
+"""What scores the choices of a question: one adapter an architecture, and the baselines."""

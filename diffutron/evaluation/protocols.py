@@ -1,0 +1,59 @@
+"""The three ways to ask and score the seven tasks, and what each of them changes.
+
+`corrected` is ours. `cetvel` is the published task text with a right pair encoding. `dllm` has, in
+addition, the pair encoding of the public scorer: the context with its special tokens, and the
+continuation as what is left of the whole, so that a tokenizer which appends an end token loses the
+first token of a choice, scores an end token in its place and has another one before the choice.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from diffutron.modeling.encoding import EncodedPair, begin_ids, encode_pairs, move_space
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """casing: of the first letter of XCOPA choices. unlabelled: rows of label -1 are asked.
+    whole_minus_context: the public scorer's pair encoding."""
+
+    name: str
+    casing: Literal["turkish", "cetvel"]
+    unlabelled: bool
+    whole_minus_context: bool
+
+
+PROTOCOLS = {
+    one.name: one
+    for one in (
+        Protocol("corrected", "turkish", unlabelled=False, whole_minus_context=False),
+        Protocol("cetvel", "cetvel", unlabelled=True, whole_minus_context=False),
+        Protocol("dllm", "cetvel", unlabelled=True, whole_minus_context=True),
+    )
+}
+
+
+def encode(
+    tokenizer: Any, pairs: Sequence[tuple[str, str]], protocol: Protocol
+) -> list[EncodedPair]:
+    """(context, continuation) strings to ids; the context holds the special tokens before it."""
+    moved = [move_space(*pair) for pair in pairs]
+    if protocol.whole_minus_context:
+        return _whole_minus_context(tokenizer, moved)
+    begin = tuple(begin_ids(tokenizer))
+    return [
+        EncodedPair(begin + pair.context, pair.continuation, pair.straddled)
+        for pair in encode_pairs(tokenizer, moved)
+    ]
+
+
+def _whole_minus_context(tokenizer: Any, pairs: Sequence[tuple[str, str]]) -> list[EncodedPair]:
+    if not pairs:
+        return []
+    wholes = tokenizer([context + choice for context, choice in pairs])["input_ids"]
+    contexts = tokenizer([context for context, _ in pairs])["input_ids"]
+    return [
+        EncodedPair(tuple(context), tuple(whole[len(context) :]), straddled=False)
+        for whole, context in zip(wholes, contexts, strict=True)
+    ]

@@ -1,0 +1,328 @@
+"""The leaderboard end to end on a few rows: keys, stand-ins, resuming, faults, contamination."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from diffutron.data.evaluation_sets import load_rows
+from diffutron.errors import UserError
+from diffutron.evaluation.adapters.adapter import Adapter
+from diffutron.evaluation.adapters.masked_diffusion import MaskedDiffusion
+from diffutron.evaluation.leaderboard import Options, leaderboard
+from diffutron.evaluation.leaderboard_rows import failed_canaries
+from diffutron.evaluation.score_system import Shard
+from diffutron.evaluation.tasks import best_per_letter
+from diffutron.params import TASKS
+
+KEYS = [
+    "system", "task", "stand_in", "protocol", "shots", "n", "correct", "acc", "acc_norm", "low",
+    "high", "chance", "constant", "published", "canaries",
+]  # fmt: skip
+SYSTEMS = """
+scoring: {{max_rows: 4, batch_tokens: 400, seed: 13}}
+contamination: {{ngram: 2, min_words: 3, min_item_words: 3, threshold: 0.3, short_threshold: 0.85}}
+systems:
+  - {{name: random, architecture: baseline}}
+  - {{name: constant, architecture: baseline}}
+  - {{name: bow, architecture: supervised}}
+  - name: tiny
+    architecture: masked_diffusion
+    model: {model}
+    training: [{training}]
+    column: Tiny
+    published: {{news_cat: 0.324, belebele_tr: 0.27}}
+  - {{name: absent, architecture: masked_diffusion, model: no/such/folder}}
+  - {{name: other, architecture: encoder_decoder, model: {t5}}}
+"""
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory, tiny_model_dir, rows_dir):
+    """A folder with a systems file, training data that gives one item away, and a T5 config."""
+    import polars
+
+    folder = tmp_path_factory.mktemp("board")
+    (folder / "corpus").mkdir()
+    texts = ["Dün haber sport 0 vardı.", "Başka bir metin."]
+    polars.DataFrame({"text": texts}).write_parquet(folder / "corpus" / "train.parquet")
+    (folder / "t5").mkdir()
+    (folder / "t5" / "config.json").write_text('{"model_type": "t5", "is_encoder_decoder": true}')
+    text = SYSTEMS.format(model=tiny_model_dir, training=folder / "corpus", t5=folder / "t5")
+    (folder / "systems.yaml").write_text(text)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def options(place, rows_dir):
+    def make(out, **changes):
+        given = {"systems": place / "systems.yaml", "data": str(rows_dir), **changes}
+        return Options(out=out, **given)
+
+    return make
+
+
+@pytest.fixture(scope="module")
+def board(place, options):
+    only = ["random", "constant", "bow", "tiny", "absent"]
+    results = leaderboard(options(place / "out", only=only))
+    assert results is not None
+    return results
+
+
+def rows_of(board, system):
+    return {row["task"]: row for row in board["rows"] if row["system"] == system}
+
+
+def test_rows_have_the_promised_keys_first(board):
+    for row in board["rows"]:
+        assert list(row)[: len(KEYS)] == KEYS
+        assert row["shots"] == 0
+        assert row["protocol"] == "corrected"
+    assert len(board["rows"]) == 4 * len(TASKS)
+
+
+def test_stand_ins_are_named_for_what_they_are(board):
+    rows = rows_of(board, "tiny")
+    assert {row["task"]: row["stand_in"] for row in rows.values() if row["stand_in"]} == {
+        "standin_mrc4_from_xquad_tr": "belebele_tr",
+        "standin_nli_2way_from_sts_tr": "mnli_tr",
+    }
+    assert rows["news_cat"]["published"] == 0.324
+    assert rows["standin_mrc4_from_xquad_tr"]["published"] is None, "another set was published"
+
+
+def test_baselines_have_their_exact_expectations(board, rows_dir):
+    constant, chance = rows_of(board, "constant"), rows_of(board, "random")
+    for row in constant.values():
+        assert row["acc"] == row["constant"] == row["acc_norm"]
+    assert chance["exams_tr"]["chance"] == 0.25
+    assert chance["standin_nli_2way_from_sts_tr"]["chance"] == 0.5
+    golds = [row["label"] for row in load_rows("news_cat", source="local", folder=rows_dir).rows]
+    assert constant["news_cat"]["constant"] == max(map(golds.count, golds)) / len(golds)
+
+
+def test_the_supervised_column_learns_where_there_is_a_training_split(board):
+    rows = rows_of(board, "bow")
+    assert rows["news_cat"]["acc"] == 1.0
+    assert {task for task, row in rows.items() if row["acc"] is None} == {
+        "standin_mrc4_from_xquad_tr", "ironytr", "standin_nli_2way_from_sts_tr", "xcopa_tr",
+    }  # fmt: skip
+    assert all(row["supervised"] for row in rows.values())
+    assert rows["xcopa_tr"]["n"] == 6
+    assert rows["xcopa_tr"]["chance"] == 0.5
+    (exams,) = [one for one in board["sets"] if one["task"] == "exams_tr"]
+    assert (exams["training_rows"], exams["training_dropped"]) == (12, {"does not fit": 1})
+
+
+def test_canaries_stand_beside_every_number(board):
+    for row in rows_of(board, "tiny").values():
+        canaries = row["canaries"]
+        assert canaries["oracle"] is canaries["target"] is canaries["batch"] is True, row
+        listed = row["stand_in"] == "belebele_tr"
+        assert canaries["shuffled"] is (None if listed else True)
+        assert isinstance(canaries["random_weights"], bool)
+    assert not [fault for fault in failed_canaries(board) if "random_weights" not in fault]
+
+
+def test_pairs_cover_every_task_and_the_mean(board):
+    between = [p for p in board["pairs"] if (p["a"], p["b"]) == ("random", "tiny")]
+    assert [p["task"] for p in between] == [*rows_of(board, "tiny"), "mean"]
+    taught = [p["task"] for p in board["pairs"] if (p["a"], p["b"]) == ("bow", "tiny")]
+    assert taught == ["exams_tr", "news_cat", "sts_tr", "mean"]
+    assert {p["verdict"] for p in board["pairs"]} <= {"better", "worse", "cannot be told"}
+
+
+def test_what_is_not_at_hand_is_named_with_the_reason(board):
+    (missing,) = board["not_scored"]
+    assert missing["system"] == "absent"
+    assert "no folder no/such/folder" in missing["reason"]
+    assert [one["system"] for one in board["published"]] == ["tiny"]
+
+
+def test_items_seen_in_training_are_told_apart(board):
+    row = rows_of(board, "tiny")["news_cat"]
+    assert row["touched"] >= 1
+    assert rows_of(board, "tiny")["xcopa_tr"]["touched"] == 0
+    assert rows_of(board, "random")["news_cat"]["touched"] is None
+    assert row["acc_untouched"] is not None
+
+
+def test_answers_to_items_are_left_for_checking(board, place):
+    path = place / "out" / "items" / "tiny.corrected.news_cat.jsonl"
+    items = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+    row = rows_of(board, "tiny")["news_cat"]
+    assert sum(item["correct"] for item in items) == row["correct"]
+    norm = [best_per_letter(item["logprobs"], item["choices"]) == item["gold"] for item in items]
+    assert sum(norm) / len(norm) == row["acc_norm"]
+    assert json.loads((place / "out" / "leaderboard.json").read_text()) == board
+
+
+def test_a_second_run_loads_no_model_and_gives_the_same(board, place, options, monkeypatch):
+    def refuse(*_, **__):
+        raise AssertionError("everything is cached")
+
+    monkeypatch.setattr("diffutron.evaluation.score_system.load", refuse)
+    only = ["random", "constant", "bow", "tiny", "absent"]
+    assert leaderboard(options(place / "out", only=only)) == board
+
+
+def test_a_run_that_was_killed_loses_one_batch_at_most(board, options, tmp_path, monkeypatch):
+    asked: list[int] = []
+    plain = MaskedDiffusion.score
+
+    def count(self, pairs):
+        if len(asked) == 5:
+            raise KeyboardInterrupt
+        asked.append(len(pairs))
+        return plain(self, pairs)
+
+    monkeypatch.setattr(MaskedDiffusion, "score", count)
+    with pytest.raises(KeyboardInterrupt):
+        leaderboard(options(tmp_path, only=["tiny"]))
+    kept = [line for path in (tmp_path / "cache").glob("*.jsonl")
+            for line in path.read_bytes().splitlines() if line]  # fmt: skip
+    assert sum(len(json.loads(line)["logprobs"]) for line in kept) == sum(asked)
+    torn = next((tmp_path / "cache").glob("*.jsonl"))
+    torn.write_bytes(torn.read_bytes()[:-20])  # a line that the kill cut off
+    again: list[int] = []
+    monkeypatch.setattr(
+        MaskedDiffusion, "score", lambda self, pairs: (again.append(1), plain(self, pairs))[1]
+    )
+    results = leaderboard(options(tmp_path, only=["tiny"]))
+    assert results is not None
+    mine = [{**row, "canary_details": 0} for row in results["rows"]]
+    assert mine == [{**row, "canary_details": 0} for row in rows_of(board, "tiny").values()]
+
+
+def test_a_system_that_breaks_does_not_stop_the_others(options, tmp_path, monkeypatch):
+    def out_of_memory(*_):
+        raise RuntimeError("CUDA out of memory.\nTried to allocate")
+
+    monkeypatch.setattr(MaskedDiffusion, "score", out_of_memory)
+    results = leaderboard(options(tmp_path, only=["tiny", "random"], tasks=["xcopa_tr"]))
+    assert results is not None
+    assert [one["system"] for one in results["rows"]] == ["random"]
+    assert results["not_scored"] == [
+        {"system": "tiny", "reason": "CUDA out of memory. Tried to allocate"}
+    ]
+
+
+def test_an_adapter_that_drops_the_first_token_is_caught(options, tmp_path, monkeypatch):
+    plain = Adapter.encode
+
+    def broken(self, pairs, protocol):
+        from dataclasses import replace
+
+        found = plain(self, pairs, protocol)
+        return [replace(pair, continuation=pair.continuation[1:]) for pair in found]
+
+    monkeypatch.setattr(Adapter, "encode", broken)
+    results = leaderboard(options(tmp_path, only=["tiny"], tasks=["news_cat"]))
+    assert results is not None
+    (row,) = results["rows"]
+    assert row["canaries"]["target"] is False
+    assert "was scored as" in row["canary_details"]["target"]
+    assert failed_canaries(results)
+
+
+def test_an_adapter_that_drops_it_while_scoring_is_caught(options, tmp_path, monkeypatch):
+    from dataclasses import replace
+
+    plain = MaskedDiffusion.score
+    monkeypatch.setattr(
+        MaskedDiffusion,
+        "score",
+        lambda self, pairs: plain(
+            self, [replace(pair, continuation=pair.continuation[1:]) for pair in pairs]
+        ),
+    )
+    results = leaderboard(options(tmp_path, only=["tiny"], tasks=["sts_tr"]))
+    assert results is not None
+    assert results["rows"][0]["canaries"]["target"] is False
+    assert "another number of tokens" in results["rows"][0]["canary_details"]["target"]
+
+
+def test_the_public_encoding_is_marked_where_it_loses_a_token(options, tmp_path):
+    results = leaderboard(options(tmp_path, only=["tiny"], tasks=["ironytr"], protocol="dllm"))
+    assert results is not None
+    (row,) = results["rows"]
+    assert row["protocol"] == "dllm"
+    assert row["canaries"]["target"] is False
+
+
+def test_both_protocols_few_shot_and_a_limit(options, tmp_path):
+    results = leaderboard(
+        options(tmp_path, only=["random"], tasks=["news_cat"], protocol="both", limit=3, shots=2)
+    )
+    assert results is not None
+    found = [(row["protocol"], row["n"], row["shots"]) for row in results["rows"]]
+    assert found == [("corrected", 3, 2), ("cetvel", 3, 2)]
+    assert results["options"]["limit"] == 3
+
+
+def test_the_built_in_sample_is_a_stand_in_throughout(options, tmp_path):
+    results = leaderboard(options(tmp_path, only=["random"], data="sample", limit=4))
+    assert results is not None
+    assert {row["stand_in"] for row in results["rows"]} == set(TASKS)
+    assert {row["task"] for row in results["rows"]} == {f"sample_{task}" for task in TASKS}
+
+
+def test_shards_answer_disjoint_parts(options, tmp_path, monkeypatch):
+    monkeypatch.setattr("diffutron.evaluation.score_system.together", lambda _, work: work())
+    seen = []
+    for rank in (1, 0):
+        shard = Shard(rank, 2)
+        monkeypatch.setattr("diffutron.evaluation.leaderboard.this_shard", lambda s=shard: s)
+        results = leaderboard(options(tmp_path, only=["tiny"], tasks=["ironytr"]))
+        (path,) = (tmp_path / "cache").glob(f"*.rank{rank}.jsonl")
+        seen.append([json.loads(line)["key"] for line in path.read_bytes().splitlines()])
+        assert (results is None) == (rank == 1), "one rank writes the results"
+    assert len(seen[0]) == len(seen[1]) == 4
+    assert not set(seen[0]) & set(seen[1])
+
+
+def test_what_fails_on_one_rank_fails_on_all(monkeypatch):
+    import torch.distributed as dist
+
+    from diffutron.evaluation.score_system import together
+
+    assert together(Shard(), lambda: 7) == 7
+    with pytest.raises(ValueError, match="mine"):
+        together(Shard(), lambda: int("mine"))
+    monkeypatch.setattr(dist, "all_reduce", lambda fine, op: fine.fill_(0))
+    with pytest.raises(RuntimeError, match="another rank"):
+        together(Shard(1, 2), lambda: 7)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"tasks": ["nonsense"]}, "unknown task 'nonsense'; allowed: belebele_tr"),
+        ({"only": ["nonsense"]}, "unknown system 'nonsense'; allowed: random"),
+        ({"protocol": "nonsense"}, "unknown protocol 'nonsense'; allowed: corrected"),
+        ({"shots": 6}, "--shots 6"),
+        ({"limit": 0}, "--limit 0"),
+        ({"data": "nowhere"}, "--data nowhere: no such folder"),
+        ({"only": ["other"]}, "other: its files cannot be loaded"),
+        ({"only": ["absent"]}, "absent: there is no folder"),
+        ({"systems": Path("none.yaml")}, "none.yaml does not exist"),
+    ],
+)
+def test_mistakes_are_one_line(options, tmp_path, changes, message):
+    given = {"only": ["random"], "tasks": ["ironytr"], **changes}
+    with pytest.raises(UserError, match=message):
+        leaderboard(options(tmp_path, **given))
+
+
+@pytest.mark.parametrize(
+    ("row", "message"),
+    [
+        ({"text": "Ne hoş!"}, "row 1: field `label` is missing"),
+        ({"text": "Ne hoş!", "label": 2}, "row 1: `label` = 2"),
+    ],
+)
+def test_a_row_that_does_not_fit_is_one_line(options, tmp_path, row, message):
+    (tmp_path / "ironytr.jsonl").write_text(json.dumps(row))
+    with pytest.raises(UserError, match=message):
+        leaderboard(options(tmp_path / "o", data=str(tmp_path), only=["random"], tasks=["ironytr"]))
