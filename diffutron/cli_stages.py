@@ -2,7 +2,7 @@
 
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -36,11 +36,24 @@ def corpus(
     out: Out = Path("data/corpus"),
     metrics: Metrics = Path("metrics/corpus.json"),
     params: ParamsFile = PARAMS,
+    executor: Annotated[
+        Literal["local", "ray", "slurm"], typer.Option(help="Who cleans the shards.")
+    ] = "local",
+    workers: Annotated[
+        int | None, typer.Option(min=1, help="Processes of `local`; the cores there are.")
+    ] = None,
 ) -> None:
     """Read sources, normalise, filter, deduplicate, sample, split, tokenise."""
     from diffutron.data.corpus import corpus as stage
 
-    stage(load_params(params), tokenizer=tokenizer, out=out, metrics=metrics)
+    stage(
+        load_params(params),
+        tokenizer=tokenizer,
+        out=out,
+        metrics=metrics,
+        executor=executor,
+        workers=workers,
+    )
 
 
 def backbone(

@@ -89,6 +89,7 @@ class CorpusParams(Section):
     digest: str | None
     hub: list[HubDataset]
     max_bad_share: Share
+    shard_documents: Positive
     language: LanguageParams
     min_tokens: Positive
     max_tokens: Positive

@@ -12,9 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from diffutron.data.fates import REASONS, Fates
+from diffutron.data.fates import REASONS, SPLITS, Fates
 from diffutron.data.privacy import KINDS
-from diffutron.data.publish import SPLITS
 from diffutron.data.sources import Quarantine
 from diffutron.outputs import write_json, write_text
 
@@ -26,9 +25,9 @@ LENGTHS = (0, 8, 16, 32, 64, 128, 256, 512, 1024)
 
 def count_corpus(fates: Fates, quarantine: Quarantine, edited: Counter[str]) -> dict[str, Any]:
     """The counts of the corpus stage as plain JSON: its metrics, and the head of its card."""
-    dropped = Counter(fates.reason.tolist())
+    dropped = fates.reason.counts()
     dropped["bad_line"] = len(quarantine.bad)
-    splits = {name: np.flatnonzero(fates.split == name) for name in SPLITS}
+    splits = {name: np.flatnonzero(fates.split.are(name)) for name in SPLITS}
     kept = np.concatenate(list(splits.values()))
     tokens = int(fates.num_tokens[kept].sum())
     inner = tokens - 2 * len(kept)  # begin and end tokens belong to no word
@@ -55,21 +54,16 @@ def write_corpus_card(
     fates: Fates, counts: Mapping[str, Any], quarantine: Quarantine, out: Path, *, seed: int
 ) -> None:
     """`card.json`, `card.md` and `bad_lines.jsonl` of a corpus folder."""
-    rules = Counter(
-        f"{reason}: {rule}"
-        for reason, rule in zip(fates.reason.tolist(), fates.rule.tolist(), strict=True)
-        if rule and reason != "contaminated"
-    )
     found = {
         **counts,
         "bad_lines": quarantine.report()["examples"],
         "by_source": _by_source(fates),
-        "rules": dict(sorted(rules.items())),
+        "rules": _rules(fates),
         "duplicate_clusters": {
             str(size): number for size, number in sorted(fates.cluster_sizes.items())
         },
         "contaminated_by": _contaminated(fates),
-        "token_histogram": histogram(fates.num_tokens[fates.split != ""]),
+        "token_histogram": histogram(fates.num_tokens[~fates.split.are("")]),
         "examples": _examples(fates, seed=seed),
     }
     write_json(out / "card.json", found)
@@ -87,20 +81,33 @@ def write_bad_lines(quarantine: Quarantine, out: Path, *, name: str = "bad_lines
         write_text(out / name, "\n".join(lines) + "\n")
 
 
-def _by_source(fates: Fates) -> dict[str, dict[str, int]]:
-    found: dict[str, Counter[str]] = {}
-    for source, reason in zip(fates.source.tolist(), fates.reason.tolist(), strict=True):
-        found.setdefault(source, Counter())[reason or "kept"] += 1
-    order = ("kept", *REASONS)
-    return {
-        source: {name: counts[name] for name in order if counts[name]}
-        for source, counts in sorted(found.items())
+def _rules(fates: Fates) -> dict[str, int]:
+    """Dropped documents by the rule within a step that dropped them."""
+    found = {
+        f"{reason}: {rule}": number
+        for reason in fates.reason.names
+        if reason and reason != "contaminated"
+        for rule, number in fates.rule.counts(fates.reason.are(reason)).items()
+        if rule
     }
+    return dict(sorted(found.items()))
+
+
+def _by_source(fates: Fates) -> dict[str, dict[str, int]]:
+    found = {}
+    for source in sorted(fates.source.counts()):
+        counts = fates.reason.counts(fates.source.are(source))
+        found[source] = {
+            reason or "kept": counts[reason] for reason in ("", *REASONS) if counts[reason]
+        }
+    return found
 
 
 def _contaminated(fates: Fates) -> dict[str, int]:
-    items = fates.rule[fates.reason == "contaminated"].tolist()
-    return dict(sorted(Counter(item.split(":")[0] for item in items).items()))
+    found: Counter[str] = Counter()
+    for item, number in fates.rule.counts(fates.reason.are("contaminated")).items():
+        found[item.split(":")[0]] += number
+    return dict(sorted(found.items()))
 
 
 def histogram(values: np.ndarray) -> dict[str, int]:
@@ -111,9 +118,7 @@ def histogram(values: np.ndarray) -> dict[str, int]:
 
 def _examples(fates: Fates, *, seed: int) -> dict[str, list[dict[str, str]]]:
     """Documents drawn by a hash of their place: some kept ones, and some of each reason."""
-    groups = {"kept": fates.reason == ""} | {
-        reason: fates.reason == reason for reason in REASONS if reason != "bad_line"
-    }
+    groups = {reason or "kept": fates.reason.are(reason) for reason in ("", *REASONS)}
     return {
         name: _drawn(
             fates,
@@ -128,11 +133,10 @@ def _examples(fates: Fates, *, seed: int) -> dict[str, list[dict[str, str]]]:
 
 def _drawn(fates: Fates, members: Sequence[int], number: int, *, seed: int) -> list[dict[str, str]]:
     drawn = sorted(members, key=lambda place: hashlib.sha256(f"{seed}:{place}".encode()).digest())
-    drawn = drawn[:number]
-    text = fates.texts(drawn)
+    text = fates.texts()
     return [
-        {"source": str(fates.source[index]), "rule": str(fates.rule[index]), "text": text(index)}
-        for index in drawn
+        {"source": fates.source[index], "rule": fates.rule[index], "text": text(index)}
+        for index in drawn[:number]
     ]
 
 
