@@ -10,6 +10,7 @@ import argparse
 import gzip
 import json
 import os
+import resource
 import shutil
 import subprocess
 import sys
@@ -23,9 +24,6 @@ from typing import Any
 import psutil
 import pyarrow.parquet as pq
 import zstandard
-
-from diffutron.data.evaluation_sets import load_sets
-from diffutron.params import TASKS
 from pairs import jaccard_of, most_alike
 from planted import (
     BOILERPLATE,
@@ -39,13 +37,20 @@ from planted import (
 )
 from recombine import Recombiner
 
+from diffutron.data.evaluation_sets import load_sets
+from diffutron.data.turkish import turkish_upper
+from diffutron.params import TASKS
+
 SOURCES = ("ansiklopedi.jsonl", "haber.jsonl.gz", "web.jsonl.zst")  # the last two are one group
 SHARE = {"exact": 0.01, "near": 0.01, "near_short": 0.002, "across": 0.01}  # of the documents
 EXAMS, SECRETS, OTHERS = 0.03, 0.0005, 0.02  # of the documents, at most
 QUOTA = 0.6  # of the documents, from a group that has two thirds of them
 PAIRS_FROM = 200_000  # documents among which the most alike pair is sought
+COPIES_TO_COME = 1000  # documents that wait for being copied
+BAD_LINES = (b'{"text": "\xff\xfe"}\n', b'["text"]\n', b'{"body": "?"}\n')  # one a file
 SEED = 13
 Place = tuple[str, int]
+Original = tuple[int, str, str]  # number, source and text of a document
 
 
 def main() -> None:
@@ -102,7 +107,8 @@ class Text:
         waiting = [*self._exams(data, num), *self._secrets(num), *other]
         self.numbers.shuffle(waiting)
         self._write_all(num, waiting)
-        for file in self.files:
+        for file, bad in zip(self.files, BAD_LINES, strict=True):
+            file.write(bad)
             file.close()
 
     def _exams(self, data: Path, num: int) -> list[Plant]:
@@ -129,15 +135,17 @@ class Text:
         return [Plant("language", row["text"]) for row in self.numbers.sample(rows, many)]
 
     def _write_all(self, num: int, waiting: list[Plant]) -> None:
-        pool: list[tuple[int, str, str]] = []  # number, source and text of copies to come
-        rates = {kind: share for kind, share in SHARE.items()}
-        every = max(1, num // (len(waiting) + 1))
+        pools: dict[bool, list[Original]] = {False: [], True: []}  # by: too short for a near copy
+        every = num / (len(waiting) + 1)
+        due = every
         while self.written < num:
-            if waiting and self.written % every == 0:
+            if waiting and self.written >= due:
                 self._write(waiting.pop())
-            if self.numbers.random() < sum(rates.values()) and len(pool) > 10:
-                kind = self.numbers.choices(list(rates), list(rates.values()))[0]
-                self._write_copy(kind, pool)
+                due += every
+            if self.numbers.random() < sum(SHARE.values()):
+                kind = self.numbers.choices(list(SHARE), list(SHARE.values()))[0]
+                if pool := pools[kind == "near_short"]:
+                    self._write_copy(kind, pool.pop(self.numbers.randrange(len(pool))))
             text = self.source.document()
             if self.numbers.random() < 0.01:
                 text = f"{text}\n{self.numbers.choice(BOILERPLATE)}"
@@ -145,18 +153,14 @@ class Text:
             self._put(name, text)
             if len(self.sample) < PAIRS_FROM:
                 self.sample.append(text)
-            if self.numbers.random() < 2 * sum(rates.values()) and len(pool) < 10_000:
+            pool = pools[len(text.split()) < NEAR_WORDS]
+            if len(pool) < COPIES_TO_COME and self.numbers.random() < 2 * sum(SHARE.values()):
                 pool.append((self.written, name, text))
                 self.originals[self.written] = (name, self.lines[name])
                 self.texts[name, self.lines[name]] = text
 
-    def _write_copy(self, kind: str, pool: list[tuple[int, str, str]]) -> None:
-        short = kind == "near_short"
-        fit = [n for n, one in enumerate(pool) if (len(one[2].split()) < NEAR_WORDS) == short]
-        if not fit and kind.startswith("near"):
-            return
-        place = self.numbers.choice(fit) if kind.startswith("near") else -1
-        number, source, text = pool.pop(place)
+    def _write_copy(self, kind: str, original: Original) -> None:
+        number, source, text = original
         if kind.startswith("near"):
             words = [w for part in text.split("\n") for w in (*part.split(" "), "\n")][:-1]
             plain = [n for n, word in enumerate(words) if word != "\n"]
@@ -164,6 +168,8 @@ class Text:
             for n, word in zip(plain, changed, strict=True):
                 words[n] = word
             text = " ".join(words).replace(" \n ", "\n")
+        elif self.numbers.random() < 0.5:  # case and white space make no other text
+            text = turkish_upper(text[:1]) + text[1:].replace(" ", "  ", 3)
         elsewhere = [name for name in SOURCES if name != source]
         where = self.numbers.choice(elsewhere) if kind == "across" else source
         self._write(Plant(kind, text, original=number, source=where))
@@ -230,7 +236,7 @@ def run_stage(work: Path, tokenizer: Path, options: argparse.Namespace) -> dict[
     paths = ["--params", params, "--tokenizer", tokenizer, "--out", work / "out"]
     paths += ["--metrics", metrics, "--executor", options.executor]
     paths += ["--workers", options.workers] if options.workers else []
-    started = time.perf_counter()
+    started, before = time.perf_counter(), cpu_seconds()
     process = command("corpus", *map(str, paths), data=data)
     peak = 0
     while process.poll() is None:
@@ -242,12 +248,19 @@ def run_stage(work: Path, tokenizer: Path, options: argparse.Namespace) -> dict[
     return {
         "docs_per_s": round(counts["documents"]["read"] / seconds, 1),
         "seconds": round(seconds, 1),
+        "cpu_seconds": round(cpu_seconds() - before, 1),
         "peak_rss_gb": round(peak / 1e9, 3),
         "workers": options.workers or len(os.sched_getaffinity(0)),
         "kept": counts["documents"]["kept"],
         "reasons": counts["dropped"],
         "personal_data": counts["personal_data"],
     }
+
+
+def cpu_seconds() -> float:
+    """Of all ended child processes and theirs: what the run cost, whoever else used the cores."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
 
 
 def tree_memory(pid: int) -> int:

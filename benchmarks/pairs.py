@@ -1,8 +1,6 @@
 """How alike texts are, written down a second time, so that the stage is not judged by itself."""
 
 import re
-from collections import Counter
-from itertools import combinations
 
 import numpy as np
 
@@ -30,14 +28,20 @@ def most_alike(texts: list[str]) -> float:
     for number, text in enumerate(texts):
         mine = np.array([hash(gram) for gram in ngrams_of(text)], np.int64)
         keys.append(mine)
-        owners.append(np.full(len(mine), number, np.int32))
+        owners.append(np.full(len(mine), number, np.int64))
     key, owner = np.concatenate(keys), np.concatenate(owners)
     order = np.argsort(key, kind="stable")
     key, owner = key[order], owner[order]
-    bounds = np.flatnonzero(np.diff(key)) + 1
-    shared: Counter[tuple[int, int]] = Counter()
-    for start, end in zip(np.r_[0, bounds], np.r_[bounds, len(key)], strict=True):
-        if 2 <= end - start <= COMMON:
-            shared.update(combinations(owner[start:end].tolist(), 2))
-    pairs = (pair for pair, _ in shared.most_common(BEST))
-    return max((jaccard_of(texts[a], texts[b]) for a, b in pairs), default=0.0)
+    _, inverse, counts = np.unique(key, return_inverse=True, return_counts=True)
+    rare = counts[inverse] <= COMMON
+    key, owner = key[rare], owner[rare]
+    found = []
+    for apart in range(1, COMMON):
+        same = key[apart:] == key[:-apart]
+        found.append(owner[:-apart][same] * len(texts) + owner[apart:][same])
+    pairs, shared = np.unique(np.concatenate(found), return_counts=True)
+    best = pairs[np.argsort(-shared, kind="stable")[:BEST]]
+    return max(
+        (jaccard_of(texts[pair // len(texts)], texts[pair % len(texts)]) for pair in best),
+        default=0.0,
+    )

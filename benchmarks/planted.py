@@ -4,10 +4,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from random import Random
 
+from recombine import Recombiner
+
 from diffutron.data.decontaminate import FIELDS
 from diffutron.data.privacy import KINDS, iban_holds, identity_number_holds, luhn_holds
 from diffutron.data.turkish import turkish_lower, turkish_upper
-from recombine import Recombiner
 
 NEAR_WORDS = 40  # words of a document whose near copies must be found
 NEAR_CHANGED = 0.05
@@ -144,9 +145,7 @@ def exam_plants(texts: list[str], source: Recombiner, numbers: Random) -> Iterat
     forms = {
         "exam_verbatim": lambda text: text,
         "exam_casing": lambda text: other_casing(text, numbers),
-        "exam_changed": lambda text: " ".join(
-            source.replaced(text.split(), share=EXAM_CHANGED)
-        ),
+        "exam_changed": lambda text: " ".join(source.replaced(text.split(), share=EXAM_CHANGED)),
     }
     for text in texts:
         for kind, changed in forms.items():

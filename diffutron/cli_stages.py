@@ -1,8 +1,9 @@
 """The stages on the command line: paths as options, numbers from params.yaml."""
 
 import sys
+from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import typer
 
@@ -42,12 +43,26 @@ def corpus(
     workers: Annotated[
         int | None, typer.Option(min=1, help="Processes of `local`; the cores there are.")
     ] = None,
+    explain: Annotated[
+        Path | None, typer.Option(help="Write nothing: say what each step says of this file.")
+    ] = None,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="With --explain: one object a line.")
+    ] = False,
 ) -> None:
     """Read sources, normalise, filter, deduplicate, sample, split, tokenise."""
+    loaded = load_params(params)
+    if explain is not None:
+        from diffutron.data.explain import explain as explained
+        from diffutron.data.explain import to_json, to_text
+
+        for one in explained(loaded, tokenizer=tokenizer, file=explain):
+            typer.echo(to_json(one) if as_json else to_text(one))
+        return
     from diffutron.data.corpus import corpus as stage
 
     stage(
-        load_params(params),
+        loaded,
         tokenizer=tokenizer,
         out=out,
         metrics=metrics,
@@ -108,13 +123,29 @@ def instructions(
     params: ParamsFile = PARAMS,
 ) -> None:
     """Both instruction sets in the chat format, filtered and split."""
-    from functools import partial
-
     from diffutron.data.instructions import instructions as stage
-    from diffutron.modeling.tokenizer import encode_chats, load_tokenizer
 
     loaded = load_params(params)
-    stage(loaded, partial(encode_chats, load_tokenizer(tokenizer)), out=out, metrics=metrics)
+    stage(loaded, chat_encoder(tokenizer), out=out, metrics=metrics)
+
+
+def chat_encoder(folder: Path) -> Callable[[list[Any], list[str]], list[tuple[list[int], Any]]]:
+    """From prompts (texts, or the messages of a conversation) and answers to the ids of each."""
+    from diffutron.modeling.prompts import encode
+    from diffutron.modeling.tokenizer import encode_chats, load_tokenizer
+
+    tokenizer = load_tokenizer(folder)
+
+    def ids(prompts: list[Any], answers: list[str]) -> list[tuple[list[int], Any]]:
+        chats = [number for number, prompt in enumerate(prompts) if not isinstance(prompt, str)]
+        texts = [prompt if isinstance(prompt, str) else "" for prompt in prompts]
+        pairs = encode_chats(tokenizer, texts, answers)
+        asked = encode(tokenizer, [prompts[number] for number in chats], chat=True)
+        for number, prompt in zip(chats, asked, strict=True):
+            pairs[number] = (prompt, pairs[number][1])
+        return pairs
+
+    return ids
 
 
 def instruct_phase1(

@@ -1,4 +1,4 @@
-"""Data cards: what was read, what became of it, and what it looks like (JSON and Markdown).
+"""The data card of the corpus: what was read, what became of it, and what it looks like.
 
 A card holds source text, so it is an output of the stage and never enters git.
 """
@@ -7,20 +7,24 @@ import hashlib
 import json
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from diffutron.data.card_page import Bars, Examples, Flow, Rows, Section, Words, page
 from diffutron.data.fates import REASONS, SPLITS, Fates
+from diffutron.data.local import Licence
 from diffutron.data.privacy import KINDS
-from diffutron.data.sources import Quarantine
+from diffutron.data.quarantine import Quarantine
 from diffutron.outputs import write_json, write_text
 
 KEPT_EXAMPLES = 20
 DROPPED_EXAMPLES = 5
 EXCERPT = 300  # characters of an example in the Markdown card
 LENGTHS = (0, 8, 16, 32, 64, 128, 256, 512, 1024)
+CHARACTERS = (0, 50, 100, 200, 400, 800, 1600, 3200, 6400)
 
 
 def count_corpus(fates: Fates, quarantine: Quarantine, edited: Counter[str]) -> dict[str, Any]:
@@ -51,23 +55,33 @@ def count_corpus(fates: Fates, quarantine: Quarantine, edited: Counter[str]) -> 
 
 
 def write_corpus_card(
-    fates: Fates, counts: Mapping[str, Any], quarantine: Quarantine, out: Path, *, seed: int
+    fates: Fates,
+    counts: Mapping[str, Any],
+    quarantine: Quarantine,
+    licences: Iterable[Licence],
+    out: Path,
+    *,
+    seed: int,
 ) -> None:
-    """`card.json`, `card.md` and `bad_lines.jsonl` of a corpus folder."""
+    """`card.json`, `card.md`, `card.html` and `bad_lines.jsonl` of a corpus folder."""
+    kept = ~fates.split.are("")
     found = {
         **counts,
         "bad_lines": quarantine.report()["examples"],
+        "licences": [asdict(one) for one in licences],
         "by_source": _by_source(fates),
         "rules": _rules(fates),
         "duplicate_clusters": {
             str(size): number for size, number in sorted(fates.cluster_sizes.items())
         },
         "contaminated_by": _contaminated(fates),
-        "token_histogram": histogram(fates.num_tokens[~fates.split.are("")]),
+        "token_histogram": histogram(fates.num_tokens[kept]),
+        "character_histogram": histogram(fates.num_characters[kept], CHARACTERS),
         "examples": _examples(fates, seed=seed),
     }
     write_json(out / "card.json", found)
     write_text(out / "card.md", _markdown(found))
+    write_text(out / "card.html", page("Corpus", corpus_sections(found)))
     write_bad_lines(quarantine, out)
 
 
@@ -110,10 +124,10 @@ def _contaminated(fates: Fates) -> dict[str, int]:
     return dict(sorted(found.items()))
 
 
-def histogram(values: np.ndarray) -> dict[str, int]:
+def histogram(values: np.ndarray, lows: Sequence[int] = LENGTHS) -> dict[str, int]:
     """Documents by length: the lower bound of each bin and its count."""
-    counts, _ = np.histogram(values, bins=[*LENGTHS, np.iinfo(np.int64).max])
-    return {str(low): int(count) for low, count in zip(LENGTHS, counts, strict=True)}
+    counts, _ = np.histogram(values, bins=[*lows, np.iinfo(np.int64).max])
+    return {str(low): int(count) for low, count in zip(lows, counts, strict=True)}
 
 
 def _examples(fates: Fates, *, seed: int) -> dict[str, list[dict[str, str]]]:
@@ -165,6 +179,10 @@ def _markdown(found: Mapping[str, Any]) -> str:
             ),
         ),
         "",
+        "## Licences",
+        "",
+        *table(["source", "licence", "commercial use"], licence_rows(found["licences"])),
+        "",
         "## Personal data replaced",
         "",
         *table(["kind", "found"], found["personal_data"].items()),
@@ -177,6 +195,11 @@ def _markdown(found: Mapping[str, Any]) -> str:
         lines += ["", f"## Examples: {name}", ""]
         lines += [f"- {excerpt(example)}" for example in examples]
     return "\n".join(lines) + "\n"
+
+
+def licence_rows(licences: Iterable[Mapping[str, Any]]) -> list[list[str]]:
+    said = {True: "allowed", False: "forbidden", None: "not known"}
+    return [[one["source"], one["licence"], said[one["commercial"]]] for one in licences]
 
 
 def reasons_text(counts: Mapping[str, int]) -> str:
@@ -194,3 +217,31 @@ def table(head: Sequence[str], rows: Iterable[Sequence[Any]]) -> list[str]:
     """The lines of a Markdown table."""
     body = ["| " + " | ".join(str(cell).replace("|", "\\|") for cell in row) + " |" for row in rows]
     return ["| " + " | ".join(head) + " |", "|" + " --- |" * len(head), *body]
+
+
+def corpus_sections(found: Mapping[str, Any]) -> list[Section]:
+    """The page of the card, from its JSON."""
+    documents, tokens = found["documents"], found["tokens"]
+    sources = [
+        [source, counts.get("kept", 0), reasons_text(counts)]
+        for source, counts in found["by_source"].items()
+    ]
+    return [
+        Words(
+            f"{documents['kept']:,} of {documents['read']:,} documents kept: "
+            f"{documents['train']:,} for training ({tokens['train']:,} tokens), "
+            f"{documents['heldout']:,} held out ({tokens['heldout']:,} tokens). "
+            f"{found['fertility']} tokens a word, {found['characters_per_token']} characters a "
+            f"token; {found['edited_lines']:,} lines taken out as boilerplate."
+        ),
+        Flow("What each step dropped", documents["kept"], found["dropped"]),
+        Rows("By source", ["source", "kept", "dropped"], sources),
+        Rows("Licences", ["source", "licence", "commercial use"], licence_rows(found["licences"])),
+        Bars("Tokens of a kept document", found["token_histogram"], "tokens from"),
+        Bars("Characters of a kept document", found["character_histogram"], "characters from"),
+        Bars("Duplicates by cluster size", found["duplicate_clusters"], "documents"),
+        Rows("Rules that dropped", ["rule", "documents"], found["rules"].items()),
+        Rows("Personal data replaced", ["kind", "found"], found["personal_data"].items()),
+        Rows("Evaluation text found", ["set", "documents"], found["contaminated_by"].items()),
+        *(Examples(f"Examples: {name}", rows) for name, rows in found["examples"].items()),
+    ]

@@ -15,15 +15,24 @@ from pathlib import Path
 
 from diffutron.data import card, joins
 from diffutron.data.boilerplate import drop_boilerplate
+from diffutron.data.card_page import steps_csv
 from diffutron.data.cleaning import Encoder
 from diffutron.data.decontaminate import Item, items_of
 from diffutron.data.executors import Kind, clean_all
 from diffutron.data.fates import Fates
+from diffutron.data.local import check_licences
 from diffutron.data.publish import publish
+from diffutron.data.quarantine import Quarantine
 from diffutron.data.recipe import Recipe
 from diffutron.data.shards import ShardStore
-from diffutron.data.sources import Quarantine, local_folder, read_documents
-from diffutron.outputs import atomic_folder, only_run, write_json
+from diffutron.data.sources import (
+    count_documents,
+    licences_of,
+    local_folder,
+    quotas_of,
+    read_documents,
+)
+from diffutron.outputs import atomic_folder, only_run, write_json, write_text
 from diffutron.params import EvaluationParams, Params
 
 
@@ -45,6 +54,9 @@ def corpus(
     started = time.perf_counter()
     rules, seed = params.corpus, params.seed
     vocab_size = Encoder(tokenizer).vocab_size
+    licences = licences_of(rules)
+    check_licences(licences, use=rules.use, allowed=rules.allowed_licences)
+    quotas = quotas_of(rules)
     recipe = Recipe.of(rules, tokenizer, evaluation_items(params.evaluation))
     quarantine = Quarantine("corpus", max_bad_share=rules.max_bad_share)
     documents = quarantine.sift(read_documents(rules, seed=seed))
@@ -55,6 +67,7 @@ def corpus(
             recipe,
             store=store,
             size=rules.shard_documents,
+            total=count_documents(rules),
             kind=executor,
             workers=workers,
         )
@@ -62,19 +75,23 @@ def corpus(
             cleaned, recipe.cleaner, most=rules.boilerplate_documents, folder=work / ".plain"
         )
         found = Fates.load(plain)
+        found.require_some(found.last_step())
         joins.drop_duplicates(found, rules)
         joins.drop_contaminated(found)
-        joins.draw_quotas(found, rules.quotas, seed=seed)
+        found.require_some("decontamination")
+        joins.draw_quotas(found, quotas, seed=seed)
         joins.split(found, rules, seed=seed)
         publish(found, work, vocab_size=vocab_size)
         found.write(work / "fates.parquet")
         edited = sum((shard.edited for shard in cleaned), Counter(lines=removed_lines))
         counts = card.count_corpus(found, quarantine, edited)
-        card.write_corpus_card(found, counts, quarantine, work, seed=seed)
+        card.write_corpus_card(found, counts, quarantine, licences, work, seed=seed)
         shutil.rmtree(work / ".plain", ignore_errors=True)
         store.prune(cleaned)
     seconds = round(time.perf_counter() - started, 2)
     write_json(metrics, {**counts, "seconds": seconds})
+    steps = {"": (counts["documents"]["kept"], counts["dropped"])}
+    write_text(metrics.with_suffix(".csv"), steps_csv(steps))
 
 
 def evaluation_items(params: EvaluationParams) -> list[Item]:

@@ -1,7 +1,7 @@
 """What is known of every document: one small row each, while the texts stay in the shards."""
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
@@ -29,8 +29,10 @@ REASONS = (
     "contaminated",
     "quota",
 )
+STEPS = {"too_short": "length", "too_long": "length"}  # where the reason is not the step's name
 SPLITS = ("train", "heldout")
 LABELS = ("file", "source", "group", "reason", "rule", "contaminated")
+ROW_GROUP = 5000  # rows of a parquet file that are written together, whatever the shards
 OPEN_SHARDS = 32  # mapped at once when texts are looked up
 SCHEMA = pa.schema(
     [
@@ -91,7 +93,6 @@ class Fates:
         self.cluster = np.arange(len(self))
         self.instead = np.full(len(self), -1)
         self.split = Labels.empty(len(self))
-        self.require_some("the steps that look at one document")
 
     def __len__(self) -> int:
         return len(self.row)
@@ -100,11 +101,12 @@ class Fates:
     def kept(self) -> NDArray[np.int64]:
         return np.flatnonzero(self.reason.are(""))
 
-    def drop(self, indices: NDArray[np.int64], reason: str, *, step: str) -> None:
-        self.reason.put(indices, reason)
-        self.require_some(step)
-
     def require_some(self, step: str) -> None:
+        """Stop where a step left nothing.
+
+        Raises:
+            UserError: names the step and the commonest reasons.
+        """
         if not self.reason.are("").any():
             found = self.reason.counts().most_common(3)
             most = ", ".join(f"{count} {reason}" for reason, count in found)
@@ -112,6 +114,13 @@ class Fates:
                 f"corpus: no document is left after {step} (dropped: {most or 'none read'}); "
                 "look at the thresholds in the section corpus and at the source"
             )
+
+    def last_step(self) -> str:
+        """Which of the steps that look at one document dropped last."""
+        there = self.reason.counts()
+        last = max((n for n, reason in enumerate(REASONS) if there[reason]), default=0)
+        name = STEPS.get(REASONS[last], REASONS[last])
+        return f"the steps that look at one document, {name} being the last to drop any"
 
     def texts(self) -> Callable[[int], str]:
         """The text of any document by its index, read from the shards when asked for."""
@@ -125,12 +134,8 @@ class Fates:
     def write(self, path: Path) -> None:
         """What became of each document, as parquet without any text."""
         with pq.ParquetWriter(path, SCHEMA) as writer:
-            for rows in self._by_shard():
-                writer.write_table(self._table(rows))
-
-    def _by_shard(self) -> Iterator[NDArray[np.int64]]:
-        bounds = np.searchsorted(self.shard, np.arange(len(self.paths) + 1))
-        return (np.arange(*pair) for pair in zip(bounds, bounds[1:], strict=False))
+            for start in range(0, len(self), ROW_GROUP):
+                writer.write_table(self._table(np.arange(start, min(start + ROW_GROUP, len(self)))))
 
     def _table(self, rows: NDArray[np.int64]) -> pa.Table:
         instead = self.instead[rows]

