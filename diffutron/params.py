@@ -39,7 +39,7 @@ class HubDataset(Section):
     split: str
     field: str
     group: str
-    licence: str | None
+    licence: str | None = None
 
 
 class LanguageParams(Section):

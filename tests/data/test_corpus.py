@@ -10,10 +10,12 @@ import pytest
 from diffutron.data import executors
 from diffutron.data.corpus import corpus
 from diffutron.data.fates import REASONS
+from diffutron.data.shards import ShardStore
 from diffutron.data.sources import local_digest
 from diffutron.data.turkish import turkish_upper
 from diffutron.errors import UserError
 from diffutron.modeling.tokenizer import load_tokenizer
+from diffutron.outputs import only_run
 
 NAMES = ["Ayşe", "Mehmet", "Zeynep", "Hüseyin", "Elif", "Çağrı", "Işıl", "Ömer", "Şule"]
 PLACES = ["bahçede", "okulda", "çarşıda", "limanda", "tarlada", "köprüde", "sarayda", "ormanda"]
@@ -273,3 +275,95 @@ def test_the_card_is_readable(run):
         "## Examples: kept",
     ):
         assert part in text
+
+
+def test_a_killed_run_goes_on_and_gives_the_same_bytes(run, folder, monkeypatch):
+    whole = contents(run("whole", shard_documents=10))
+    kept, write = [], ShardStore.write
+
+    def die_at_the_fourth(store, path, content):
+        if len(kept) == 3:
+            path.with_suffix(".part").write_bytes(content[:100])  # as a kill would leave it
+            raise KeyboardInterrupt
+        kept.append(path)
+        write(store, path, content)
+
+    monkeypatch.setattr(ShardStore, "write", die_at_the_fourth)
+    with pytest.raises(KeyboardInterrupt):
+        run("again", shard_documents=10)
+    assert not (folder / "again").exists()
+    (folder / ".again.abcd1234").mkdir()  # what a kill between the steps leaves
+    written = []
+    monkeypatch.setattr(ShardStore, "write", lambda *a: (written.append(a[1]), write(*a)))
+    assert contents(run("again", shard_documents=10)) == whole
+    assert not set(kept) & set(written)
+    left = {path.name for path in folder.iterdir() if path.name.startswith(".again")}
+    assert left == {".again.shards"}
+    assert not list((folder / ".again.shards").glob("*.part"))
+
+
+def test_one_file_more_cleans_only_its_shards(run, folder, monkeypatch):
+    run(shard_documents=20)
+    write, written = ShardStore.write, []
+    monkeypatch.setattr(ShardStore, "write", lambda *a: (written.append(a[1]), write(*a)))
+    row = json.dumps({"text": prose(random.Random(77))})
+    (folder / "corpus" / "0.jsonl").write_text(row, encoding="utf-8")
+    run(shard_documents=20)
+    assert len(written) == 1
+    run(shard_documents=20, boilerplate_documents=30, heldout_documents=9)  # joins alone
+    assert len(written) == 1
+    run(shard_documents=20, min_tokens=9)
+    assert len(written) == 6
+    assert len(list((folder / ".out.shards").glob("*.arrow"))) == 5  # older ones are gone
+
+
+def test_a_second_run_in_the_same_folder_is_refused(run, folder):
+    with (
+        only_run(folder / "out"),
+        pytest.raises(UserError, match=r"another run is writing .*out"),
+    ):
+        run()
+    assert run().is_dir()
+
+
+def test_fates_name_each_document_and_what_stands_for_a_copy(run):
+    fates = pq.read_table(run() / "fates.parquet").to_pylist()
+    assert len(fates) == 72
+    lines = [row["line"] for row in fates]
+    assert lines == sorted(lines)
+    assert 31 not in lines  # the bad line
+    copies = [row for row in fates if row["reason"] == "duplicate"]
+    (original,) = (row["line"] for row in fates if row["source"] == "kept." and row["line"] < 63)
+    assert {row["instead_line"] for row in copies} == {original}
+    assert all(row["instead_line"] is None for row in fates if row["reason"] != "duplicate")
+    assert {row["split"] for row in fates if row["reason"]} == {""}
+
+
+def test_the_page_escapes_what_it_shows_and_draws_the_flow(run, folder):
+    rows = [{"text": f"<script>alert({n})</script> {prose(random.Random(n))}"} for n in range(40)]
+    lines = "\n".join(json.dumps(row) for row in rows)
+    (folder / "corpus" / "b.jsonl").write_text(lines, encoding="utf-8")
+    page = (run() / "card.html").read_text(encoding="utf-8")
+    assert "<script" not in page
+    assert "&lt;script&gt;" in page
+    assert "http" not in page.replace("http://", "").split("<svg")[0]
+    for part in ("What each step dropped", "Examples: contaminated", "Licences", "not known"):
+        assert part in page
+    plot = (folder / "out.csv").read_text(encoding="utf-8").splitlines()
+    assert plot[:2] == ["step,left,dropped", "read,113,0"]
+    assert plot[-1] == "quota,102,0"
+
+
+@pytest.mark.parametrize("use", ["research", "commercial"])
+def test_a_licence_that_forbids_the_use_is_an_error_unless_allowed(run, folder, use):
+    listing = "sources:\n  - {files: a.jsonl, licence: CC BY-NC-SA 3.0, name: dergi, quota: 30}\n"
+    (folder / "corpus" / "sources.yaml").write_text(listing, encoding="utf-8")
+    if use == "commercial":
+        with pytest.raises(UserError, match=r"licence of dergi is 'CC BY-NC-SA 3\.0'"):
+            run(use=use)
+    out = run(use=use, allowed_licences=["CC BY-NC-SA 3.0"])
+    card = json.loads((out / "card.json").read_text(encoding="utf-8"))
+    assert card["licences"] == [
+        {"source": "dergi", "licence": "CC BY-NC-SA 3.0", "commercial": False}
+    ]
+    assert card["by_source"]["dergi"]["kept"] == 30  # the quota of sources.yaml
