@@ -43,6 +43,11 @@ class Entry(Section):
     group: str | None = None
     quota: Positive | None = None
 
+    @property
+    def drawn_from(self) -> str | None:
+        """The group that its rows belong to; None: the one that each row names."""
+        return self.group or (self.name if self.quota else None)
+
     def fits(self, file: Path) -> bool:
         patterns = [self.files] if isinstance(self.files, str) else self.files
         return any(fnmatch(file.name, pattern.rpartition("/")[2]) for pattern in patterns)
@@ -109,10 +114,9 @@ def quotas_of(found: Iterable[Entry], quotas: Mapping[str, int]) -> dict[str, in
     """
     both = dict(quotas)
     for entry in found:
-        group = entry.group or entry.name
         if entry.quota is None:
             continue
-        if group is None:
+        if (group := entry.drawn_from) is None:
             raise UserError(f"{NAME}: the quota of {entry.files!r} needs a `group` or a `name`")
         if both.setdefault(group, entry.quota) != entry.quota:
             raise UserError(

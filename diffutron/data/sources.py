@@ -101,7 +101,7 @@ def document_of(row: RawRow | BadLine, entry: local.Entry = local.ANY) -> Docume
     """The document of a row of a local file, by what `sources.yaml` says of the file."""
     if isinstance(row, BadLine):
         return row
-    return _document(row, fields=entry.fields, source=entry.name, group=entry.group)
+    return _document(row, fields=entry.fields, source=entry.name, group=entry.drawn_from)
 
 
 def _document(

@@ -351,7 +351,8 @@ def test_the_page_escapes_what_it_shows_and_draws_the_flow(run, folder):
         assert part in page
     plot = (folder / "out.csv").read_text(encoding="utf-8").splitlines()
     assert plot[:2] == ["step,left,dropped", "read,113,0"]
-    assert plot[-1] == "quota,102,0"
+    kept = json.loads((folder / "out.json").read_text(encoding="utf-8"))["documents"]["kept"]
+    assert plot[-1] == f"quota,{kept},0"
 
 
 @pytest.mark.parametrize("use", ["research", "commercial"])

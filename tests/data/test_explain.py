@@ -8,13 +8,14 @@ from typer.testing import CliRunner
 from diffutron.cli import app
 from diffutron.data.explain import explain, to_json, to_text
 from diffutron.data.files import KINDS
+from diffutron.data.turkish import turkish_upper
 from diffutron.errors import UserError
 
 TEXT = "Dün akşam komşumuzun bahçesinde büyük bir kutlama vardı, herkes geç saate kadar oradaydı."
 ROWS = [
     {"text": TEXT + " Sonra eve döndük."},
     {"text": "The committee will publish its findings before the end of the year in May."},
-    {"text": TEXT.upper().replace("I", "ı") + " SONRA EVE DÖNDÜK."},
+    {"text": turkish_upper(TEXT + " Sonra eve döndük.")},
     {"text": f"{TEXT} Bana\u200b ali@ornek.com yazdı."},
     {"text": "Geldi."},
 ]
