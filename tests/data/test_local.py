@@ -1,4 +1,4 @@
-"""`sources.yaml`: which fields, licence, group and quota each file has, and what is wrong with it."""
+"""`sources.yaml`: fields, licence, group and quota of each file, and what is wrong with it."""
 
 import json
 
@@ -47,7 +47,7 @@ def test_fields_group_and_name(folder, make_params):
     ("text", "message"),
     [
         ("sources:\n  - {files: yok.jsonl}", r"no file is named 'yok\.jsonl' \(there are: haber_1"),
-        ("sources:\n  - {files: kitap.jsonl, lisans: x}", r"sources\.0\.lisans: .*keys of an entry"),
+        ("sources:\n  - {files: kitap.jsonl, lisans: x}", r"sources\.0\.lisans: .*keys of an"),
         ("sources:\n  - {files: kitap.jsonl, fields: {metin: x}}", "fields: metin; allowed: text"),
         ("sources:\n  - {files: kitap.jsonl, quota: 0}", r"sources\.0\.quota: .*greater"),
         ("- kitap.jsonl", "the file: "),
