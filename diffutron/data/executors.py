@@ -171,7 +171,7 @@ def _clean_with(recipe: Recipe, batch: Sequence[Document]) -> bytes:
 def _on_ray(recipe: Recipe) -> Iterator[tuple[Submit, int]]:
     """Tasks of a Ray cluster: the one of `RAY_ADDRESS`, else one of this machine's cores."""
     try:
-        import ray
+        import ray  # pyright: ignore[reportMissingImports] an extra
     except ImportError:
         raise UserError("--executor ray needs Ray: pip install 'diffutron[ray]'") from None
     mine = not ray.is_initialized()
@@ -201,7 +201,7 @@ def _on_ray(recipe: Recipe) -> Iterator[tuple[Submit, int]]:
 def _on_slurm(recipe: Recipe) -> tuple[Submit, int]:
     """A job a shard; requests and answers lie in `DIFFUTRON_SLURM`, a folder that all hosts see."""
     try:
-        import submitit
+        import submitit  # pyright: ignore[reportMissingImports] an extra
     except ImportError:
         raise UserError("--executor slurm needs submitit: pip install 'diffutron[slurm]'") from None
     folder = Path(os.environ.get("DIFFUTRON_SLURM", "slurm"))
