@@ -91,7 +91,7 @@ def corpus(
     seconds = round(time.perf_counter() - started, 2)
     write_json(metrics, {**counts, "seconds": seconds})
     steps = {"": (counts["documents"]["kept"], counts["dropped"])}
-    write_text(metrics.with_suffix(".csv"), steps_csv(steps))
+    write_text(metrics.with_name(f"{metrics.stem}_steps.csv"), steps_csv(steps))
 
 
 def evaluation_items(params: EvaluationParams) -> list[Item]:

@@ -57,7 +57,7 @@ def instructions(params: Params, encode: Encode, *, out: Path, metrics: Path) ->
     seconds = round(time.perf_counter() - started, 2)
     write_json(metrics, {**counts, "seconds": seconds})
     steps_of = {f"{name} ": (one["rows"]["kept"], one["dropped"]) for name, one in counts.items()}
-    write_text(metrics.with_suffix(".csv"), steps_csv(steps_of))
+    write_text(metrics.with_name(f"{metrics.stem}_steps.csv"), steps_csv(steps_of))
 
 
 def _write(path: Path, rows: Sequence[Row], phase: int, name: str) -> None:

@@ -167,5 +167,5 @@ def test_a_folder_of_chats_goes_through_the_stage(tmp_path, monkeypatch, make_pa
     assert kept[0]["input_ids"] == prompt + answer
     assert kept[0]["answer_start"] == len(prompt)
     assert "Phase 2" in (out / "card.html").read_text(encoding="utf-8")
-    plot = (tmp_path / "m.csv").read_text(encoding="utf-8").splitlines()
+    plot = (tmp_path / "m_steps.csv").read_text(encoding="utf-8").splitlines()
     assert plot[1] == "phase1 read,30,0"

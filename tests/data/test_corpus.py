@@ -349,7 +349,7 @@ def test_the_page_escapes_what_it_shows_and_draws_the_flow(run, folder):
     assert "http" not in page.replace("http://", "").split("<svg")[0]
     for part in ("What each step dropped", "Examples: contaminated", "Licences", "not known"):
         assert part in page
-    plot = (folder / "out.csv").read_text(encoding="utf-8").splitlines()
+    plot = (folder / "out_steps.csv").read_text(encoding="utf-8").splitlines()
     assert plot[:2] == ["step,left,dropped", "read,113,0"]
     kept = json.loads((folder / "out.json").read_text(encoding="utf-8"))["documents"]["kept"]
     assert plot[-1] == f"quota,{kept},0"
