@@ -19,7 +19,8 @@ from pathlib import Path
 from random import Random
 
 import psutil
-from corpus import Text, write_params
+from corpus import write_params
+from haystack import Text
 
 from diffutron.data.corpus import corpus
 from diffutron.params import load_params

@@ -1,13 +1,16 @@
 """The stages on the command line: paths as options, numbers from params.yaml."""
 
 import sys
-from collections.abc import Callable
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from diffutron.params import load_params
+
+if TYPE_CHECKING:
+    from diffutron.data.instruction_rows import Chat, Encode
 
 ParamsFile = Annotated[Path, typer.Option("--params", help="The file of numbers.")]
 Tokenizer = Annotated[Path, typer.Option(help="Tokenizer folder.")]
@@ -129,14 +132,16 @@ def instructions(
     stage(loaded, chat_encoder(tokenizer), out=out, metrics=metrics)
 
 
-def chat_encoder(folder: Path) -> Callable[[list[Any], list[str]], list[tuple[list[int], Any]]]:
+def chat_encoder(folder: Path) -> "Encode":
     """From prompts (texts, or the messages of a conversation) and answers to the ids of each."""
     from diffutron.modeling.prompts import encode
     from diffutron.modeling.tokenizer import encode_chats, load_tokenizer
 
     tokenizer = load_tokenizer(folder)
 
-    def ids(prompts: list[Any], answers: list[str]) -> list[tuple[list[int], Any]]:
+    def ids(
+        prompts: Sequence["str | Chat"], answers: Sequence[str]
+    ) -> list[tuple[list[int], list[int]]]:
         chats = [number for number, prompt in enumerate(prompts) if not isinstance(prompt, str)]
         texts = [prompt if isinstance(prompt, str) else "" for prompt in prompts]
         pairs = encode_chats(tokenizer, texts, answers)

@@ -183,6 +183,8 @@ def _markdown(found: Mapping[str, Any]) -> str:
         "",
         *table(["source", "licence", "commercial use"], licence_rows(found["licences"])),
         "",
+        commercial_use(found["licences"]),
+        "",
         "## Personal data replaced",
         "",
         *table(["kind", "found"], found["personal_data"].items()),
@@ -200,6 +202,16 @@ def _markdown(found: Mapping[str, Any]) -> str:
 def licence_rows(licences: Iterable[Mapping[str, Any]]) -> list[list[str]]:
     said = {True: "allowed", False: "forbidden", None: "not known"}
     return [[one["source"], one["licence"], said[one["commercial"]]] for one in licences]
+
+
+def commercial_use(licences: Iterable[Mapping[str, Any]]) -> str:
+    """Whether the result may be used commercially, as far as the licences of its sources say."""
+    found = {one["commercial"] for one in licences}
+    if False in found:
+        return "The result may not be used commercially: the licence of a source forbids it."
+    if None in found:
+        return "Not known whether the result may be used commercially: a source states no licence."
+    return "The licences of all sources allow commercial use; their other terms still bind."
 
 
 def reasons_text(counts: Mapping[str, int]) -> str:
@@ -237,6 +249,7 @@ def corpus_sections(found: Mapping[str, Any]) -> list[Section]:
         Flow("What each step dropped", documents["kept"], found["dropped"]),
         Rows("By source", ["source", "kept", "dropped"], sources),
         Rows("Licences", ["source", "licence", "commercial use"], licence_rows(found["licences"])),
+        Words(commercial_use(found["licences"])),
         Bars("Tokens of a kept document", found["token_histogram"], "tokens from"),
         Bars("Characters of a kept document", found["character_histogram"], "characters from"),
         Bars("Duplicates by cluster size", found["duplicate_clusters"], "documents"),

@@ -84,9 +84,10 @@ class Fates:
         for number, shard in enumerate(cleaned):
             for name, values in _columns(read_shard(shard.path), number).items():
                 columns.setdefault(name, []).append(values)
-        labels = {name: Labels.of(columns.pop(name, [])) for name in LABELS}
+        labels: dict[str, Any] = {name: Labels.of(columns.pop(name, [])) for name in LABELS}
         columns["bands"] = [keys for keys in columns["bands"] if len(keys)] or columns["bands"]
-        arrays = {name: np.concatenate(columns.pop(name)) for name in list(columns)}
+        names = list(columns)  # each column is let go as soon as it is in one piece
+        arrays: dict[str, Any] = {name: np.concatenate(columns.pop(name)) for name in names}
         return cls([shard.path for shard in cleaned], **labels, **arrays)
 
     def __post_init__(self) -> None:
@@ -148,7 +149,7 @@ class Fates:
             self.rule.texts(rows),
             self.split.texts(rows),
             self.num_tokens[rows].astype(np.int32),
-            pc.if_else(pa.array(none), None, self.file.texts(instead)),
+            pa.array(self.file.texts(instead).to_numpy(zero_copy_only=False), mask=none),
             pa.array(self.line[instead], mask=none),
         ]
         return pa.table(dict(zip(SCHEMA.names, columns, strict=True)), schema=SCHEMA)
@@ -159,7 +160,7 @@ def _columns(table: pa.Table, number: int) -> dict[str, Any]:
     ids, bands = (list_chunks([table], name) for name in ("ids", "bands"))
     tokens = [np.diff(chunk.offsets.to_numpy()) for chunk in ids] or [np.empty(0)]
     keys = [chunk.flatten().to_numpy() for chunk in bands] or [np.empty(0, np.uint64)]
-    kept = pc.sum(pc.equal(table.column("reason"), "")).as_py() or 0
+    kept = int((table.column("reason").to_numpy() == "").sum())
     plain = {
         name: np.array(table.column(name).to_numpy(), np.int64) for name in ("line", "num_words")
     }

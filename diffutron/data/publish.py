@@ -82,6 +82,6 @@ def _grouped(tables: Iterable[pa.Table]) -> Iterator[pa.Table]:
 def _published(table: pa.Table) -> pa.Table:
     texts = table.column("text").to_pylist()
     identity = [hashlib.blake2b(text.encode(), digest_size=8).hexdigest() for text in texts]
-    lengths = pc.list_value_length(table.column("ids"))
+    lengths = pc.call_function("list_value_length", [table.column("ids")])
     columns = [identity, table["text"], table["source"], table["group"], lengths]
     return pa.table(dict(zip(OUT_SCHEMA.names, columns, strict=True)), schema=OUT_SCHEMA)
