@@ -11,6 +11,7 @@ Every document ends with a reason or in one of the two splits.
 import shutil
 import time
 from collections import Counter
+from collections.abc import Mapping
 from pathlib import Path
 
 from diffutron.data import card, joins
@@ -33,7 +34,7 @@ from diffutron.data.sources import (
     read_documents,
 )
 from diffutron.outputs import atomic_folder, only_run, write_json, write_text
-from diffutron.params import EvaluationParams, Params
+from diffutron.params import CorpusParams, EvaluationParams, Params
 
 
 def corpus(
@@ -74,13 +75,7 @@ def corpus(
         plain, removed_lines = drop_boilerplate(
             cleaned, recipe.cleaner, most=rules.boilerplate_documents, folder=work / ".plain"
         )
-        found = Fates.load(plain)
-        found.require_some(found.last_step())
-        joins.drop_duplicates(found, rules)
-        joins.drop_contaminated(found)
-        found.require_some("decontamination")
-        joins.draw_quotas(found, quotas, seed=seed)
-        joins.split(found, rules, seed=seed)
+        found = _compared(Fates.load(plain), rules, quotas, seed=seed)
         publish(found, work, vocab_size=vocab_size)
         found.write(work / "fates.parquet")
         edited = sum((shard.edited for shard in cleaned), Counter(lines=removed_lines))
@@ -90,8 +85,19 @@ def corpus(
         store.prune(cleaned)
     seconds = round(time.perf_counter() - started, 2)
     write_json(metrics, {**counts, "seconds": seconds})
-    steps = {"": (counts["documents"]["kept"], counts["dropped"])}
-    write_text(metrics.with_name(f"{metrics.stem}_steps.csv"), steps_csv(steps))
+    left = {"": (counts["documents"]["kept"], counts["dropped"])}
+    write_text(metrics.with_name(f"{metrics.stem}_steps.csv"), steps_csv(left))
+
+
+def _compared(found: Fates, rules: CorpusParams, quotas: Mapping[str, int], *, seed: int) -> Fates:
+    """The steps that compare documents."""
+    found.require_some(found.last_step())
+    joins.drop_duplicates(found, rules)
+    joins.drop_contaminated(found)
+    found.require_some("decontamination")
+    joins.draw_quotas(found, quotas, seed=seed)
+    joins.split(found, rules, seed=seed)
+    return found
 
 
 def evaluation_items(params: EvaluationParams) -> list[Item]:

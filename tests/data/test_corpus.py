@@ -368,3 +368,5 @@ def test_a_licence_that_forbids_the_use_is_an_error_unless_allowed(run, folder, 
         {"source": "dergi", "licence": "CC BY-NC-SA 3.0", "commercial": False}
     ]
     assert card["by_source"]["dergi"]["kept"] == 30  # the quota of sources.yaml
+    for name in ("card.md", "card.html"):
+        assert "may not be used commercially" in (out / name).read_text(encoding="utf-8")
