@@ -14,11 +14,11 @@ from dataclasses import dataclass
 from itertools import groupby, islice
 from pathlib import Path
 
-import numpy as np
 import pyarrow as pa
 
 from diffutron.data.cleaning import Cleaner, Row
 from diffutron.data.sources import Document
+from diffutron.errors import UserError
 
 SCHEMA = pa.schema(
     [
@@ -48,7 +48,10 @@ class Cleaned:
 
     @classmethod
     def at(cls, path: Path) -> "Cleaned":
-        metadata = read_shard(path).schema.metadata
+        try:
+            metadata = read_shard(path).schema.metadata
+        except pa.ArrowInvalid as error:
+            raise UserError(f"{path} is damaged ({error}); delete it and run again") from error
         return cls(path, Counter(json.loads(metadata[b"edited"])))
 
 
@@ -77,11 +80,14 @@ class ShardStore:
         """Complete or absent: another file, flushed, then renamed."""
         self.folder.mkdir(parents=True, exist_ok=True)
         part = path.with_suffix(".part")
-        with part.open("wb") as stream:
-            stream.write(content)
-            stream.flush()
-            os.fsync(stream.fileno())
-        part.replace(path)
+        try:
+            with part.open("wb") as stream:
+                stream.write(content)
+                stream.flush()
+                os.fsync(stream.fileno())
+            part.replace(path)
+        finally:
+            part.unlink(missing_ok=True)
 
     def prune(self, used: Iterable[Cleaned]) -> None:
         """Remove the shards of inputs and recipes that are no more."""
@@ -132,11 +138,6 @@ def read_shard(path: Path) -> pa.Table:
 
 def to_rows(table: pa.Table) -> list[Row]:
     return [Row(**values) for values in table.to_pylist()]
-
-
-def column(tables: Iterable[pa.Table], name: str) -> np.ndarray:
-    """One plain column of all shards, one after the other."""
-    return np.concatenate([table.column(name).to_numpy() for table in tables])
 
 
 def list_chunks(tables: Iterable[pa.Table], name: str) -> list[pa.ListArray]:

@@ -95,6 +95,8 @@ def test_shards_that_are_there_are_not_cleaned_again(recipe, tmp_path, monkeypat
     assert again == first
     assert texts(again) == [one.text for one in documents(9)]
     (tmp_path / "old.arrow").write_bytes(b"x")
+    with pytest.raises(UserError, match=r"old\.arrow is damaged .* delete it and run again"):
+        executors.Cleaned.at(tmp_path / "old.arrow")
     store.prune(again)
     assert not (tmp_path / "old.arrow").exists()
     assert all(one.path.exists() for one in again)
