@@ -1,12 +1,16 @@
 """The stages on the command line: paths as options, numbers from params.yaml."""
 
 import sys
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from diffutron.params import load_params
+
+if TYPE_CHECKING:
+    from diffutron.data.instruction_rows import Chat, Encode
 
 ParamsFile = Annotated[Path, typer.Option("--params", help="The file of numbers.")]
 Tokenizer = Annotated[Path, typer.Option(help="Tokenizer folder.")]
@@ -36,11 +40,38 @@ def corpus(
     out: Out = Path("data/corpus"),
     metrics: Metrics = Path("metrics/corpus.json"),
     params: ParamsFile = PARAMS,
+    executor: Annotated[
+        Literal["local", "ray", "slurm"], typer.Option(help="Who cleans the shards.")
+    ] = "local",
+    workers: Annotated[
+        int | None, typer.Option(min=1, help="Processes of `local`; the cores there are.")
+    ] = None,
+    explain: Annotated[
+        Path | None, typer.Option(help="Write nothing: say what each step says of this file.")
+    ] = None,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="With --explain: one object a line.")
+    ] = False,
 ) -> None:
     """Read sources, normalise, filter, deduplicate, sample, split, tokenise."""
+    loaded = load_params(params)
+    if explain is not None:
+        from diffutron.data.explain import explain as explained
+        from diffutron.data.explain import to_json, to_text
+
+        for one in explained(loaded, tokenizer=tokenizer, file=explain):
+            typer.echo(to_json(one) if as_json else to_text(one))
+        return
     from diffutron.data.corpus import corpus as stage
 
-    stage(load_params(params), tokenizer=tokenizer, out=out, metrics=metrics)
+    stage(
+        loaded,
+        tokenizer=tokenizer,
+        out=out,
+        metrics=metrics,
+        executor=executor,
+        workers=workers,
+    )
 
 
 def backbone(
@@ -95,13 +126,31 @@ def instructions(
     params: ParamsFile = PARAMS,
 ) -> None:
     """Both instruction sets in the chat format, filtered and split."""
-    from functools import partial
-
     from diffutron.data.instructions import instructions as stage
-    from diffutron.modeling.tokenizer import encode_chats, load_tokenizer
 
     loaded = load_params(params)
-    stage(loaded, partial(encode_chats, load_tokenizer(tokenizer)), out=out, metrics=metrics)
+    stage(loaded, chat_encoder(tokenizer), out=out, metrics=metrics)
+
+
+def chat_encoder(folder: Path) -> "Encode":
+    """From prompts (texts, or the messages of a conversation) and answers to the ids of each."""
+    from diffutron.modeling.prompts import encode
+    from diffutron.modeling.tokenizer import encode_chats, load_tokenizer
+
+    tokenizer = load_tokenizer(folder)
+
+    def ids(
+        prompts: Sequence["str | Chat"], answers: Sequence[str]
+    ) -> list[tuple[list[int], list[int]]]:
+        chats = [number for number, prompt in enumerate(prompts) if not isinstance(prompt, str)]
+        texts = [prompt if isinstance(prompt, str) else "" for prompt in prompts]
+        pairs = encode_chats(tokenizer, texts, answers)
+        asked = encode(tokenizer, [prompts[number] for number in chats], chat=True)
+        for number, prompt in zip(chats, asked, strict=True):
+            pairs[number] = (prompt, pairs[number][1])
+        return pairs
+
+    return ids
 
 
 def instruct_phase1(

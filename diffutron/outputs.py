@@ -1,6 +1,7 @@
 """Writing and reading what a stage leaves behind: complete or absent, never half."""
 
 import errno
+import fcntl
 import hashlib
 import json
 import os
@@ -55,6 +56,31 @@ def atomic_folder(out: Path) -> Iterator[Path]:
             _swap(work, out)
     finally:
         shutil.rmtree(work, ignore_errors=True)
+
+
+@contextmanager
+def only_run(out: Path) -> Iterator[Path]:
+    """Hold the lock of `out`, and yield a folder beside it for work that outlives a killed run.
+
+    What killed runs left half done under temporary names is removed.
+
+    Raises:
+        UserError: another run holds the lock.
+    """
+    out = Path(out)
+    kept = out.parent / f".{out.name}.shards"
+    with _user_errors(kept):
+        kept.mkdir(parents=True, exist_ok=True)
+    with (kept / "lock").open("a+") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise UserError(
+                f"another run is writing {out}; wait for its end, or choose another --out"
+            ) from None
+        for left in out.parent.glob(f".{out.name}.????????"):  # the names that `mkdtemp` gives
+            shutil.rmtree(left, ignore_errors=True)
+        yield kept
 
 
 def _swap(work: Path, out: Path) -> None:

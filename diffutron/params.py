@@ -47,6 +47,7 @@ class HubDataset(Section):
     split: str
     field: str
     group: str
+    licence: str | None = None
 
 
 class LanguageParams(Section):
@@ -96,7 +97,10 @@ class CorpusParams(Section):
     source: Source
     digest: str | None
     hub: list[HubDataset]
+    use: Literal["research", "commercial"]
+    allowed_licences: list[str]
     max_bad_share: Share
+    shard_documents: Positive
     language: LanguageParams
     min_tokens: Positive
     max_tokens: Positive
@@ -209,7 +213,14 @@ class InstructionsParams(Section):
     max_bad_share: Share
     max_tokens: Positive
     max_rows: Positive | None
+    balance: Literal["none", "source"]
     heldout_rows: Positive
+
+    @model_validator(mode="after")
+    def balance_has_a_size(self) -> "InstructionsParams":
+        if self.balance == "source" and self.max_rows is None:
+            raise ValueError("balance: source needs max_rows, the number of rows to balance")
+        return self
 
 
 class InstructParams(Section):

@@ -1,4 +1,4 @@
-"""Data cards: what was read, what became of it, and what it looks like (JSON and Markdown).
+"""The data card of the corpus: what was read, what became of it, and what it looks like.
 
 A card holds source text, so it is an output of the stage and never enters git.
 """
@@ -7,28 +7,31 @@ import hashlib
 import json
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from diffutron.data.fates import REASONS, Fates
+from diffutron.data.card_page import Bars, Examples, Flow, Rows, Section, Words, page
+from diffutron.data.fates import REASONS, SPLITS, Fates
+from diffutron.data.local import Licence
 from diffutron.data.privacy import KINDS
-from diffutron.data.publish import SPLITS
-from diffutron.data.sources import Quarantine
+from diffutron.data.quarantine import Quarantine
 from diffutron.outputs import write_json, write_text
 
 KEPT_EXAMPLES = 20
 DROPPED_EXAMPLES = 5
 EXCERPT = 300  # characters of an example in the Markdown card
 LENGTHS = (0, 8, 16, 32, 64, 128, 256, 512, 1024)
+CHARACTERS = (0, 50, 100, 200, 400, 800, 1600, 3200, 6400)
 
 
 def count_corpus(fates: Fates, quarantine: Quarantine, edited: Counter[str]) -> dict[str, Any]:
     """The counts of the corpus stage as plain JSON: its metrics, and the head of its card."""
-    dropped = Counter(fates.reason.tolist())
+    dropped = fates.reason.counts()
     dropped["bad_line"] = len(quarantine.bad)
-    splits = {name: np.flatnonzero(fates.split == name) for name in SPLITS}
+    splits = {name: np.flatnonzero(fates.split.are(name)) for name in SPLITS}
     kept = np.concatenate(list(splits.values()))
     tokens = int(fates.num_tokens[kept].sum())
     inner = tokens - 2 * len(kept)  # begin and end tokens belong to no word
@@ -52,28 +55,33 @@ def count_corpus(fates: Fates, quarantine: Quarantine, edited: Counter[str]) -> 
 
 
 def write_corpus_card(
-    fates: Fates, counts: Mapping[str, Any], quarantine: Quarantine, out: Path, *, seed: int
+    fates: Fates,
+    counts: Mapping[str, Any],
+    quarantine: Quarantine,
+    licences: Iterable[Licence],
+    out: Path,
+    *,
+    seed: int,
 ) -> None:
-    """`card.json`, `card.md` and `bad_lines.jsonl` of a corpus folder."""
-    rules = Counter(
-        f"{reason}: {rule}"
-        for reason, rule in zip(fates.reason.tolist(), fates.rule.tolist(), strict=True)
-        if rule and reason != "contaminated"
-    )
+    """`card.json`, `card.md`, `card.html` and `bad_lines.jsonl` of a corpus folder."""
+    kept = ~fates.split.are("")
     found = {
         **counts,
         "bad_lines": quarantine.report()["examples"],
+        "licences": [asdict(one) for one in licences],
         "by_source": _by_source(fates),
-        "rules": dict(sorted(rules.items())),
+        "rules": _rules(fates),
         "duplicate_clusters": {
             str(size): number for size, number in sorted(fates.cluster_sizes.items())
         },
         "contaminated_by": _contaminated(fates),
-        "token_histogram": histogram(fates.num_tokens[fates.split != ""]),
+        "token_histogram": histogram(fates.num_tokens[kept]),
+        "character_histogram": histogram(fates.num_characters[kept], CHARACTERS),
         "examples": _examples(fates, seed=seed),
     }
     write_json(out / "card.json", found)
     write_text(out / "card.md", _markdown(found))
+    write_text(out / "card.html", page("Corpus", corpus_sections(found)))
     write_bad_lines(quarantine, out)
 
 
@@ -87,33 +95,44 @@ def write_bad_lines(quarantine: Quarantine, out: Path, *, name: str = "bad_lines
         write_text(out / name, "\n".join(lines) + "\n")
 
 
-def _by_source(fates: Fates) -> dict[str, dict[str, int]]:
-    found: dict[str, Counter[str]] = {}
-    for source, reason in zip(fates.source.tolist(), fates.reason.tolist(), strict=True):
-        found.setdefault(source, Counter())[reason or "kept"] += 1
-    order = ("kept", *REASONS)
-    return {
-        source: {name: counts[name] for name in order if counts[name]}
-        for source, counts in sorted(found.items())
+def _rules(fates: Fates) -> dict[str, int]:
+    """Dropped documents by the rule within a step that dropped them."""
+    found = {
+        f"{reason}: {rule}": number
+        for reason in fates.reason.names
+        if reason and reason != "contaminated"
+        for rule, number in fates.rule.counts(fates.reason.are(reason)).items()
+        if rule
     }
+    return dict(sorted(found.items()))
+
+
+def _by_source(fates: Fates) -> dict[str, dict[str, int]]:
+    found = {}
+    for source in sorted(fates.source.counts()):
+        counts = fates.reason.counts(fates.source.are(source))
+        found[source] = {
+            reason or "kept": counts[reason] for reason in ("", *REASONS) if counts[reason]
+        }
+    return found
 
 
 def _contaminated(fates: Fates) -> dict[str, int]:
-    items = fates.rule[fates.reason == "contaminated"].tolist()
-    return dict(sorted(Counter(item.split(":")[0] for item in items).items()))
+    found: Counter[str] = Counter()
+    for item, number in fates.rule.counts(fates.reason.are("contaminated")).items():
+        found[item.split(":")[0]] += number
+    return dict(sorted(found.items()))
 
 
-def histogram(values: np.ndarray) -> dict[str, int]:
+def histogram(values: np.ndarray, lows: Sequence[int] = LENGTHS) -> dict[str, int]:
     """Documents by length: the lower bound of each bin and its count."""
-    counts, _ = np.histogram(values, bins=[*LENGTHS, np.iinfo(np.int64).max])
-    return {str(low): int(count) for low, count in zip(LENGTHS, counts, strict=True)}
+    counts, _ = np.histogram(values, bins=[*lows, np.iinfo(np.int64).max])
+    return {str(low): int(count) for low, count in zip(lows, counts, strict=True)}
 
 
 def _examples(fates: Fates, *, seed: int) -> dict[str, list[dict[str, str]]]:
     """Documents drawn by a hash of their place: some kept ones, and some of each reason."""
-    groups = {"kept": fates.reason == ""} | {
-        reason: fates.reason == reason for reason in REASONS if reason != "bad_line"
-    }
+    groups = {reason or "kept": fates.reason.are(reason) for reason in ("", *REASONS)}
     return {
         name: _drawn(
             fates,
@@ -128,11 +147,10 @@ def _examples(fates: Fates, *, seed: int) -> dict[str, list[dict[str, str]]]:
 
 def _drawn(fates: Fates, members: Sequence[int], number: int, *, seed: int) -> list[dict[str, str]]:
     drawn = sorted(members, key=lambda place: hashlib.sha256(f"{seed}:{place}".encode()).digest())
-    drawn = drawn[:number]
-    text = fates.texts(drawn)
+    text = fates.texts()
     return [
-        {"source": str(fates.source[index]), "rule": str(fates.rule[index]), "text": text(index)}
-        for index in drawn
+        {"source": fates.source[index], "rule": fates.rule[index], "text": text(index)}
+        for index in drawn[:number]
     ]
 
 
@@ -161,6 +179,12 @@ def _markdown(found: Mapping[str, Any]) -> str:
             ),
         ),
         "",
+        "## Licences",
+        "",
+        *table(["source", "licence", "commercial use"], licence_rows(found["licences"])),
+        "",
+        commercial_use(found["licences"]),
+        "",
         "## Personal data replaced",
         "",
         *table(["kind", "found"], found["personal_data"].items()),
@@ -173,6 +197,21 @@ def _markdown(found: Mapping[str, Any]) -> str:
         lines += ["", f"## Examples: {name}", ""]
         lines += [f"- {excerpt(example)}" for example in examples]
     return "\n".join(lines) + "\n"
+
+
+def licence_rows(licences: Iterable[Mapping[str, Any]]) -> list[list[str]]:
+    said = {True: "allowed", False: "forbidden", None: "not known"}
+    return [[one["source"], one["licence"], said[one["commercial"]]] for one in licences]
+
+
+def commercial_use(licences: Iterable[Mapping[str, Any]]) -> str:
+    """Whether the result may be used commercially, as far as the licences of its sources say."""
+    found = {one["commercial"] for one in licences}
+    if False in found:
+        return "The result may not be used commercially: the licence of a source forbids it."
+    if None in found:
+        return "Not known whether the result may be used commercially: a source states no licence."
+    return "The licences of all sources allow commercial use; their other terms still bind."
 
 
 def reasons_text(counts: Mapping[str, int]) -> str:
@@ -190,3 +229,32 @@ def table(head: Sequence[str], rows: Iterable[Sequence[Any]]) -> list[str]:
     """The lines of a Markdown table."""
     body = ["| " + " | ".join(str(cell).replace("|", "\\|") for cell in row) + " |" for row in rows]
     return ["| " + " | ".join(head) + " |", "|" + " --- |" * len(head), *body]
+
+
+def corpus_sections(found: Mapping[str, Any]) -> list[Section]:
+    """The page of the card, from its JSON."""
+    documents, tokens = found["documents"], found["tokens"]
+    sources = [
+        [source, counts.get("kept", 0), reasons_text(counts)]
+        for source, counts in found["by_source"].items()
+    ]
+    return [
+        Words(
+            f"{documents['kept']:,} of {documents['read']:,} documents kept: "
+            f"{documents['train']:,} for training ({tokens['train']:,} tokens), "
+            f"{documents['heldout']:,} held out ({tokens['heldout']:,} tokens). "
+            f"{found['fertility']} tokens a word, {found['characters_per_token']} characters a "
+            f"token; {found['edited_lines']:,} lines taken out as boilerplate."
+        ),
+        Flow("What each step dropped", documents["kept"], found["dropped"]),
+        Rows("By source", ["source", "kept", "dropped"], sources),
+        Rows("Licences", ["source", "licence", "commercial use"], licence_rows(found["licences"])),
+        Words(commercial_use(found["licences"])),
+        Bars("Tokens of a kept document", found["token_histogram"], "tokens from"),
+        Bars("Characters of a kept document", found["character_histogram"], "characters from"),
+        Bars("Duplicates by cluster size", found["duplicate_clusters"], "documents"),
+        Rows("Rules that dropped", ["rule", "documents"], found["rules"].items()),
+        Rows("Personal data replaced", ["kind", "found"], found["personal_data"].items()),
+        Rows("Evaluation text found", ["set", "documents"], found["contaminated_by"].items()),
+        *(Examples(f"Examples: {name}", rows) for name, rows in found["examples"].items()),
+    ]

@@ -1,7 +1,8 @@
 """Stage `corpus`: raw documents in, a clean counted corpus out. `corpus` reads as the recipe.
 
     normalise, repair, personal data -> language -> length -> quality -> repetition   (cleaning.py)
-    -> boilerplate -> duplicates -> contaminated -> quotas -> split by cluster        (fates.py)
+    -> boilerplate                                                                 (boilerplate.py)
+    -> duplicates -> contaminated -> quotas -> split by cluster                          (joins.py)
     -> parquet and token ids (publish.py) -> card (card.py)
 
 Every document ends with a reason or in one of the two splits.
@@ -10,48 +11,93 @@ Every document ends with a reason or in one of the two splits.
 import shutil
 import time
 from collections import Counter
-from functools import partial
+from collections.abc import Mapping
 from pathlib import Path
 
-from diffutron.data import card, fates
-from diffutron.data.cleaning import Cleaner, Encoder
+from diffutron.data import card, joins
+from diffutron.data.boilerplate import drop_boilerplate
+from diffutron.data.card_page import steps_csv
+from diffutron.data.cleaning import Encoder
 from diffutron.data.decontaminate import Item, items_of
+from diffutron.data.executors import Kind, clean_all
+from diffutron.data.fates import Fates
+from diffutron.data.local import check_licences
 from diffutron.data.publish import publish
-from diffutron.data.shards import clean_all
-from diffutron.data.sources import Quarantine, local_folder, read_documents
-from diffutron.outputs import atomic_folder, write_json
-from diffutron.params import EvaluationParams, Params
+from diffutron.data.quarantine import Quarantine
+from diffutron.data.recipe import Recipe
+from diffutron.data.shards import ShardStore
+from diffutron.data.sources import (
+    count_documents,
+    licences_of,
+    local_folder,
+    quotas_of,
+    read_documents,
+)
+from diffutron.outputs import atomic_folder, only_run, write_json, write_text
+from diffutron.params import CorpusParams, EvaluationParams, Params
 
 
-def corpus(params: Params, *, tokenizer: Path, out: Path, metrics: Path) -> None:
-    """Write the corpus folder: parquet text, memory-mapped ids, data card.
+def corpus(
+    params: Params,
+    *,
+    tokenizer: Path,
+    out: Path,
+    metrics: Path,
+    executor: Kind = "local",
+    workers: int | None = None,
+) -> None:
+    """Write the corpus folder: parquet text, memory-mapped ids, fates, data card.
 
     Raises:
-        UserError: the source cannot be read, or no document is left after a step.
+        UserError: the source cannot be read, no document is left after a step, or another run
+            writes the same folder.
     """
     started = time.perf_counter()
-    rules = params.corpus
+    rules, seed = params.corpus, params.seed
     vocab_size = Encoder(tokenizer).vocab_size
-    cleaner = partial(Cleaner, rules, tokenizer, evaluation_items(params.evaluation))
+    licences = licences_of(rules)
+    check_licences(licences, use=rules.use, allowed=rules.allowed_licences)
+    quotas = quotas_of(rules)
+    recipe = Recipe.of(rules, tokenizer, evaluation_items(params.evaluation))
     quarantine = Quarantine("corpus", max_bad_share=rules.max_bad_share)
-    documents = quarantine.sift(read_documents(rules, seed=params.seed))
-    with atomic_folder(out) as work:
-        shards = work / ".shards"
-        shards.mkdir()
-        cleaned = clean_all(documents, cleaner, folder=shards)
-        removed_lines = fates.drop_boilerplate(cleaned, rules, cleaner=cleaner)
-        found = fates.Fates.load(cleaned)
-        fates.drop_duplicates(found, rules)
-        fates.drop_contaminated(found)
-        fates.draw_quotas(found, rules, seed=params.seed)
-        fates.split(found, rules, seed=params.seed)
+    documents = quarantine.sift(read_documents(rules, seed=seed))
+    with only_run(out) as shards, atomic_folder(out) as work:
+        store = ShardStore(shards, recipe.fingerprint)
+        cleaned = clean_all(
+            documents,
+            recipe,
+            store=store,
+            size=rules.shard_documents,
+            total=count_documents(rules),
+            kind=executor,
+            workers=workers,
+        )
+        plain, removed_lines = drop_boilerplate(
+            cleaned, recipe.cleaner, most=rules.boilerplate_documents, folder=work / ".plain"
+        )
+        found = _compared(Fates.load(plain), rules, quotas, seed=seed)
         publish(found, work, vocab_size=vocab_size)
+        found.write(work / "fates.parquet")
         edited = sum((shard.edited for shard in cleaned), Counter(lines=removed_lines))
         counts = card.count_corpus(found, quarantine, edited)
-        card.write_corpus_card(found, counts, quarantine, work, seed=params.seed)
-        shutil.rmtree(shards)
+        card.write_corpus_card(found, counts, quarantine, licences, work, seed=seed)
+        shutil.rmtree(work / ".plain", ignore_errors=True)
+        store.prune(cleaned)
     seconds = round(time.perf_counter() - started, 2)
     write_json(metrics, {**counts, "seconds": seconds})
+    left = {"": (counts["documents"]["kept"], counts["dropped"])}
+    write_text(metrics.with_name(f"{metrics.stem}_steps.csv"), steps_csv(left))
+
+
+def _compared(found: Fates, rules: CorpusParams, quotas: Mapping[str, int], *, seed: int) -> Fates:
+    """The steps that compare documents."""
+    found.require_some(found.last_step())
+    joins.drop_duplicates(found, rules)
+    joins.drop_contaminated(found)
+    found.require_some("decontamination")
+    joins.draw_quotas(found, quotas, seed=seed)
+    joins.split(found, rules, seed=seed)
+    return found
 
 
 def evaluation_items(params: EvaluationParams) -> list[Item]:

@@ -7,9 +7,13 @@ empty line ends it).
 import io
 import json
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+import pyarrow as pa
+from pyarrow import ArrowInvalid
 
 from diffutron.errors import UserError
 
@@ -56,26 +60,58 @@ def read_file(path: Path) -> Iterator[RawRow | BadLine]:
     Raises:
         UserError: the file is empty, truncated or not what its name says.
     """
-    if path.stat().st_size == 0:
-        raise UserError(f"{path} is empty (0 bytes); fetch it again or take it out of the folder")
-    try:
+    with _readable(path):
         if path.suffix == ".parquet":
             yield from _parquet_rows(path)
         elif path.suffix == ".txt":
             yield from _text_blocks(path)
         else:
             yield from _json_lines(path)
-    except OSError as error:
+
+
+def count_rows(path: Path) -> int:
+    """About how many rows `read_file` will yield: lines, or the number that a parquet file states.
+
+    Raises:
+        UserError: as `read_file`.
+    """
+    with _readable(path):
+        if path.suffix == ".parquet":
+            from pyarrow.parquet import read_metadata
+
+            return read_metadata(path).num_rows
+        count = 0
+        with _bytes_of(path) as stream:
+            while block := stream.read(1 << 20):
+                count += block.count(b"\n")
+        return max(count, 1)
+
+
+@contextmanager
+def _readable(path: Path) -> Iterator[None]:
+    if path.stat().st_size == 0:
+        raise UserError(f"{path} is empty (0 bytes); fetch it again or take it out of the folder")
+    try:
+        yield
+    except (OSError, ArrowInvalid) as error:
         raise UserError(
-            f"{path} cannot be read to its end ({error}); fetch it again or take it out"
+            f"{path} cannot be read to its end ({' '.join(str(error).split())}); fetch it again or "
+            "take it out"
         ) from error
 
 
-def _lines(path: Path) -> Iterator[tuple[int, bytes]]:
-    from pyarrow import input_stream
+def stamp(path: Path) -> tuple[int, int]:
+    """What changes when a file is written to: its size and the time of the last change."""
+    found = path.stat()
+    return found.st_size, found.st_mtime_ns
 
-    compression = COMPRESSION.get(path.suffix)
-    with input_stream(str(path), compression=compression) as stream:
+
+def _bytes_of(path: Path) -> Any:
+    return pa.input_stream(str(path), compression=COMPRESSION.get(path.suffix))
+
+
+def _lines(path: Path) -> Iterator[tuple[int, bytes]]:
+    with _bytes_of(path) as stream:
         for number, line in enumerate(io.BufferedReader(stream, 1 << 20), 1):
             yield number, line.removeprefix(_BOM) if number == 1 else line
 
@@ -124,15 +160,11 @@ def _block(
 
 
 def _parquet_rows(path: Path) -> Iterator[RawRow]:
-    from pyarrow import ArrowInvalid
     from pyarrow.parquet import ParquetFile
 
     number = 0
-    try:
-        with ParquetFile(path) as file:
-            for batch in file.iter_batches(batch_size=1000):
-                for values in batch.to_pylist():
-                    number += 1
-                    yield RawRow(path.name, number, values)
-    except ArrowInvalid as error:
-        raise OSError(" ".join(str(error).split())) from error
+    with ParquetFile(path) as file:
+        for batch in file.iter_batches(batch_size=1000):
+            for values in batch.to_pylist():
+                number += 1
+                yield RawRow(path.name, number, values)

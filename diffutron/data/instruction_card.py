@@ -1,4 +1,4 @@
-"""The data card of the instruction sets (JSON and Markdown), and the counts of the stage."""
+"""The data card of the instruction sets, and the counts of the stage."""
 
 import hashlib
 from collections import Counter
@@ -17,8 +17,9 @@ from diffutron.data.card import (
     table,
     write_bad_lines,
 )
+from diffutron.data.card_page import Bars, Examples, Flow, Rows, Section, Words, page
 from diffutron.data.instruction_rows import REASONS, SPLITS, Row
-from diffutron.data.sources import Quarantine
+from diffutron.data.quarantine import Quarantine
 from diffutron.outputs import write_json, write_text
 
 
@@ -57,8 +58,9 @@ def write_instructions_card(
     *,
     seed: int,
 ) -> None:
-    """`card.json`, `card.md` and the bad lines of an instructions folder."""
+    """`card.json`, `card.md`, `card.html` and the bad lines of an instructions folder."""
     found: dict[str, Any] = {}
+    sections: list[Section] = []
     lines = ["# Instructions"]
     for phase, quarantine in quarantines.items():
         mine = [row for row in rows if row.phase == phase]
@@ -71,9 +73,11 @@ def write_instructions_card(
         }
         found[f"phase{phase}"] = entry
         lines += _phase_markdown(phase, entry)
+        sections += _phase_sections(phase, entry)
         write_bad_lines(quarantine, out, name=f"phase{phase}_bad_lines.jsonl")
     write_json(out / "card.json", found)
     write_text(out / "card.md", "\n".join(lines) + "\n")
+    write_text(out / "card.html", page("Instructions", sections))
 
 
 def _rows_by_source(rows: Sequence[Row]) -> dict[str, dict[str, int]]:
@@ -102,30 +106,51 @@ def _row_examples(rows: Sequence[Row], *, seed: int) -> dict[str, list[dict[str,
     }
 
 
-def _phase_markdown(phase: int, entry: Mapping[str, Any]) -> list[str]:
+SOURCE_HEAD = ["source", "train", "held out", "dropped"]
+
+
+def _source_rows(entry: Mapping[str, Any]) -> list[list[Any]]:
+    return [
+        [
+            source,
+            counts.get("train", 0),
+            counts.get("heldout", 0),
+            reasons_text({k: v for k, v in counts.items() if k not in SPLITS}),
+        ]
+        for source, counts in entry["by_source"].items()
+    ]
+
+
+def _said(entry: Mapping[str, Any]) -> str:
     rows = entry["rows"]
+    return (
+        f"{rows['kept']} of {rows['read']} rows kept: {rows['train']} for training, "
+        f"{rows['heldout']} held out; {entry['answer_tokens']} of {entry['tokens']} tokens are "
+        "answers."
+    )
+
+
+def _phase_sections(phase: int, entry: Mapping[str, Any]) -> list[Section]:
+    examples = entry["examples"].items()
+    return [
+        Words(_said(entry), title=f"Phase {phase}"),
+        Flow(f"Phase {phase}: what each step dropped", entry["rows"]["kept"], entry["dropped"]),
+        Rows(f"Phase {phase}: by source", SOURCE_HEAD, _source_rows(entry)),
+        Bars(f"Phase {phase}: tokens of a kept row", entry["token_histogram"], "tokens from"),
+        *(Examples(f"Phase {phase}, examples: {name}", rows) for name, rows in examples),
+    ]
+
+
+def _phase_markdown(phase: int, entry: Mapping[str, Any]) -> list[str]:
     lines = [
         "",
         f"## Phase {phase}",
         "",
-        f"{rows['kept']} of {rows['read']} rows kept: {rows['train']} for training, "
-        f"{rows['heldout']} held out; {entry['answer_tokens']} of {entry['tokens']} tokens are "
-        "answers.",
+        _said(entry),
         "",
         *table(["reason", "rows"], entry["dropped"].items()),
         "",
-        *table(
-            ["source", "train", "held out", "dropped"],
-            (
-                [
-                    source,
-                    counts.get("train", 0),
-                    counts.get("heldout", 0),
-                    reasons_text({k: v for k, v in counts.items() if k not in SPLITS}),
-                ]
-                for source, counts in entry["by_source"].items()
-            ),
-        ),
+        *table(SOURCE_HEAD, _source_rows(entry)),
         "",
         *table(["tokens from", "rows"], entry["token_histogram"].items()),
     ]

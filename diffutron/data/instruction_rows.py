@@ -25,7 +25,8 @@ LABEL_SHARE = 0.05  # of the rows of a source; answers of so many are labels
 TRUNCATED_FROM = 8  # words; a shorter answer may well end in a colon
 _OPEN_ENDS = (",", ";", ":", "-", "–", "(", "/", "...", "…")
 
-Encode = Callable[[Sequence[str], Sequence[str]], list[tuple[list[int], list[int]]]]
+Chat = list[dict[str, str]]
+Encode = Callable[[Sequence[str | Chat], Sequence[str]], list[tuple[list[int], list[int]]]]
 
 
 @dataclass(slots=True)
@@ -41,6 +42,7 @@ class Row:
     answer_start: int = 0
     split: str = ""
     id: str = ""
+    turns: tuple[tuple[str, str], ...] = ()  # of a conversation: role and content, answer left out
 
     def __post_init__(self) -> None:
         text = f"{self.phase}\0{self.prompt}\0{self.answer}"
@@ -49,7 +51,9 @@ class Row:
 
 def raw_row(found: Instruction, phase: int) -> Row:
     prompt = normalise_letters(found.prompt).strip("\n ")
-    return Row(phase, found.source, prompt, normalise_letters(found.answer).strip())
+    turns = tuple((role, normalise_letters(text).strip()) for role, text in found.turns)
+    answer = normalise_letters(found.answer).strip()
+    return Row(phase, found.source, prompt, answer, turns=turns)
 
 
 def alive(rows: Iterable[Row]) -> Iterator[Row]:
@@ -88,7 +92,7 @@ def drop_long(rows: Sequence[Row], encode: Encode, *, most: int, phase: int) -> 
     with Progress(total=len(left), desc=f"instructions, phase {phase}", unit="rows") as bar:
         for start in range(0, len(left), BATCH):
             batch = left[start : start + BATCH]
-            pairs = encode([row.prompt for row in batch], [row.answer for row in batch])
+            pairs = encode([asked(row) for row in batch], [row.answer for row in batch])
             for row, (prompt, answer) in zip(batch, pairs, strict=True):
                 row.input_ids, row.answer_start = prompt + answer, len(prompt)
                 if len(row.input_ids) > most:
@@ -96,12 +100,35 @@ def drop_long(rows: Sequence[Row], encode: Encode, *, most: int, phase: int) -> 
             bar.update(len(batch))
 
 
+def asked(row: Row) -> str | Chat:
+    """What the answer answers: a text, or the messages of a conversation."""
+    if not row.turns:
+        return row.prompt
+    return [{"role": role, "content": content} for role, content in row.turns]
+
+
 def draw(rows: Sequence[Row], rules: InstructionsParams, *, seed: int) -> None:
-    """At most `max_rows` rows, drawn uniformly; the draw depends on text and seed alone."""
+    """At most `max_rows` rows, drawn uniformly, or of each source as many as of the others while
+    it has some; the draw depends on text and seed alone."""
+    if rules.max_rows is None:
+        return
     left = sorted(alive(rows), key=lambda row: _number(seed, "quota", row.id))
-    if rules.max_rows is not None:
-        for row in left[rules.max_rows :]:
+    by_source = rules.balance == "source"
+    have = Counter(row.source if by_source else "" for row in left)
+    shares = equal_shares(have, rules.max_rows)
+    for row in left:
+        share = row.source if by_source else ""
+        shares[share] -= 1
+        if shares[share] < 0:
             row.reason = "quota"
+
+
+def equal_shares(have: Mapping[str, int], most: int) -> dict[str, int]:
+    """How many of each source make `most` in all, as equal as what each has allows."""
+    shares: dict[str, int] = {}
+    for place, (source, number) in enumerate(sorted(have.items(), key=lambda one: (one[1], one))):
+        shares[source] = min(number, (most - sum(shares.values())) // (len(have) - place))
+    return shares
 
 
 def split(

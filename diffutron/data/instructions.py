@@ -13,11 +13,13 @@ import pyarrow.parquet as pq
 
 from diffutron.data import instruction_card as card
 from diffutron.data import instruction_rows as steps
+from diffutron.data.card_page import steps_csv
 from diffutron.data.corpus import evaluation_items
 from diffutron.data.decontaminate import Contamination
 from diffutron.data.instruction_rows import PHASES, SPLITS, Encode, Row
-from diffutron.data.sources import Quarantine, read_instructions
-from diffutron.outputs import atomic_folder, write_json
+from diffutron.data.quarantine import Quarantine
+from diffutron.data.sources import read_instructions
+from diffutron.outputs import atomic_folder, write_json, write_text
 from diffutron.params import Params
 
 
@@ -54,6 +56,8 @@ def instructions(params: Params, encode: Encode, *, out: Path, metrics: Path) ->
         card.write_instructions_card(rows, counts, quarantines, work, seed=params.seed)
     seconds = round(time.perf_counter() - started, 2)
     write_json(metrics, {**counts, "seconds": seconds})
+    steps_of = {f"{name} ": (one["rows"]["kept"], one["dropped"]) for name, one in counts.items()}
+    write_text(metrics.with_name(f"{metrics.stem}_steps.csv"), steps_csv(steps_of))
 
 
 def _write(path: Path, rows: Sequence[Row], phase: int, name: str) -> None:

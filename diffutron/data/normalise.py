@@ -37,7 +37,7 @@ _INVISIBLE = re.compile(
     "[\u00ad\u034f\u061c\u180e\u200b\u200c\u200e\u200f\u202a-\u202e\u2060-\u206f\ufeff]"
     "|(?<![\u2600-\u27bf\ufe0f\U0001f000-\U0001faff])\u200d"
 )
-_DOTTED_I = re.compile("[iı]\u0307")
+_DOTTED_I = re.compile("[iı]\u0307+")
 _SPACES = re.compile(" {2,}")
 _LINE_EDGES = re.compile(" *\n *")
 _BLANK_LINES = re.compile("\n{3,}")
@@ -58,13 +58,15 @@ def repair_encoding(text: str) -> str:
 
 def normalise_letters(text: str) -> str:
     """NFC, repaired letters, no control or zero-width characters; spaces and lines as they are."""
-    if not text.isascii():
-        text = unicodedata.normalize("NFC", repair_encoding(text))
-        # `İ`.lower() of most languages is i + U+0307, which NFC leaves in two.
-        text = _DOTTED_I.sub("i", text)
-        text = _INVISIBLE.sub("", text)
-    text = _LINE_BREAK.sub("\n", text)
-    return _CONTROL.sub("", _BLANK.sub(" ", text))
+    ascii_only = text.isascii()
+    text = text if ascii_only else repair_encoding(text)
+    text = _CONTROL.sub("", _BLANK.sub(" ", _LINE_BREAK.sub("\n", text)))
+    if ascii_only:
+        return text
+    text = unicodedata.normalize("NFC", _INVISIBLE.sub("", text))
+    # `İ`.lower() of most languages is i + U+0307, which NFC leaves in two. Without the dot the
+    # letter may join a mark that followed, hence NFC once more.
+    return unicodedata.normalize("NFC", _DOTTED_I.sub("i", text))
 
 
 def normalise(text: str) -> str:

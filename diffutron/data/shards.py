@@ -1,28 +1,24 @@
-"""The per-document half of the corpus recipe, done shard by shard on any number of processes.
+"""Cleaned shards on disk: what the per-document half of the corpus recipe leaves for the joins.
 
-A shard is a fixed number of consecutive documents, so what it holds depends on the input and the
-params alone. Its result is an Arrow file in the work folder; memory stays bounded by one shard a
-process, whatever the size of the input.
+Each source file is cut by itself every `shard_documents` rows. A shard is kept under a digest of
+its raw documents and of the recipe, so a run that was killed goes on where it was, and after one
+file more only the shards of that file are cleaned. Memory stays bounded by a few shards.
 """
 
+import hashlib
+import json
 import os
-from collections import Counter, deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import chain, islice
-from multiprocessing import get_context
+from itertools import groupby, islice
 from pathlib import Path
 
-import numpy as np
 import pyarrow as pa
 
 from diffutron.data.cleaning import Cleaner, Row
 from diffutron.data.sources import Document
-from diffutron.progress import Progress
-
-SHARD_DOCUMENTS = 5000
-PROCESSES_FROM = 5  # shards; fewer are done before other processes have started
+from diffutron.errors import UserError
 
 SCHEMA = pa.schema(
     [
@@ -50,11 +46,88 @@ class Cleaned:
     path: Path
     edited: Counter[str]
 
+    @classmethod
+    def at(cls, path: Path) -> "Cleaned":
+        try:
+            metadata = read_shard(path).schema.metadata
+        except pa.ArrowInvalid as error:
+            raise UserError(f"{path} is damaged ({error}); delete it and run again") from error
+        return cls(path, Counter(json.loads(metadata[b"edited"])))
 
-def write_shard(path: Path, rows: Sequence[Row]) -> None:
+
+@dataclass(frozen=True)
+class Slot:
+    """The place of a shard; `batch` is empty where the shard is there already."""
+
+    path: Path
+    num: int
+    batch: Sequence[Document] = ()
+
+
+class ShardStore:
+    """A folder of shards, each named by a digest of what it was made from."""
+
+    def __init__(self, folder: Path, fingerprint: str):
+        self.folder, self.fingerprint = folder, fingerprint
+
+    def slots(self, documents: Iterable[Document], size: int) -> Iterator[Slot]:
+        """One slot a shard, in the order of the input."""
+        for batch in batches(documents, size):
+            path = self.folder / f"{batch_digest(batch, self.fingerprint)}.arrow"
+            yield Slot(path, len(batch), () if path.exists() else batch)
+
+    def write(self, path: Path, content: bytes) -> None:
+        """Complete or absent: another file, flushed, then renamed."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        part = path.with_suffix(".part")
+        try:
+            with part.open("wb") as stream:
+                stream.write(content)
+                stream.flush()
+                os.fsync(stream.fileno())
+            part.replace(path)
+        finally:
+            part.unlink(missing_ok=True)
+
+    def prune(self, used: Iterable[Cleaned]) -> None:
+        """Remove the shards of inputs and recipes that are no more."""
+        names = {shard.path.name for shard in used}
+        for path in self.folder.glob("*.arrow"):
+            if path.name not in names:
+                path.unlink()
+        for path in self.folder.glob("*.part"):
+            path.unlink()
+
+
+def batches(documents: Iterable[Document], size: int) -> Iterator[list[Document]]:
+    """Consecutive documents of one file, at most `size` of them."""
+    for _, mine in groupby(documents, key=lambda document: document.file):
+        while batch := list(islice(mine, size)):
+            yield batch
+
+
+def batch_digest(batch: Sequence[Document], fingerprint: str) -> str:
+    digest = hashlib.blake2b(fingerprint.encode(), digest_size=20)
+    for one in batch:
+        text = one.text.encode()
+        place = f"\0{one.file}\0{one.line}\0{one.source}\0{one.group}\0{len(text)}\0"
+        digest.update(place.encode() + text)
+    return digest.hexdigest()
+
+
+def clean_batch(batch: Sequence[Document], cleaner: Cleaner) -> bytes:
+    """A batch of raw documents as the bytes of its shard."""
+    rows, edited = cleaner.clean(batch)
     columns = {name: [getattr(row, name) for row in rows] for name in SCHEMA.names}
-    with pa.OSFile(str(path), "wb") as sink, pa.ipc.new_file(sink, SCHEMA) as writer:
-        writer.write_table(pa.table(columns, schema=SCHEMA))
+    return shard_bytes(pa.table(columns, schema=SCHEMA), edited)
+
+
+def shard_bytes(table: pa.Table, edited: Counter[str]) -> bytes:
+    schema = SCHEMA.with_metadata({"edited": json.dumps(edited, sort_keys=True)})
+    sink = pa.BufferOutputStream()
+    with pa.ipc.new_file(sink, schema) as writer:
+        writer.write_table(table.cast(schema))
+    return sink.getvalue().to_pybytes()
 
 
 def read_shard(path: Path) -> pa.Table:
@@ -63,77 +136,10 @@ def read_shard(path: Path) -> pa.Table:
         return pa.ipc.open_file(source).read_all()
 
 
-def read_rows(path: Path) -> list[Row]:
-    return [Row(**values) for values in read_shard(path).to_pylist()]
+def to_rows(table: pa.Table) -> list[Row]:
+    return [Row(**values) for values in table.to_pylist()]
 
 
-def clean_all(
-    documents: Iterable[Document], cleaner: Callable[[], Cleaner], *, folder: Path
-) -> list[Cleaned]:
-    """Clean every document into shards in `folder`; other processes help where there are many."""
-    batches = _batches(documents)
-    tasks = ((batch, folder / f"{number:06d}.arrow") for number, batch in enumerate(batches))
-    first = list(islice(tasks, PROCESSES_FROM))
-    cleaned = []
-    with Progress(total=None, desc="corpus", unit="documents") as bar:
-        if len(first) < PROCESSES_FROM:
-            here = cleaner()
-            done = (_clean_shard(task, here) for task in first)
-        else:
-            done = _on_processes(chain(first, tasks), cleaner)
-        for number, shard in done:
-            bar.update(number)
-            cleaned.append(shard)
-    return cleaned
-
-
-def _batches(documents: Iterable[Document]) -> Iterator[list[Document]]:
-    documents = iter(documents)
-    while batch := list(islice(documents, SHARD_DOCUMENTS)):
-        yield batch
-
-
-Task = tuple[list[Document], Path]
-_cleaner: Cleaner | None = None  # of a helping process
-
-
-def _clean_shard(task: Task, cleaner: Cleaner | None = None) -> tuple[int, Cleaned]:
-    batch, path = task
-    cleaner = cleaner or _cleaner
-    assert cleaner is not None
-    rows, edited = cleaner.clean(batch)
-    write_shard(path, rows)
-    return len(batch), Cleaned(path, edited)
-
-
-def _start_process(cleaner: Callable[[], Cleaner]) -> None:
-    global _cleaner
-    os.environ["TOKENIZERS_PARALLELISM"] = "false"  # one process a core is enough
-    _cleaner = cleaner()
-
-
-def _on_processes(
-    tasks: Iterable[Task], cleaner: Callable[[], Cleaner]
-) -> Iterator[tuple[int, Cleaned]]:
-    """Results in the order of the tasks; few tasks wait, so the input is not read far ahead."""
-    workers = len(os.sched_getaffinity(0))
-    with ProcessPoolExecutor(
-        workers, mp_context=get_context("spawn"), initializer=_start_process, initargs=(cleaner,)
-    ) as pool:
-        waiting: deque[Future[tuple[int, Cleaned]]] = deque()
-        for task in tasks:
-            waiting.append(pool.submit(_clean_shard, task))
-            if len(waiting) > 2 * workers:
-                yield waiting.popleft().result()
-        while waiting:
-            yield waiting.popleft().result()
-
-
-def column(tables: Iterable[pa.Table], name: str) -> np.ndarray:
-    """One plain column of all shards, one after the other."""
-    return np.concatenate([table.column(name).to_numpy() for table in tables])
-
-
-def list_chunks(tables: Sequence[pa.Table], name: str) -> list[pa.ListArray]:
+def list_chunks(tables: Iterable[pa.Table], name: str) -> list[pa.ListArray]:
     """The pieces of a list column, for work on their offsets and values."""
     return [chunk for table in tables for chunk in table.column(name).chunks]

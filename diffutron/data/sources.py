@@ -7,13 +7,16 @@ Everything here yields rows one by one; what cannot be used is yielded as a `Bad
 
 import hashlib
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
-from diffutron.data.files import BadLine, RawRow, list_files, read_file
+from diffutron.data import local
+from diffutron.data.files import BadLine, RawRow, count_rows, list_files, read_file, stamp
+from diffutron.data.instruction_schemas import Instruction, instruction_of, phase_of
 from diffutron.data.normalise import normalise
+from diffutron.data.quarantine import Quarantine
 from diffutron.errors import UserError
 from diffutron.params import CorpusParams, HubInstructions, InstructionsParams, Params
 
@@ -22,8 +25,6 @@ SUBFOLDERS = {
     "instructions": ("instruct",),
     "evaluation": ("cetvel", "writings"),
 }
-EXAMPLES = 5
-T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,56 +38,7 @@ class Document:
     line: int
 
 
-@dataclass(frozen=True, slots=True)
-class Instruction:
-    """One raw instruction row of either schema: what the user says and the expected answer."""
-
-    prompt: str
-    answer: str
-    source: str
-    file: str
-    line: int
-
-
 R = TypeVar("R", Document, Instruction)
-
-
-class Quarantine:
-    """Counts rows, keeps what was wrong with the bad ones, and stops the stage at too many."""
-
-    def __init__(self, section: str, *, max_bad_share: float):
-        self.section, self.max_bad_share = section, max_bad_share
-        self.read = 0
-        self.bad: list[BadLine] = []
-
-    def sift(self, rows: Iterable[T | BadLine]) -> Iterator[T]:
-        """The usable rows.
-
-        Raises:
-            UserError: at the end, when more than `max_bad_share` of the rows were bad.
-        """
-        for row in rows:
-            self.read += 1
-            if isinstance(row, BadLine):
-                self.bad.append(row)
-            else:
-                yield row
-        self._judge()
-
-    def _judge(self) -> None:
-        if len(self.bad) > self.max_bad_share * self.read:
-            examples = "; ".join(f"{b.file} line {b.line}: {b.why}" for b in self.bad[:EXAMPLES])
-            raise UserError(
-                f"{self.section}: {len(self.bad)} of {self.read} lines cannot be used, more than "
-                f"{self.section}.max_bad_share = {self.max_bad_share} allows: {examples}; "
-                "mend the files or raise the share"
-            )
-        if not self.read:
-            raise UserError(f"{self.section}: the source holds no rows; see {self.section}.source")
-
-    def report(self) -> dict[str, Any]:
-        examples = [{"file": b.file, "line": b.line, "why": b.why} for b in self.bad[:EXAMPLES]]
-        return {"read": self.read, "bad": len(self.bad), "examples": examples}
 
 
 def read_texts(params: Params) -> Iterator[str]:
@@ -110,16 +62,17 @@ def read_documents(params: CorpusParams, *, seed: int) -> Iterator[Document | Ba
         for line, row in enumerate(documents(seed=seed), 1):
             yield Document(row["text"], row["source"], row["group"], "sample", line)
     elif params.source == "local":
-        for row in _local_rows("corpus", params.digest):
-            yield row if isinstance(row, BadLine) else _document(row)
+        listed = local.entries(local_folder("corpus")[0])
+        for file, row in _local_rows("corpus", params.digest):
+            yield document_of(row, local.entry_of(file, listed))
     else:
         if not params.hub:
             raise UserError("corpus.hub names no data set; list some, or change corpus.source")
         for entry in params.hub:
             rows = hub_rows(entry.name, entry.config, entry.revision, entry.split, entry.field)
             for row in rows:
-                found = _document(row, field=entry.field, source=entry.name, group=entry.group)
-                yield found
+                fields = {"text": entry.field}
+                yield _document(row, fields=fields, source=entry.name, group=entry.group)
 
 
 def read_instructions(
@@ -132,10 +85,10 @@ def read_instructions(
         for line, row in enumerate(instructions(phase, seed=seed), 1):
             yield _instruction(RawRow("sample", line, dict(row)), phase)
     elif params.source == "local":
-        for row in _local_rows("instructions", params.digest):
+        for _, row in _local_rows("instructions", params.digest):
             if isinstance(row, BadLine):
                 yield row
-            elif _phase(row.values) in (phase, None):
+            elif phase_of(row.values) in (phase, None):
                 yield _instruction(row, phase)
     else:
         entry: HubInstructions = params.phase1 if phase == 1 else params.phase2
@@ -144,42 +97,34 @@ def read_instructions(
             yield _instruction(row, phase, source=entry.name)
 
 
+def document_of(row: RawRow | BadLine, entry: local.Entry = local.ANY) -> Document | BadLine:
+    """The document of a row of a local file, by what `sources.yaml` says of the file."""
+    if isinstance(row, BadLine):
+        return row
+    return _document(row, fields=entry.fields, source=entry.name, group=entry.drawn_from)
+
+
 def _document(
-    row: RawRow, *, field: str = "text", source: str | None = None, group: str | None = None
+    row: RawRow, *, fields: Mapping[str, str], source: str | None, group: str | None
 ) -> Document | BadLine:
     values = row.values
+    field = fields.get("text", "text")
     text = values.get(field)
     if not isinstance(text, str):
         what = f"no field {field!r}" if field not in values else f"{field!r} is not a text"
         return BadLine(row.file, row.line, what)
-    source = source or values.get("source") or row.file.split(".")[0]
-    group = group or values.get("group") or source
+    source = source or values.get(fields.get("source", "source")) or row.file.split(".")[0]
+    group = group or values.get(fields.get("group", "group")) or source
     if not isinstance(source, str) or not isinstance(group, str):
         return BadLine(row.file, row.line, "'source' or 'group' is not a text")
     return _encodable(Document(text, source, group, row.file, row.line), text, source, group)
 
 
-def _phase(values: dict[str, Any]) -> int | None:
-    """Which phase a row's schema belongs to."""
-    if "instruction" in values and "output" in values:
-        return 1
-    return 2 if "Input" in values and "Output" in values else None
-
-
 def _instruction(row: RawRow, phase: int, *, source: str | None = None) -> Instruction | BadLine:
-    values = row.values
-    if _phase(values) != phase:
-        return BadLine(row.file, row.line, "neither instruction/input/output nor Input/Output")
-    source = source or values.get("source") or row.file.split(".")[0]
-    names = ("instruction", "input", "output") if phase == 1 else ("Input", "Output")
-    texts: list[Any] = [values.get(name) for name in names]
-    if phase == 1 and texts[1] is None:
-        texts[1] = ""  # alpaca rows without input leave it out or empty
-    if not isinstance(source, str) or not all(isinstance(text, str) for text in texts):
-        return BadLine(row.file, row.line, f"{', '.join(names)} and source must be texts")
-    prompt = "\n".join(part for part in texts[:-1] if part.strip())
-    found = Instruction(prompt, texts[-1], source, row.file, row.line)
-    return _encodable(found, prompt, texts[-1], source)
+    found = instruction_of(row, phase, source=source)
+    if isinstance(found, BadLine):
+        return found
+    return _encodable(found, found.prompt, found.answer, found.source)
 
 
 def _encodable(found: R, *texts: str) -> R | BadLine:
@@ -217,24 +162,60 @@ def local_digest(section: str) -> str:
     """sha256 over the names and bytes of the local files that a section reads."""
     digest = hashlib.sha256()
     for folder in local_folder(section):
+        listing = folder / local.NAME
         files = list_files(folder, setting=f"{section}.source")
-        for file in files:
+        for file in [*files, listing] if listing.exists() else files:
             digest.update(f"{folder.name}/{file.name}:{file.stat().st_size}:".encode())
             with file.open("rb") as stream:
                 digest.update(hashlib.file_digest(stream, "sha256").digest())
     return digest.hexdigest()
 
 
-def _local_rows(section: str, digest: str | None) -> Iterator[RawRow | BadLine]:
+def count_documents(params: CorpusParams) -> int | None:
+    """About how many documents there are to read, where that can be known beforehand."""
+    if params.source != "local":
+        return None
+    files = list_files(local_folder("corpus")[0], setting="corpus.source")
+    return sum(map(count_rows, files))
+
+
+def licences_of(params: CorpusParams) -> list[local.Licence]:
+    """The licence of each source, as far as `sources.yaml` or `corpus.hub` states it."""
+    if params.source == "sample":
+        return [local.Licence("sample", "Apache-2.0", True)]
+    if params.source == "hub":
+        return [local.licence_of(entry.name, entry) for entry in params.hub]
+    folder = local_folder("corpus")[0]
+    listed = local.entries(folder)
+    files = list_files(folder, setting="corpus.source")
+    found = ((file, local.entry_of(file, listed)) for file in files)
+    named = (local.licence_of(one.name or file.name.split(".")[0], one) for file, one in found)
+    return list(dict.fromkeys(named))
+
+
+def quotas_of(params: CorpusParams) -> dict[str, int]:
+    """Quotas by group, with those of a local `sources.yaml`."""
+    listed = local.entries(local_folder("corpus")[0]) if params.source == "local" else []
+    return local.quotas_of(listed, params.quotas)
+
+
+def _local_rows(section: str, digest: str | None) -> Iterator[tuple[Path, RawRow | BadLine]]:
     folders = local_folder(section)
+    known = {
+        file: stamp(file)
+        for folder in folders
+        for file in list_files(folder, setting=f"{section}.source")
+    }
     found = local_digest(section)
     if found != digest:
         was = "is not set" if digest is None else "does not fit the files in"
         where = "" if digest is None else f" {folders[0]}"
         raise UserError(f"{section}.digest {was}{where}: run `diffutron params` again")
-    for folder in folders:
-        for file in list_files(folder, setting=f"{section}.source"):
-            yield from read_file(file)
+    for file, before in known.items():
+        for row in read_file(file):
+            yield file, row
+        if stamp(file) != before:
+            raise UserError(f"{file} changed while it was read; run again when it is complete")
 
 
 def hub_rows(

@@ -7,13 +7,15 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from diffutron.data import shards
+from diffutron.data import executors
 from diffutron.data.corpus import corpus
 from diffutron.data.fates import REASONS
+from diffutron.data.shards import ShardStore
 from diffutron.data.sources import local_digest
 from diffutron.data.turkish import turkish_upper
 from diffutron.errors import UserError
 from diffutron.modeling.tokenizer import load_tokenizer
+from diffutron.outputs import only_run
 
 NAMES = ["Ayşe", "Mehmet", "Zeynep", "Hüseyin", "Elif", "Çağrı", "Işıl", "Ömer", "Şule"]
 PLACES = ["bahçede", "okulda", "çarşıda", "limanda", "tarlada", "köprüde", "sarayda", "ormanda"]
@@ -81,7 +83,7 @@ def folder(tmp_path, monkeypatch):
 
 @pytest.fixture
 def run(folder, make_params, tiny_tokenizer_dir):
-    def stage(name="out", **changes):
+    def stage(name="out", workers=1, **changes):
         params = make_params(
             {
                 "corpus.source": "local",
@@ -99,7 +101,8 @@ def run(folder, make_params, tiny_tokenizer_dir):
             }
         )
         out = folder / name
-        corpus(params, tokenizer=tiny_tokenizer_dir, out=out, metrics=folder / f"{name}.json")
+        metrics = folder / f"{name}.json"
+        corpus(params, tokenizer=tiny_tokenizer_dir, out=out, metrics=metrics, workers=workers)
         return out
 
     return stage
@@ -129,8 +132,10 @@ def test_every_document_has_its_fate(run, folder):
     assert (bad["file"], bad["line"]) == ("a.jsonl", 31)
     assert sorted(path.name for path in out.iterdir()) == [
         "bad_lines.jsonl",
+        "card.html",
         "card.json",
         "card.md",
+        "fates.parquet",
         "heldout.parquet",
         "heldout_bounds.npy",
         "heldout_ids.npy",
@@ -185,19 +190,13 @@ def contents(out):
 
 
 def test_bytes_depend_on_neither_processes_nor_the_run(run, monkeypatch):
-    monkeypatch.setattr(shards, "SHARD_DOCUMENTS", 20)
-    alone = contents(run("alone"))
-    monkeypatch.setattr(shards, "PROCESSES_FROM", 2)
-    assert contents(run("together")) == alone
+    alone = contents(run("alone", shard_documents=20))
+    monkeypatch.setattr(executors, "PROCESSES_FROM", 2)
+    assert contents(run("together", shard_documents=20, workers=2)) == alone
 
 
-def test_shards_of_another_size_give_the_same_corpus(run, monkeypatch):
-    one = run("one")
-    monkeypatch.setattr(shards, "SHARD_DOCUMENTS", 7)
-    many = run("many", heldout_documents=10)
-    for split in ("train", "heldout"):
-        assert table(one, split) == table(many, split)
-        assert np.array_equal(np.load(one / f"{split}_ids.npy"), np.load(many / f"{split}_ids.npy"))
+def test_shards_of_another_size_give_the_same_bytes(run):
+    assert contents(run("one")) == contents(run("many", shard_documents=7))
 
 
 def test_long_documents_can_be_split(run):
@@ -253,7 +252,7 @@ def test_what_goes_wrong_is_one_line_and_leaves_no_folder(run, folder, changes, 
     with pytest.raises(UserError, match=message):
         run(**changes)
     left = {path.name for path in folder.iterdir()}
-    assert left == {"corpus", "cetvel"}
+    assert left - {".out.shards"} == {"corpus", "cetvel"}
 
 
 def test_a_folder_without_tokenizer_or_mask_is_named(folder, make_params, tmp_path_factory):
@@ -276,3 +275,98 @@ def test_the_card_is_readable(run):
         "## Examples: kept",
     ):
         assert part in text
+
+
+def test_a_killed_run_goes_on_and_gives_the_same_bytes(run, folder, monkeypatch):
+    whole = contents(run("whole", shard_documents=10))
+    kept, write = [], ShardStore.write
+
+    def die_at_the_fourth(store, path, content):
+        if len(kept) == 3:
+            path.with_suffix(".part").write_bytes(content[:100])  # as a kill would leave it
+            raise KeyboardInterrupt
+        kept.append(path)
+        write(store, path, content)
+
+    monkeypatch.setattr(ShardStore, "write", die_at_the_fourth)
+    with pytest.raises(KeyboardInterrupt):
+        run("again", shard_documents=10)
+    assert not (folder / "again").exists()
+    (folder / ".again.abcd1234").mkdir()  # what a kill between the steps leaves
+    written = []
+    monkeypatch.setattr(ShardStore, "write", lambda *a: (written.append(a[1]), write(*a)))
+    assert contents(run("again", shard_documents=10)) == whole
+    assert not set(kept) & set(written)
+    left = {path.name for path in folder.iterdir() if path.name.startswith(".again")}
+    assert left == {".again.shards"}
+    assert not list((folder / ".again.shards").glob("*.part"))
+
+
+def test_one_file_more_cleans_only_its_shards(run, folder, monkeypatch):
+    run(shard_documents=20)
+    write, written = ShardStore.write, []
+    monkeypatch.setattr(ShardStore, "write", lambda *a: (written.append(a[1]), write(*a)))
+    row = json.dumps({"text": prose(random.Random(77))})
+    (folder / "corpus" / "0.jsonl").write_text(row, encoding="utf-8")
+    run(shard_documents=20)
+    assert len(written) == 1
+    run(shard_documents=20, boilerplate_documents=30, heldout_documents=9)  # joins alone
+    assert len(written) == 1
+    run(shard_documents=20, min_tokens=9)
+    assert len(written) == 6
+    assert len(list((folder / ".out.shards").glob("*.arrow"))) == 5  # older ones are gone
+
+
+def test_a_second_run_in_the_same_folder_is_refused(run, folder):
+    with (
+        only_run(folder / "out"),
+        pytest.raises(UserError, match=r"another run is writing .*out"),
+    ):
+        run()
+    assert run().is_dir()
+
+
+def test_fates_name_each_document_and_what_stands_for_a_copy(run):
+    fates = pq.read_table(run() / "fates.parquet").to_pylist()
+    assert len(fates) == 72
+    lines = [row["line"] for row in fates]
+    assert lines == sorted(lines)
+    assert 31 not in lines  # the bad line
+    copies = [row for row in fates if row["reason"] == "duplicate"]
+    (original,) = (row["line"] for row in fates if row["source"] == "kept." and row["line"] < 63)
+    assert {row["instead_line"] for row in copies} == {original}
+    assert all(row["instead_line"] is None for row in fates if row["reason"] != "duplicate")
+    assert {row["split"] for row in fates if row["reason"]} == {""}
+
+
+def test_the_page_escapes_what_it_shows_and_draws_the_flow(run, folder):
+    rows = [{"text": f"<script>alert({n})</script> {prose(random.Random(n))}"} for n in range(40)]
+    lines = "\n".join(json.dumps(row) for row in rows)
+    (folder / "corpus" / "b.jsonl").write_text(lines, encoding="utf-8")
+    page = (run() / "card.html").read_text(encoding="utf-8")
+    assert "<script" not in page
+    assert "&lt;script&gt;" in page
+    assert "http" not in page.replace("http://", "").split("<svg")[0]
+    for part in ("What each step dropped", "Examples: contaminated", "Licences", "not known"):
+        assert part in page
+    plot = (folder / "out_steps.csv").read_text(encoding="utf-8").splitlines()
+    assert plot[:2] == ["step,left,dropped", "read,113,0"]
+    kept = json.loads((folder / "out.json").read_text(encoding="utf-8"))["documents"]["kept"]
+    assert plot[-1] == f"quota,{kept},0"
+
+
+@pytest.mark.parametrize("use", ["research", "commercial"])
+def test_a_licence_that_forbids_the_use_is_an_error_unless_allowed(run, folder, use):
+    listing = "sources:\n  - {files: a.jsonl, licence: CC BY-NC-SA 3.0, name: dergi, quota: 30}\n"
+    (folder / "corpus" / "sources.yaml").write_text(listing, encoding="utf-8")
+    if use == "commercial":
+        with pytest.raises(UserError, match=r"licence of dergi is 'CC BY-NC-SA 3\.0'"):
+            run(use=use)
+    out = run(use=use, allowed_licences=["CC BY-NC-SA 3.0"])
+    card = json.loads((out / "card.json").read_text(encoding="utf-8"))
+    assert card["licences"] == [
+        {"source": "dergi", "licence": "CC BY-NC-SA 3.0", "commercial": False}
+    ]
+    assert card["by_source"]["dergi"]["kept"] == 30  # the quota of sources.yaml
+    for name in ("card.md", "card.html"):
+        assert "may not be used commercially" in (out / name).read_text(encoding="utf-8")

@@ -1,0 +1,134 @@
+"""`diffutron corpus --explain FILE`: what every step says of each document of one file.
+
+The fates are those of the stage itself, on this file alone: quotas and the held-out split, which
+say nothing about a text, are left out.
+"""
+
+import json
+import tempfile
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from diffutron.data import joins
+from diffutron.data.boilerplate import drop_boilerplate
+from diffutron.data.cleaning import Cleaner
+from diffutron.data.corpus import evaluation_items
+from diffutron.data.dedup import words
+from diffutron.data.fates import Fates
+from diffutron.data.files import KINDS, BadLine, read_file
+from diffutron.data.filters import drop_leftover_lines, quality_reason, repetition_reason
+from diffutron.data.language import in_kept_language
+from diffutron.data.local import entries, entry_of
+from diffutron.data.normalise import normalise
+from diffutron.data.privacy import replace_personal_data
+from diffutron.data.recipe import Recipe
+from diffutron.data.shards import Cleaned, clean_batch
+from diffutron.data.sources import Document, document_of
+from diffutron.errors import UserError
+from diffutron.params import Params
+
+GOOD = "ok"
+
+
+@dataclass(frozen=True)
+class Explained:
+    """One document: `reason` is null where it is kept, `text` is as it would enter the corpus."""
+
+    line: int
+    kept: bool
+    reason: str | None
+    rule: str
+    text: str
+    steps: dict[str, str]
+
+
+def explain(params: Params, *, tokenizer: Path, file: Path) -> Iterator[Explained]:
+    """The fate of each document of a file, in the order of its lines.
+
+    Raises:
+        UserError: the file is absent, of another kind, or cannot be read to its end.
+    """
+    if not file.is_file() or not file.name.endswith(KINDS):
+        raise UserError(f"--explain {file}: must be a file of {', '.join(KINDS)}")
+    entry = entry_of(file, entries(file.parent))
+    found = [document_of(row, entry) for row in read_file(file)]
+    documents = [one for one in found if isinstance(one, Document)]
+    recipe = Recipe.of(params.corpus, tokenizer, evaluation_items(params.evaluation))
+    bad = [
+        Explained(one.line, False, "bad_line", one.why, "", {})
+        for one in found
+        if isinstance(one, BadLine)
+    ]
+    good = _fates(documents, recipe, params) if documents else []
+    yield from sorted([*good, *bad], key=lambda one: one.line)
+
+
+def _fates(documents: list[Document], recipe: Recipe, params: Params) -> list[Explained]:
+    rules, cleaner = params.corpus, recipe.cleaner()
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "file.arrow"
+        path.write_bytes(clean_batch(documents, cleaner))
+        most = rules.boilerplate_documents
+        plain, _ = drop_boilerplate(
+            [Cleaned.at(path)], recipe.cleaner, most=most, folder=Path(folder) / "plain"
+        )
+        fates = Fates.load(plain)
+        joins.drop_duplicates(fates, rules)
+        joins.drop_contaminated(fates)
+        text_of, raw = fates.texts(), {one.line: one.text for one in documents}
+        return [
+            _explained(fates, row, text_of(row), raw[int(fates.line[row])], cleaner)
+            for row in range(len(fates))
+        ]
+
+
+def _explained(fates: Fates, row: int, text: str, raw: str, cleaner: Cleaner) -> Explained:
+    steps = _edits(raw) | _verdicts(text, cleaner)
+    other = int(fates.instead[row])
+    steps["duplicate"] = GOOD
+    if other >= 0:
+        steps["duplicate"] = f"{fates.rule[row]} copy of line {fates.line[other]}"
+    reason = fates.reason[row]
+    return Explained(int(fates.line[row]), not reason, reason or None, fates.rule[row], text, steps)
+
+
+def _edits(raw: str) -> dict[str, str]:
+    """What the steps that change a text did to it."""
+    text = normalise(raw)
+    plain = drop_leftover_lines(text)
+    gone = text.count("\n") - plain.count("\n")
+    _, personal = replace_personal_data(plain)
+    said = ", ".join(f"{kind} {number}" for kind, number in sorted(personal.items()))
+    return {
+        "normalise": GOOD if text == raw else "changed",
+        "leftover_lines": f"{gone} taken out" if gone else GOOD,
+        "personal_data": f"replaced: {said}" if said else GOOD,
+    }
+
+
+def _verdicts(text: str, cleaner: Cleaner) -> dict[str, str]:
+    """What each step that judges a text alone says, whether or not another one dropped it."""
+    rules = cleaner.params
+    tokens = len(cleaner.encode([text])[0])
+    short, long = tokens < rules.min_tokens, tokens > rules.max_tokens
+    length = "too_short" if short else "too_long" if long else GOOD
+    return {
+        "language": GOOD if in_kept_language(text, rules.language) else "not a kept language",
+        "length": f"{length} ({tokens} tokens)",
+        "quality": quality_reason(text, rules.quality) or GOOD,
+        "repetition": repetition_reason(text, rules.repetition) or GOOD,
+        "contaminated": cleaner.contamination.find(words(text)) or GOOD,
+    }
+
+
+def to_json(one: Explained) -> str:
+    return json.dumps(asdict(one), ensure_ascii=False)
+
+
+def to_text(one: Explained) -> str:
+    """For reading: the fate, what the steps had to say, and the text."""
+    fate = "kept" if one.kept else f"dropped: {one.reason}" + (f" ({one.rule})" if one.rule else "")
+    said = [f"  {step}: {what}" for step, what in one.steps.items() if what != GOOD]
+    text = [f"  | {line}" for line in one.text.split("\n")] if one.text else []
+    return "\n".join([f"line {one.line}: {fate}", *said, *text])
