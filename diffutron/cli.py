@@ -7,7 +7,7 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from diffutron import cli_chat, cli_model, cli_stages
+from diffutron import cli_chat, cli_model, cli_registry, cli_stages
 from diffutron.cli_stages import PARAMS, ParamsFile
 from diffutron.errors import StageFailure, UserError
 from diffutron.outputs import explain_os_error
@@ -78,19 +78,6 @@ def plan(
 
 
 @app.command()
-def promote(
-    version: Annotated[int, typer.Argument(min=1, help="Version of the registered model.")],
-    by: Annotated[str, typer.Option(help="Who decides.")],
-    reason: Annotated[str, typer.Option(help="Why.")],
-) -> None:
-    """Make a version the `champion`; who decided, why and when stays with it."""
-    from diffutron.registry.promote import promote as move
-
-    decision = move(version, by=by, reason=reason)
-    typer.echo(f"champion: version {decision.version} (before: {decision.previous or 'none'})")
-
-
-@app.command()
 def up(
     prefect_port: Annotated[int, typer.Option(min=1, max=65535, help="Prefect's port.")] = 4200,
     mlflow_port: Annotated[int, typer.Option(min=1, max=65535, help="MLflow's port.")] = 5000,
@@ -105,6 +92,10 @@ for _command in (cli_model.generate, cli_model.infill, cli_model.score, cli_chat
     app.command(rich_help_panel="Use a model")(_command)
 
 
+for _command in cli_registry.COMMANDS:
+    app.command(rich_help_panel="Registry")(_command)
+
+
 def _fail(message: str, code: int = 2) -> NoReturn:
     """One line on standard error, whatever line breaks the message came with."""
     print("error: " + " ".join(message.split()), file=sys.stderr, flush=True)
@@ -115,7 +106,7 @@ def main() -> None:
     """Entry point: user mistakes end with one line and exit code 2, never with a traceback."""
     os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
     try:
-        app()
+        app(obj=cli_registry.OWN_PROCESS)
     except UserError as error:
         _fail(str(error))
     except StageFailure as error:
