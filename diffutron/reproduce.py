@@ -130,18 +130,19 @@ def build(clone: Path) -> None:
 def compare(registered: dict[str, Any], rebuilt: dict[str, Any]) -> list[str]:
     """A line a number that differs, then the count; times are not results."""
     old, new = dict(numbers(registered["models"])), dict(numbers(rebuilt["models"]))
-    lines: list[str] = []
-    for key in sorted(old.keys() | new.keys()):
-        if key not in old or key not in new:
-            lines.append(
-                f"DIFFERS  {key}: {json.dumps(old.get(key))} -> {json.dumps(new.get(key))}"
-            )
-        elif old[key] != new[key]:
-            far = abs(old[key] - new[key]) > TOLERANCE * max(1.0, abs(old[key]))
-            lines.append(
-                f"{'DIFFERS' if far else 'close':8} {key}: {old[key]:.6g} -> {new[key]:.6g}"
-            )
+    lines = [
+        _line(key, old.get(key), new.get(key))
+        for key in sorted(old.keys() | new.keys())
+        if old.get(key) != new.get(key)
+    ]
     far = sum(line.startswith("DIFFERS") for line in lines)
     equal = len(old.keys() | new.keys()) - len(lines)
     lines.append(f"{equal} numbers equal, {len(lines) - far} within {TOLERANCE:g}, {far} differ")
     return lines
+
+
+def _line(key: str, old: float | None, new: float | None) -> str:
+    if old is None or new is None:
+        return f"DIFFERS {key}: {json.dumps(old)} -> {json.dumps(new)}"
+    far = abs(old - new) > TOLERANCE * max(1.0, abs(old))
+    return f"{'DIFFERS' if far else 'close':7} {key}: {old:.6g} -> {new:.6g}"

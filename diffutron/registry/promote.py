@@ -1,4 +1,4 @@
-"""Promotion and rollback: the alias `champion` moves, and a tag says who, why, when and from where."""
+"""Promotion and rollback: the alias `champion` moves, and a tag says who did it, why and when."""
 
 import json
 from collections.abc import Mapping
