@@ -51,7 +51,7 @@ def _drop_stale(client: "MlflowClient", lock: str) -> bool:
 
     try:
         held = client.get_registered_model(lock)
-        if time.time() - held.creation_timestamp / 1000 < STALE:
+        if time.time() - (held.creation_timestamp or 0) / 1000 < STALE:
             return False
         client.delete_registered_model(lock)
     except MlflowException as error:
