@@ -39,7 +39,8 @@ def _take(client: "MlflowClient", lock: str) -> bool:
     try:
         client.create_registered_model(lock, description=about)
     except MlflowException as error:
-        if error.error_code == "RESOURCE_ALREADY_EXISTS":
+        # "Does not exist": it was there at the insert and gone when MLflow looked why that failed.
+        if error.error_code in ("RESOURCE_ALREADY_EXISTS", "RESOURCE_DOES_NOT_EXIST"):
             return False
         raise
     return True
