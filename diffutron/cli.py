@@ -7,7 +7,7 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from diffutron import cli_chat, cli_model, cli_registry, cli_stages
+from diffutron import cli_care, cli_chat, cli_model, cli_registry, cli_stages
 from diffutron.cli_stages import PARAMS, ParamsFile
 from diffutron.errors import StageFailure, UserError
 from diffutron.outputs import explain_os_error
@@ -91,6 +91,9 @@ def up(
 for _command in (cli_model.generate, cli_model.infill, cli_model.score, cli_chat.chat):
     app.command(rich_help_panel="Use a model")(_command)
 
+
+for _command in cli_care.COMMANDS:
+    app.command()(_command)
 
 for _command in cli_registry.COMMANDS:
     app.command(rich_help_panel="Registry")(_command)

@@ -67,7 +67,7 @@ def register(
                 result = _register(
                     client, run_id, params, model=model, card=card, summary=numbers, tags=tags
                 )
-    write_json(out, result)
+    write_json(out, {**result, "experiment_id": experiment})
     print(_line(result), flush=True)
 
 
