@@ -57,8 +57,9 @@ def promote(
         answer = pause_flow_run(
             wait_for_input=Decision.with_initial_data(description=shown), timeout=3600 * hours
         )
-    except FlowPauseTimeout:
-        return Completed(name="NoAnswer", message=f"no answer within {hours} h; nothing moved")
+    except FlowPauseTimeout:  # the server calls such a run failed, whatever is returned here
+        get_run_logger().warning("no answer within %s h; nothing moved", hours)
+        return Failed(message=f"no answer within {hours} h; nothing moved")
     if answer.decision == "reject":
         return Completed(name="Rejected", message=f"by {answer.by}: {answer.reason}")
     return move(number, by=answer.by, reason=answer.reason, over=found["champion"])

@@ -38,6 +38,7 @@ _CAUSES = (
         r"^(?:\[rank\d+\]: ?)?((?!.*ChildFailedError)[\w.]+(?:Error|Exception|Interrupt)\b.*)"
     ),
     re.compile(r"^ERROR: (.+)"),
+    re.compile(r"^│ (\S.*?)\s+│$"),  # a command line that cannot be, in the frame around it
 )
 _DVC_EXIT = re.compile(r"^ERROR: .*exited with (-?\d+)$")
 

@@ -1,4 +1,4 @@
-"""What a person does in the browser: build, watch, cancel, approve, look. State comes from the APIs."""
+"""What a person does in the browser: build, watch, cancel, approve. The APIs tell the state."""
 
 import re
 import time

@@ -3,6 +3,7 @@
 import json
 import shutil
 import sys
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -35,7 +36,7 @@ def shop(two_versions, tmp_path, monkeypatch):
     """The two versions, and a clock that starts with the test, not with this process."""
     shutil.copyfile(two_versions / "mlflow.db", tmp_path / "mlflow.db")
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("diffutron.cli_registry.OWN_PROCESS", "another object")
+    monkeypatch.setattr("diffutron.cli_registry._started", lambda context: datetime.now(UTC))
     monkeypatch.setattr(
         "diffutron.registry.judgement.answers_when_served", lambda uri: ("ok", None)
     )
@@ -55,7 +56,8 @@ def test_a_day_at_the_registry(run):
     code, out, _ = run("gate", "2", "--json")
     found = json.loads(out)
     assert (code, found["holds"], found["champion"]) == (0, True, 1)
-    assert run("promote", "2", "--by", "Ayşe", "--reason", "better", "--over", "1")[0] == 0
+    code, _, err = run("promote", "2", "--by", "Ayşe", "--reason", "better", "--over", "1")
+    assert code == 0, err
     code, out, _ = run("gate", "1", "--max-drop", "0.05")
     assert code == 1
     assert "the gate does not hold: 8 conditions" in out
