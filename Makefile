@@ -7,7 +7,7 @@ export DO_NOT_TRACK := true
 export MLFLOW_DISABLE_TELEMETRY := true
 export PREFECT_SERVER_ANALYTICS_ENABLED := false
 
-.PHONY: setup demo test check up clean lock help
+.PHONY: setup demo test test-e2e test-infra check up clean lock help
 help:  ## what there is
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
 
@@ -28,6 +28,15 @@ demo: setup  ## raw text -> trained, evaluated, reported and registered model (a
 
 test: setup  ## the test suite with coverage (no network), a file at a time on each of two processes
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --cov --cov-report=term:skip-covered --cov-fail-under=90
+
+test-e2e: setup  ## a build, a cancel and a promotion in Chromium (installs it)
+	command -v chromium >/dev/null || (apt-get update -qq && apt-get install -qq -y --no-install-recommends chromium)
+	$(BIN)/uv pip install -q --python $(BIN)/python --no-deps $$(grep -E '^(playwright|greenlet)==' constraints.txt)
+	DIFFUTRON_E2E=1 $(BIN)/python -m pytest tests/e2e
+
+test-infra: setup  ## a training on a real Slurm of one machine (installs it)
+	command -v sbatch >/dev/null || (apt-get update -qq && apt-get install -qq -y --no-install-recommends slurm-wlm munge)
+	DIFFUTRON_INFRA=1 $(BIN)/python -m pytest tests/infra
 
 check: setup  ## style, types, task files
 	$(BIN)/ruff check .

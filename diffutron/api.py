@@ -20,12 +20,15 @@ from diffutron.diffusion import likelihood
 from diffutron.diffusion.canvas import Denoised, Event
 from diffutron.diffusion.sampling import denoise
 from diffutron.diffusion.settings import Settings, generation_settings, make_settings
+from diffutron.errors import UserError
 from diffutron.modeling import prompts as prompting
 from diffutron.modeling.encoding import begin_ids, encode_pairs, encode_texts, end_ids
 from diffutron.modeling.head import logits_fn, logprob_fn
 from diffutron.modeling.language_model import LanguageModel, load_language_model
 from diffutron.modeling.results import Bound, Committed, Generated, Scored, committed
+from diffutron.outputs import verify_checksums
 
+PICKLED = (".bin", ".pt", ".pth", ".pkl", ".pickle", ".ckpt")
 BATCH_TOKENS = 16_384  # tokens that run through the model at a time
 
 
@@ -36,11 +39,14 @@ def load(
 
     path: a checkpoint folder (ours or a published `ModernBertForMaskedLM`), an adapter folder, a
     hub name, or `models:/NAME@ALIAS` of the MLflow registry. device: the GPU if there is one.
-    dtype: float32. Raises ValueError naming `path`.
+    dtype: float32. Checksums that the folder carries are verified, and weights are read from
+    safetensors alone. Raises ValueError naming `path`.
     """
     where = str(path)
     if where.startswith("models:/"):
         where = str(registered_folder(where))
+    if Path(where).is_dir():
+        _check_files(where)
     return load_language_model(where, device=device, dtype=dtype)
 
 
@@ -57,6 +63,20 @@ def registered_folder(uri: str) -> Path:
     if len(found) != 1:
         raise ValueError(f"path={uri!r}: the version holds {len(found)} checkpoints, need one")
     return found[0]
+
+
+def _check_files(where: str) -> None:
+    """Refuse damaged files, and weights that only unpickling could read."""
+    try:
+        verify_checksums(Path(where))
+    except UserError as error:
+        raise ValueError(f"path={where!r}: {error}") from error
+    pickled = sorted(file.name for ending in PICKLED for file in Path(where).glob(f"*{ending}"))
+    if pickled and not any(Path(where).glob("*.safetensors")):
+        raise ValueError(
+            f"path={where!r}: {pickled[0]} holds pickled weights, which may run code when they "
+            "are read; convert them to safetensors where they come from"
+        )
 
 
 def generate(

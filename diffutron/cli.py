@@ -7,7 +7,7 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from diffutron import cli_chat, cli_leaderboard, cli_model, cli_stages
+from diffutron import cli_care, cli_chat, cli_leaderboard, cli_model, cli_registry, cli_stages
 from diffutron.cli_stages import PARAMS, ParamsFile
 from diffutron.errors import StageFailure, UserError
 from diffutron.outputs import explain_os_error
@@ -78,19 +78,6 @@ def plan(
 
 
 @app.command()
-def promote(
-    version: Annotated[int, typer.Argument(min=1, help="Version of the registered model.")],
-    by: Annotated[str, typer.Option(help="Who decides.")],
-    reason: Annotated[str, typer.Option(help="Why.")],
-) -> None:
-    """Make a version the `champion`; who decided, why and when stays with it."""
-    from diffutron.registry.promote import promote as move
-
-    decision = move(version, by=by, reason=reason)
-    typer.echo(f"champion: version {decision.version} (before: {decision.previous or 'none'})")
-
-
-@app.command()
 def up(
     prefect_port: Annotated[int, typer.Option(min=1, max=65535, help="Prefect's port.")] = 4200,
     mlflow_port: Annotated[int, typer.Option(min=1, max=65535, help="MLflow's port.")] = 5000,
@@ -101,10 +88,14 @@ def up(
     start(prefect_port=prefect_port, mlflow_port=mlflow_port)
 
 
-for _command in (cli_model.generate, cli_model.infill, cli_model.score, cli_chat.chat):
-    app.command(rich_help_panel="Use a model")(_command)
-for _command in cli_leaderboard.COMMANDS:
-    app.command(rich_help_panel="Judge models")(_command)
+for _panel, _commands in {
+    "Use a model": (cli_model.generate, cli_model.infill, cli_model.score, cli_chat.chat),
+    "Judge models": cli_leaderboard.COMMANDS,
+    "Registry": cli_registry.COMMANDS,
+    "Upkeep": cli_care.COMMANDS,
+}.items():
+    for _command in _commands:
+        app.command(rich_help_panel=_panel)(_command)
 
 
 def _fail(message: str, code: int = 2) -> NoReturn:
@@ -118,7 +109,7 @@ def main() -> None:
     os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")  # its report of missing weights
     try:
-        app()
+        app(obj=cli_registry.OWN_PROCESS)
     except UserError as error:
         _fail(str(error))
     except StageFailure as error:

@@ -239,6 +239,7 @@ def register(
     report: Annotated[Path, typer.Option(help="Report folder.")] = Path("report"),
     metrics_dir: Annotated[Path, typer.Option(help="Folder of metrics.")] = Path("metrics"),
     summary: Annotated[Path, typer.Option(help="Summary.")] = Path("metrics/summary.json"),
+    evaluation: Annotated[Path, typer.Option(help="Evaluation folder.")] = Path("data/evaluation"),
     out: Out = Path("registry/registered.json"),
     params: ParamsFile = PARAMS,
 ) -> None:
@@ -251,6 +252,7 @@ def register(
         report=report,
         metrics_dir=metrics_dir,
         summary=summary,
+        evaluation=evaluation,
         out=out,
     )
 

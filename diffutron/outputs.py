@@ -147,3 +147,32 @@ def content_digest(paths: Iterable[Path]) -> str:
                 while block := stream.read(1 << 20):
                     digest.update(block)
     return digest.hexdigest()
+
+
+CHECKSUMS = "checksums.json"  # {file name: sha256}, written when a model is registered
+
+
+def verify_checksums(folder: Path) -> None:
+    """Compare the files of a model folder with the checksums it carries, if it carries any.
+
+    Raises:
+        UserError: a file is damaged or missing, or a name leads out of the folder.
+    """
+    if not (folder / CHECKSUMS).is_file():
+        return
+    listed = read_json(folder / CHECKSUMS)
+    if not isinstance(listed, dict):
+        raise UserError(f"{folder / CHECKSUMS} is no list of checksums; fetch the model again")
+    for name, wanted in listed.items():
+        if Path(name).name != name:
+            raise UserError(f"{folder / CHECKSUMS} names {name!r}, which is outside the folder")
+        try:
+            with (folder / name).open("rb") as stream:
+                found = hashlib.file_digest(stream, "sha256").hexdigest()
+        except FileNotFoundError:
+            raise UserError(f"{folder / name} is missing; fetch the model again") from None
+        if found != wanted:
+            raise UserError(
+                f"{folder / name} is damaged: its sha256 is {found}, at registration it was "
+                f"{wanted}; fetch the model again"
+            )

@@ -12,6 +12,7 @@ from pathlib import Path
 from diffutron.params import Params, read_yaml
 
 LIBRARIES = ("torch", "transformers", "peft", "deepspeed", "lm-eval", "tokenizers")
+LOCK = Path("dvc.lock")
 _WRITTEN_BY_RUNS = (":(exclude)dvc.lock", ":(exclude)metrics")
 
 
@@ -59,12 +60,12 @@ def params_digest(params: Params) -> str:
     return hashlib.sha256(canonical.encode()).hexdigest()
 
 
-def lock_digest(lock: Path = Path("dvc.lock")) -> str | None:
+def lock_digest(lock: Path = LOCK) -> str | None:
     """md5 of `dvc.lock` (the hash DVC itself uses), or None before the first `dvc repro`."""
     return hashlib.md5(lock.read_bytes()).hexdigest() if lock.exists() else None
 
 
-def stage_outputs(lock: Path = Path("dvc.lock")) -> dict[str, dict[str, str]]:
+def stage_outputs(lock: Path = LOCK) -> dict[str, dict[str, str]]:
     """The hash of every output of every stage that DVC has run: `{stage: {path: md5}}`."""
     if not lock.exists():
         return {}

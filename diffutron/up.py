@@ -25,6 +25,8 @@ SETTINGS = {
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
     "PREFECT_SERVER_UI_SHOW_PROMOTIONAL_CONTENT": "false",
+    # Seconds that a write waits for another one; on a busy machine ten, the default, are too few.
+    "PREFECT_SERVER_DATABASE_TIMEOUT": "60",
     # In memory, a slot would stay taken for ever when the server restarts during a run.
     "PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE": (
         "prefect.server.concurrency.lease_storage.filesystem"

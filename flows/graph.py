@@ -1,8 +1,5 @@
-"""The stages as `dvc.yaml` declares them: their order, what each needs, which are out of date."""
+"""The stages as `dvc.yaml` declares them: their order, and what each needs."""
 
-import json
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -60,16 +57,3 @@ def _touch(deps: set[PurePosixPath], outs: set[PurePosixPath]) -> bool:
     return any(
         dep == out or dep in out.parents or out in dep.parents for dep in deps for out in outs
     )
-
-
-def out_of_date() -> set[str]:
-    """The stages that DVC would run because of a change of their own (not of one before them).
-
-    Raises:
-        RuntimeError: DVC cannot tell; its message in one line.
-    """
-    command = [sys.executable, "-m", "dvc", "status", "--json"]
-    answer = subprocess.run(command, capture_output=True, text=True, stdin=subprocess.DEVNULL)
-    if answer.returncode:
-        raise RuntimeError(f"dvc status: {' '.join(answer.stderr.split())}")
-    return {*json.loads(answer.stdout)}

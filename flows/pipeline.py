@@ -1,5 +1,7 @@
 """The flow `build`: raw text to registered model, one task a stage; DVC decides what runs."""
 
+import json
+import os
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -21,13 +23,16 @@ from prefect.exceptions import ObjectNotFound
 from prefect.logging import get_run_logger
 from prefect.states import Completed, Failed
 
-from flows.graph import all_needs, out_of_date, stages_in_order
+from diffutron.why import Changes, changes, sentence
+from flows.graph import all_needs, stages_in_order
 from flows.stage import Bar, CommandFailed, report_failure, run_command, run_stage
 
 SLOT = "training"  # the global concurrency limit that `flows.serve` creates
 LEASE = 60  # seconds after which the slot of a run that was killed is free again
 WAIT = 15  # seconds between two log lines while waiting for the slot
 REPORT = Path("report/report.md")
+REGISTERED = Path("registry/registered.json")
+PARAMS = Path("params.yaml")
 
 Profile = Literal["current", "demo", "small", "paper"]
 Stage = Literal[
@@ -97,21 +102,23 @@ def compose_params(profile: str, overrides: Sequence[str], force: bool) -> State
 def bring_up_to_date(stages: Sequence[str], *, force: bool = False) -> State:
     """Run the stages in turn where DVC sees a change (all, by `force`); a failure ends it."""
     try:
-        stale = {*stages} if force else out_of_date()
+        stale = changes()
     except RuntimeError as error:
         return Failed(message=str(error))
     needs = all_needs()
+    publish_plan(stages, stale, force=force)
     ran: set[str] = set()
     progress = create_progress_artifact(0.0, key="progress", description=", ".join(stages))
     assert isinstance(progress, UUID)
     with ExitStack() as slot:
         for number, stage in enumerate(stages):
-            must_ask = stage in stale or bool(needs[stage] & ran)
+            must_ask = force or stage in stale or bool(needs[stage] & ran)
             if must_ask and not ran:
                 slot.enter_context(training_slot())
             state = run_stage.with_options(name=stage, task_run_name=stage)(
                 stage,
                 up_to_date=not must_ask,
+                why=why(stage, stale, needs[stage]),
                 force=force,
                 bar=Bar(progress, number / len(stages), 1 / len(stages)) if must_ask else None,
                 return_state=True,
@@ -122,7 +129,34 @@ def bring_up_to_date(stages: Sequence[str], *, force: bool = False) -> State:
     update_progress_artifact(progress, progress=100.0)
     if "report" in stages:
         publish_report()
+    if "register" in ran:
+        publish_mlflow_run()
     return Completed(message=f"ran {', '.join(s for s in stages if s in ran) or 'nothing'}")
+
+
+def why(stage: str, stale: Changes, needed: set[str]) -> str:
+    """What has changed for a stage, by itself or through the stages that it needs."""
+    return sentence(stage, {name: stale[name] for name in stale if name in {stage, *needed}})
+
+
+def publish_plan(stages: Sequence[str], stale: Changes, *, force: bool) -> None:
+    """Before anything runs: which stages will, why, and what each will cost."""
+    needs = all_needs()
+    lines = ["| stage | |", "|---|---|"]
+    lines += [
+        f"| {stage} | {'runs in any case' if force else why(stage, stale, needs[stage])} |"
+        for stage in stages
+    ]
+    if PARAMS.exists():
+        cost: list[str] = []
+        try:
+            run_command([sys.executable, "-m", "diffutron", "plan"], log=cost.append)
+        except CommandFailed as failure:
+            cost = [f"not planned: {failure.cause}"]
+        lines += ["", "What a whole build costs (`diffutron plan`):", "", "```text", *cost, "```"]
+    create_markdown_artifact(
+        key="plan", markdown="\n".join(lines), description="what will run, why, at what cost"
+    )
 
 
 @contextmanager
@@ -169,4 +203,19 @@ def publish_report() -> None:
         link=page.as_uri(),
         link_text=str(page),
         description="the same with figures, to open in a browser",
+    )
+
+
+def publish_mlflow_run() -> None:
+    """Link the MLflow run of the build, where a server shows it."""
+    server = os.environ.get("MLFLOW_TRACKING_URI", "")
+    if not server.startswith("http") or not REGISTERED.exists():
+        return
+    registered = json.loads(REGISTERED.read_text(encoding="utf-8"))
+    page = f"experiments/{registered['experiment_id']}/runs/{registered['run_id']}"
+    create_link_artifact(
+        key="mlflow-run",
+        link=f"{server.rstrip('/')}/#/{page}",
+        link_text="run in MLflow",
+        description="parameters, metrics, curves and files of this build",
     )

@@ -38,6 +38,7 @@ _CAUSES = (
         r"^(?:\[rank\d+\]: ?)?((?!.*ChildFailedError)[\w.]+(?:Error|Exception|Interrupt)\b.*)"
     ),
     re.compile(r"^ERROR: (.+)"),
+    re.compile(r"^│ (\S.*?)\s+│$"),  # a command line that cannot be, in the frame around it
 )
 _DVC_EXIT = re.compile(r"^ERROR: .*exited with (-?\d+)$")
 
@@ -151,12 +152,19 @@ class Bar:
 
 @task(name="stage", retries=0)
 def run_stage(
-    stage: str, *, up_to_date: bool = False, force: bool = False, bar: Bar | None = None
+    stage: str,
+    *,
+    why: str = "",
+    up_to_date: bool = False,
+    force: bool = False,
+    bar: Bar | None = None,
 ) -> State:
     """Bring one stage up to date; `up_to_date` marks it at once, without asking DVC again."""
     if up_to_date:
         return Completed(name=UP_TO_DATE, message="nothing it depends on has changed")
     log = get_run_logger()
+    if why:
+        log.info("%s", why)
     command = [sys.executable, "-m", "dvc", "repro", "--single-item", stage]
     show = bar.follow(stage) if bar else None
 

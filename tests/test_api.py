@@ -1,7 +1,9 @@
 """What a user imports, on a tiny real model."""
 
+import hashlib
 import json
 import math
+import pickle
 import shutil
 import subprocess
 import sys
@@ -251,6 +253,59 @@ def test_folders_that_are_no_model(tiny_model_dir, tiny_tokenizer_dir, tmp_path)
         shutil.copy(tiny_model_dir / name, bare)
     with pytest.raises(ValueError, match="no tokenizer|no mask token"):
         diffutron.load(bare)
+
+
+def test_checksums_are_verified(tiny_model_dir, tmp_path) -> None:
+    folder = shutil.copytree(tiny_model_dir, tmp_path / "model")
+    listed = {file.name: hashlib.sha256(file.read_bytes()).hexdigest() for file in folder.iterdir()}
+    (folder / "checksums.json").write_text(json.dumps(listed), encoding="utf-8")
+    diffutron.load(folder)
+    for content, message in [
+        (listed | {"config.json": "00"}, "config.json is damaged: its sha256"),
+        (listed | {"absent.json": "00"}, "absent.json is missing; fetch the model again"),
+        (listed | {"../x": "00"}, "names '../x', which is outside the folder"),
+        (["config.json"], "is no list of checksums"),
+    ]:
+        (folder / "checksums.json").write_text(json.dumps(content), encoding="utf-8")
+        with pytest.raises(ValueError, match=f"path=.*{message}"):
+            diffutron.load(folder)
+
+
+class Bomb:
+    """What a hostile pickle does when it is read."""
+
+    def __reduce__(self):
+        return (Path("exploded").touch, ())
+
+
+@pytest.mark.parametrize("name", ["pytorch_model.bin", "adapter_model.bin", "weights.ckpt"])
+def test_pickled_weights_are_never_read(tiny_model_dir, tmp_path, monkeypatch, name) -> None:
+    monkeypatch.chdir(tmp_path)
+    folder = shutil.copytree(tiny_model_dir, tmp_path / "model")
+    (folder / "model.safetensors").unlink()
+    (folder / name).write_bytes(pickle.dumps(Bomb()))
+    with pytest.raises(ValueError, match=f"path=.*{name} holds pickled weights"):
+        diffutron.load(folder)
+    assert not Path("exploded").exists()
+
+
+HOSTILE = ["; touch exploded", "$(touch exploded)", "`touch exploded`", "../../etc/passwd", "\0|"]
+
+
+@pytest.mark.parametrize("text", HOSTILE)
+def test_prompts_are_text_and_nothing_else(lm, tmp_path, monkeypatch, text) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert diffutron.generate(lm, [text], max_new_tokens=2, num_steps=1)[0].num_steps == 1
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    "name", ["../../etc", "/etc", "models:/../../etc/passwd", "models:/x@$(id)", "a/../../b", ""]
+)
+def test_names_do_not_lead_elsewhere(tmp_path, monkeypatch, name) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ValueError, match="path="):
+        diffutron.load(name)
 
 
 def test_adapters_are_merged_on_loading(lm, tiny_model_dir, tmp_path) -> None:

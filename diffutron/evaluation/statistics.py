@@ -31,12 +31,15 @@ def _check_counts(correct: int, n: int) -> None:
         raise ValueError(f"{correct} correct of {n}: need 0 <= correct <= n and n >= 1")
 
 
-def mcnemar(only_a: int, only_b: int) -> float:
-    """Exact two-sided McNemar p-value from the items that only A, only B answered right."""
+def mcnemar(only_a: int, only_b: int, *, alternative: str = "two-sided") -> float:
+    """Exact McNemar p-value from the items that only A, only B answered right.
+
+    alternative: "two-sided", or "greater": A is the better one.
+    """
     discordant = only_a + only_b
     if discordant == 0:
         return 1.0
-    return float(stats.binomtest(only_a, discordant, 0.5).pvalue)
+    return float(stats.binomtest(only_a, discordant, 0.5, alternative=alternative).pvalue)
 
 
 def holm(p_values: Sequence[float]) -> list[float]:

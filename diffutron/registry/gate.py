@@ -14,12 +14,17 @@ class Condition:
 
     name: str
     wanted: str
-    found: float | None
+    found: float | str | None
     holds: bool
 
     def __str__(self) -> str:
-        found = "not measured" if self.found is None else f"{self.found:.4g}"
-        return f"{self.name}: {found}, wanted {self.wanted}"
+        return f"{self.name}: {self.found_text}, wanted {self.wanted}"
+
+    @property
+    def found_text(self) -> str:
+        if self.found is None:
+            return "not measured"
+        return self.found if isinstance(self.found, str) else f"{self.found:.4g}"
 
 
 def gate(

@@ -1,4 +1,4 @@
-"""The model card of a version, generated: each number comes from the summary or the parameters."""
+"""The model card of a version, generated: each number comes from the metrics or the parameters."""
 
 from typing import Any
 
@@ -6,6 +6,7 @@ import yaml
 
 from diffutron.params import Params
 from diffutron.registry.gate import JUDGED
+from diffutron.registry.licences import hub_licence, licences, sources
 
 DATASETS = {
     "belebele_tr": "facebook/belebele",
@@ -18,8 +19,13 @@ DATASETS = {
 }
 
 
-def model_card(params: Params, summary: dict[str, Any], *, tags: dict[str, str]) -> str:
-    """A README with Hugging Face front matter: data, recipe, results, limits, how to load."""
+def model_card(
+    params: Params, summary: dict[str, Any], measured: dict[str, Any], *, tags: dict[str, str]
+) -> str:
+    """A README with Hugging Face front matter: data, recipe, results, limits, cost, how to load.
+
+    measured: the metrics of each stage, by stage.
+    """
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
     environment = Environment(
@@ -27,24 +33,73 @@ def model_card(params: Params, summary: dict[str, Any], *, tags: dict[str, str])
         undefined=StrictUndefined,
         keep_trailing_newline=True,
     )
-    environment.filters["percent"] = _percent
-    environment.filters["fixed"] = _fixed
+    environment.filters.update(percent=_percent, fixed=_fixed, count=_count)
     final = summary["models"][JUDGED]
-    template = environment.get_template("model_card.md.jinja")
-    return template.render(
+    return environment.get_template("model_card.md.jinja").render(
         front_matter=front_matter(params, final),
         params=params,
         summary=summary,
         final=final,
         tags=tags,
-        total_seconds=sum(value for value in summary["seconds"].values() if value is not None),
+        sources=sources(params),
+        licences=licences(params),
+        pins=_pins(params),
+        corpus=measured.get("corpus"),
+        instructions=measured.get("instructions", {}),
+        trainings=_trainings(params, measured),
     )
+
+
+def _trainings(params: Params, measured: dict[str, Any]) -> list[dict[str, Any]]:
+    """The recipe of each training stage that ran here, and what came of it."""
+    found = []
+    for name in ("backbone", "pretrain", "instruct_phase1", "instruct_phase2"):
+        if name == "backbone" and params.backbone.source != "scratch":
+            continue
+        training, record = getattr(params, name).training, measured.get(name, {})
+        found.append(
+            {
+                "name": name,
+                "batch_size": training.batch_size,
+                "learning_rate": training.learning_rate,
+                "objective": record.get("objective"),
+                "steps": record.get("steps", training.steps),
+                "tokens": record.get("tokens"),
+                "eval_loss": record.get("eval_loss"),
+            }
+        )
+    return found
+
+
+def _pins(params: Params) -> dict[str, str]:
+    """What pins each source, as it follows the name."""
+    return {
+        "tokenizer": _pin(params.tokenizer.source, params.tokenizer.revision),
+        "corpus": _pin(
+            params.corpus.source,
+            ", ".join(entry.revision for entry in params.corpus.hub),
+            params.corpus.digest,
+        ),
+        "backbone": _pin(params.backbone.source, params.backbone.revision),
+        "instructions": _pin(
+            params.instructions.source,
+            f"{params.instructions.phase1.revision}, {params.instructions.phase2.revision}",
+            params.instructions.digest,
+        ),
+    }
+
+
+def _pin(source: str, revision: str, digest: str | None = None) -> str:
+    if source == "hub":
+        return f" @ `{revision}`"
+    return f", digest `{digest}`" if digest else ""
 
 
 def front_matter(params: Params, final: dict[str, Any]) -> str:
     """The YAML head that the hub reads, results in the model-index form."""
     head = {
         "language": "tr",
+        "license": hub_licence(licences(params).values()),
         "library_name": "transformers",
         "pipeline_tag": "text-generation",
         "tags": ["masked-diffusion", "mdlm", "modernbert", "turkish"],
@@ -90,3 +145,7 @@ def _percent(value: float | None) -> str:
 
 def _fixed(value: float | None, digits: int = 3) -> str:
     return "not measured" if value is None else f"{value:.{digits}f}"
+
+
+def _count(value: int | None) -> str:
+    return "not measured" if value is None else f"{value:,}".replace(",", " ")

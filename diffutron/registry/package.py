@@ -1,18 +1,25 @@
 """A registered version on disk: weights with checksums, a card, and the code that generates."""
 
 import hashlib
+import json
+import os
 import shutil
+import subprocess
+import sys
+import tempfile
 from importlib.metadata import requires, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from diffutron.errors import UserError
 from diffutron.outputs import require_folder, write_json
+from diffutron.registry.tracking import tracking_uri
 
 if TYPE_CHECKING:
     from mlflow.models import ModelSignature
     from mlflow.models.model import ModelInfo
 
+SERVE_SECONDS = 300.0
 EXAMPLE = "Türkiye'nin başkenti neresidir?"
 SERVED = Path(__file__).with_name("served_model.py")
 CODE = (
@@ -127,3 +134,33 @@ def ask(model_uri: str, prompt: str = EXAMPLE) -> str:
     import mlflow
 
     return mlflow.pyfunc.load_model(model_uri).predict([prompt])[0]
+
+
+def answers_when_served(model_uri: str, prompt: str = EXAMPLE) -> tuple[str, str | None]:
+    """The answer of a version in a fresh process, as MLflow's server loads it; or what went wrong.
+
+    The process runs in an empty folder, so the code that travels with the version answers.
+    """
+    command = [sys.executable, "-m", "mlflow", "models", "predict", "--env-manager", "local"]
+    command += ["--model-uri", model_uri, "--content-type", "json"]
+    environment = {**os.environ, "MLFLOW_TRACKING_URI": tracking_uri()}
+    environment["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"
+    with tempfile.TemporaryDirectory(prefix="diffutron-serve-") as folder:
+        asked, told = Path(folder) / "asked.json", Path(folder) / "told.json"
+        write_json(asked, {"inputs": [prompt]})
+        try:
+            done = subprocess.run(
+                [*command, "--input-path", str(asked), "--output-path", str(told)],
+                cwd=folder,
+                env=environment,
+                capture_output=True,
+                text=True,
+                timeout=SERVE_SECONDS,
+                check=False,
+            )
+        except subprocess.TimeoutExpired:
+            return "", f"no answer within {SERVE_SECONDS:.0f} s"
+        if done.returncode or not told.exists():
+            lines = done.stderr.strip().splitlines() or [f"exit code {done.returncode}"]
+            return "", lines[-1]
+        return json.loads(told.read_text(encoding="utf-8"))["predictions"][0], None

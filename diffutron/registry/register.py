@@ -1,25 +1,35 @@
 """Stage `register`: log the build to MLflow; a version, the `challenger`, if the gate holds."""
 
+import json
 import tempfile
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from diffutron.outputs import read_json, require_folder, write_json
 from diffutron.params import Params
 from diffutron.registry.gate import gate
+from diffutron.registry.history import REGISTERED_AT
+from diffutron.registry.licences import licences
 from diffutron.registry.model_card import description, model_card
 from diffutron.registry.package import ask, log_package, stage_code, stage_model, weights_digest
-from diffutron.registry.runs import fingerprints, log_build, parent_run
+from diffutron.registry.promote import CHALLENGER
+from diffutron.registry.runs import fingerprints, log_build, parent_run, read_metrics
 from diffutron.registry.tracking import experiment_id, tracking
 
 if TYPE_CHECKING:
     from mlflow.tracking import MlflowClient
 
-CHALLENGER = "challenger"
-
 
 def register(
-    params: Params, *, model: Path, report: Path, metrics_dir: Path, summary: Path, out: Path
+    params: Params,
+    *,
+    model: Path,
+    report: Path,
+    metrics_dir: Path,
+    summary: Path,
+    evaluation: Path,
+    out: Path,
 ) -> None:
     """Log the build; register `model` when the gate holds; say which in `out`.
 
@@ -31,6 +41,8 @@ def register(
     measured = read_json(metrics_dir / "evaluate.json", made_by="evaluate")
     require_folder(report, made_by="report")
     require_folder(model, made_by="instruct_phase2")
+    require_folder(evaluation, made_by="evaluate")
+    card = model_card(params, numbers, read_metrics(metrics_dir), tags=fingerprints(params))
     failed = gate(
         numbers,
         params.register_.gate,
@@ -48,11 +60,14 @@ def register(
                 metrics_dir=metrics_dir,
                 summary=numbers,
                 report=report,
+                evaluation=evaluation,
             )
             result: dict[str, Any] = {"registered": False, "failed": failed, "run_id": run_id}
             if not failed:
-                result = _register(client, run_id, params, model=model, summary=numbers, tags=tags)
-    write_json(out, result)
+                result = _register(
+                    client, run_id, params, model=model, card=card, summary=numbers, tags=tags
+                )
+    write_json(out, {**result, "experiment_id": experiment})
     print(_line(result), flush=True)
 
 
@@ -62,6 +77,7 @@ def _register(
     params: Params,
     *,
     model: Path,
+    card: str,
     summary: dict[str, Any],
     tags: dict[str, str],
 ) -> dict[str, Any]:
@@ -70,7 +86,7 @@ def _register(
 
     with tempfile.TemporaryDirectory(prefix="diffutron-register-") as folder:
         staged = Path(folder) / "model"
-        checksums = stage_model(model, staged, card=model_card(params, summary, tags=tags))
+        checksums = stage_model(model, staged, card=card)
         code = stage_code(Path(folder) / "code")
         logged = log_package(run_id, model=staged, code=code)
     answer = ask(logged.model_uri)
@@ -78,7 +94,13 @@ def _register(
     version = mlflow.register_model(
         f"models:/{logged.model_id}",
         params.register_.name,
-        tags={**tags, "weights_sha256": digest, "run_id": run_id},
+        tags={
+            **tags,
+            "weights_sha256": digest,
+            "run_id": run_id,
+            "licences": json.dumps(licences(params)),
+            REGISTERED_AT: datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ"),
+        },
     )
     about = description(params, summary)
     client.update_model_version(version.name, version.version, description=about)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from diffutron import provenance
 from diffutron.outputs import read_json
 from diffutron.params import Params
+from diffutron.registry.gate import JUDGED
 
 if TYPE_CHECKING:
     from mlflow.tracking import MlflowClient
@@ -29,6 +30,7 @@ STAGES = {
 
 CURVES = ("loss", "learning_rate", "eval_loss")
 BATCH = 1000
+ITEMS = "items"  # folder of a run: each answered question, by which two versions are compared
 DATASETS = ("data/corpus", "data/instructions")
 
 
@@ -68,6 +70,7 @@ def log_build(
     metrics_dir: Path,
     summary: dict[str, Any],
     report: Path,
+    evaluation: Path,
 ) -> None:
     """Parameters, numbers, data, files of a build; and one child a stage with its loss curve."""
     values = params.model_dump(mode="json", by_alias=True)
@@ -77,6 +80,10 @@ def log_build(
     client.log_dict(run_id, values, "params.yaml")
     client.log_artifacts(run_id, str(metrics_dir), "metrics")
     client.log_artifacts(run_id, str(report), "report")
+    for items in sorted(evaluation.glob(f"items_{JUDGED}_*.jsonl")):
+        client.log_artifact(run_id, str(items), ITEMS)
+    if provenance.LOCK.exists():
+        client.log_artifact(run_id, str(provenance.LOCK))
     for stage, section in STAGES.items():
         if (metrics_dir / f"{stage}.json").exists():
             child = client.create_run(
@@ -87,6 +94,15 @@ def log_build(
             _log_metrics(client, child, [(k, v, 0) for k, v in numbers(measured)])
             _log_metrics(client, child, curve(metrics_dir / f"{stage}.csv"))
             client.set_terminated(child, "FINISHED")
+
+
+def read_metrics(folder: Path) -> dict[str, Any]:
+    """What each stage has measured, by stage; those that are not there are left out."""
+    return {
+        stage: read_json(folder / f"{stage}.json", made_by=stage)
+        for stage in STAGES
+        if (folder / f"{stage}.json").exists()
+    }
 
 
 def numbers(values: dict[str, Any], prefix: str = "") -> list[tuple[str, float]]:

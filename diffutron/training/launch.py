@@ -7,6 +7,7 @@ process; under an outer torchrun or Slurm it finds itself to be a rank already.
 import ctypes
 import json
 import os
+import re
 import signal
 import sys
 import tempfile
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
 
 ERRORS = "DIFFUTRON_RANK_ERRORS"  # folder in which a rank leaves the reason of its end
 LAUNCHER = "DIFFUTRON_LAUNCHER_PID"
+COLLECTIVE_TIMEOUT = "DIFFUTRON_COLLECTIVE_TIMEOUT"  # seconds; a fact of the machine
+_TIMED_OUT = re.compile(r"timed out|wait timeout", re.IGNORECASE)
 _PR_SET_PDEATHSIG = 1
 
 
@@ -153,7 +156,8 @@ def training_process() -> Iterator[Ranks]:
     """
     _die_with_launcher()
     try:
-        yield _join()
+        with _explained_collectives():
+            yield _join()
     except (UserError, StageFailure) as error:
         if ERRORS not in os.environ:
             raise
@@ -163,6 +167,34 @@ def training_process() -> Iterator[Ranks]:
         raise SystemExit(2) from None
     finally:
         _leave()
+
+
+def collective_timeout() -> float:
+    """Seconds that a rank waits for the others before it gives up."""
+    given = os.environ.get(COLLECTIVE_TIMEOUT, "300")
+    try:
+        seconds = float(given)
+    except ValueError:
+        seconds = 0.0
+    if not 0 < seconds < 86_400:
+        raise UserError(f"{COLLECTIVE_TIMEOUT}={given!r}: give seconds, above 0 and below a day")
+    return seconds
+
+
+@contextmanager
+def _explained_collectives() -> Iterator[None]:
+    """What the communication library says of a rank that hangs or is gone, in words."""
+    try:
+        yield
+    except RuntimeError as error:
+        if "RANK" not in os.environ or not _TIMED_OUT.search(str(error)):
+            raise
+        raise StageFailure(
+            f"rank {os.environ['RANK']} waited for another one that is idle or gone "
+            f"(collective_timeout {collective_timeout():g} s, {COLLECTIVE_TIMEOUT}): "
+            f"{str(error).strip().splitlines()[0][:200]}; the same command goes on from the last "
+            "checkpoint"
+        ) from error
 
 
 def _die_with_launcher() -> None:
@@ -188,7 +220,7 @@ def _join() -> Ranks:
     if dist.is_initialized():
         pass  # alone, and not for the first time in this process
     elif "RANK" in os.environ:
-        dist.init_process_group(backend, timeout=timedelta(seconds=300))
+        dist.init_process_group(backend, timeout=timedelta(seconds=collective_timeout()))
     else:
         dist.init_process_group(backend, store=dist.HashStore(), rank=0, world_size=1)
     return Ranks(dist.get_rank(), dist.get_world_size(), device)

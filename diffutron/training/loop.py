@@ -32,6 +32,8 @@ from diffutron.training.optimiser import learning_rate
 
 CHECK_EVERY = 10  # steps between two looks at the losses: each look is a collective call
 CURVE_POINTS = 500
+SPIKE_STEPS = 50  # the losses of so many steps are compared with those of the first ones
+SPIKE = 2.0  # a mean so much higher than at the start is no noise
 _DROPOUT = 13  # stream of random numbers
 
 
@@ -204,6 +206,21 @@ class Training:
         }
         self.state.curve.append(point)
         self.state.losses = []
+        self._check_spike(done)
+
+    def _check_spike(self, done: int) -> None:
+        """End a training that unlearns; all ranks see the same losses, so all of them end."""
+        window = math.ceil(SPIKE_STEPS / self._point_every)
+        losses = [float(point["loss"] or 0.0) for point in self.state.curve]
+        if len(losses) < 2 * window:
+            return
+        first, last = math.fsum(losses[:window]) / window, math.fsum(losses[-window:]) / window
+        if last > SPIKE * first:
+            raise StageFailure(
+                f"{self.name}: the loss rose to {last:.3g} by step {done}, {last / first:.1f} "
+                f"times that of the start; lower {self.name}.training.learning_rate or clip "
+                "(the last checkpoint is kept)"
+            )
 
     def _postfix(self) -> dict[str, object]:
         speed = self.state.tokens / max(self.state.seconds, 1e-9)

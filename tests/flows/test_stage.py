@@ -52,6 +52,10 @@ def test_lines_worth_logging():
         (["torch.x.ChildFailedError: ", "last"], "last"),
         (["KeyError: 'a'", "RuntimeError: b"], "KeyError: 'a'"),
         (["ERROR: 'data' is busy", "last"], "'data' is busy"),
+        (
+            ["Usage: x", "╭ Error ──╮", "│ No such command 'y'.    │", "╰────╯"],
+            "No such command 'y'.",
+        ),
         (["first", "last"], "last"),
         ([], "no output"),
     ],

@@ -51,6 +51,15 @@ def summary() -> dict:
     return good_summary()
 
 
+def write_items(folder: Path, *, share: dict) -> None:
+    """200 answered items a task, the first ones right."""
+    folder.mkdir(parents=True)
+    for task, score in share.items():
+        right = round(200 * (score["acc"] or 0))
+        rows = [json.dumps({"row": row, "correct": row < right}) for row in range(200)]
+        (folder / f"items_phase2_{task}.jsonl").write_text("\n".join(rows), encoding="utf-8")
+
+
 def write_build(folder: Path, summary: dict, model: Path) -> dict[str, Path]:
     """The files of a finished build; returns the paths that `register` takes."""
     metrics, report = folder / "metrics", folder / "report"
@@ -61,11 +70,21 @@ def write_build(folder: Path, summary: dict, model: Path) -> dict[str, Path]:
     described = json.dumps({"kind": "instruct", "generation": settings})
     (folder / "models/phase2/diffutron.json").write_text(described, encoding="utf-8")
     (metrics / "summary.json").write_text(json.dumps(summary), encoding="utf-8")
-    evaluate = {"unigram_bits_per_byte": 1.7, "seconds": 60.0, "models": {}}
+    sets = {task: {"digest": f"digest of {task}"} for task in TASKS}
+    evaluate = {"unigram_bits_per_byte": 1.7, "seconds": 60.0, "models": {}, "sets": sets}
     (metrics / "evaluate.json").write_text(json.dumps(evaluate), encoding="utf-8")
+    corpus = {"documents": {"read": 900, "train": 800, "heldout": 97}, "seconds": 2.0}
+    corpus |= {"tokens": {"train": 12345, "heldout": 678}}
+    corpus |= {"dropped": {"duplicate": 2, "contaminated": 1}}
+    (metrics / "corpus.json").write_text(json.dumps(corpus), encoding="utf-8")
+    rows = {"read": 50, "train": 40, "heldout": 9}
+    phase = {"rows": rows, "dropped": {"duplicate": 1, "contaminated": 0}}
+    instructions = {"phase1": phase, "phase2": phase, "seconds": 1.0}
+    (metrics / "instructions.json").write_text(json.dumps(instructions), encoding="utf-8")
     (metrics / "backbone.json").write_text('{"seconds": 100.0, "device": "cpu"}', encoding="utf-8")
-    rows = "step,loss,learning_rate,eval_loss\n1,5.0,0.001,\n2,4.0,0.002,4.5\n"
-    (metrics / "backbone.csv").write_text(rows, encoding="utf-8")
+    curve = "step,loss,learning_rate,eval_loss\n1,5.0,0.001,\n2,4.0,0.002,4.5\n"
+    (metrics / "backbone.csv").write_text(curve, encoding="utf-8")
+    write_items(folder / "data/evaluation", share=summary["models"]["phase2"]["tasks"])
     (report / "report.html").write_text("<p>report</p>", encoding="utf-8")
     outputs = "".join(
         f"  {stage}:\n    cmd: x\n    outs:\n    - path: {path}\n      md5: {md5}\n"
@@ -77,6 +96,7 @@ def write_build(folder: Path, summary: dict, model: Path) -> dict[str, Path]:
         "report": report,
         "metrics_dir": metrics,
         "summary": metrics / "summary.json",
+        "evaluation": folder / "data/evaluation",
         "out": folder / "registry/registered.json",
     }
 
@@ -107,3 +127,37 @@ def store(empty_store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
 def build(store: Path, summary: dict, tiny_model_dir: Path) -> dict[str, Path]:
     """A finished build in the working folder."""
     return write_build(store, summary, tiny_model_dir)
+
+
+@pytest.fixture(scope="session")
+def two_versions(
+    tmp_path_factory: pytest.TempPathFactory,
+    empty_store: Path,
+    tiny_model_dir: Path,
+    demo_values: dict,
+) -> Path:
+    """A folder with a store of two versions: the second answers 80 % of the items right, the
+    first 70 %. Read it, or copy it before changing anything."""
+    from diffutron.params import parse_params
+    from diffutron.registry.register import register
+
+    folder = tmp_path_factory.mktemp("versions") / "project"
+    folder.mkdir()
+    shutil.copyfile(empty_store, folder / "mlflow.db")
+    better = good_summary()
+    better["models"]["phase2"] = model_numbers(p_value=1e-9, acc=0.8, bits=0.65)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        patch.delenv("MLFLOW_TRACKING_URI", raising=False)
+        for number, summary in enumerate([good_summary(), better], 1):
+            paths = write_build(folder / f"build{number}", summary, tiny_model_dir)
+            register(parse_params(demo_values, origin="test"), **paths)
+    return folder
+
+
+@pytest.fixture
+def versions(two_versions: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The two versions, with a store that a test may change; the current folder."""
+    shutil.copyfile(two_versions / "mlflow.db", tmp_path / "mlflow.db")
+    monkeypatch.chdir(tmp_path)
+    return tmp_path

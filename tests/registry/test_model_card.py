@@ -1,9 +1,24 @@
 """The card: front matter that parses, numbers from the summary, stand-ins under their own name."""
 
+import pytest
 import yaml
 
+from diffutron.registry.card_check import missing_parts, untraced_numbers
 from diffutron.registry.model_card import description, model_card
 
+MEASURED = {
+    "corpus": {
+        "documents": {"read": 6840, "train": 6435, "heldout": 400},
+        "tokens": {"train": 237978, "heldout": 14617},
+        "dropped": {"duplicate": 2, "contaminated": 3},
+    },
+    "backbone": {
+        "objective": "masked language model, rate 0.3",
+        "steps": 3600,
+        "tokens": 4241961,
+        "eval_loss": 1.198,
+    },
+}
 TAGS = {"git_sha": "abc123", "git_dirty": "false", "profile": "demo"}
 
 
@@ -12,7 +27,7 @@ def head(card: str) -> dict:
 
 
 def test_front_matter_gives_results_their_own_names(make_params, summary):
-    values = head(model_card(make_params(), summary, tags=TAGS))
+    values = head(model_card(make_params(), summary, MEASURED, tags=TAGS))
     assert values["language"] == "tr"
     (index,) = values["model-index"]
     results = {r["dataset"]["name"]: r["metrics"][0]["value"] for r in index["results"]}
@@ -22,13 +37,13 @@ def test_front_matter_gives_results_their_own_names(make_params, summary):
 
 def test_hub_results_carry_the_published_set(make_params, summary):
     params = make_params({"evaluation.source": "hub"})
-    (index,) = head(model_card(params, summary, tags=TAGS))["model-index"]
+    (index,) = head(model_card(params, summary, MEASURED, tags=TAGS))["model-index"]
     types = {r["dataset"]["name"]: r["dataset"]["type"] for r in index["results"]}
     assert types["xcopa_tr"] == "xcopa"
 
 
 def test_numbers_and_limits_stand_in_the_card(make_params, summary):
-    card = model_card(make_params(), summary, tags=TAGS)
+    card = model_card(make_params(), summary, MEASURED, tags=TAGS)
     for text in ("75.0 % of 300", "| mnli_tr | 200 | 70.0 % | 65.0 % to 75.0 %", "< 0.001"):
         assert text in card
     assert "do not compare with published ones" in card
@@ -40,9 +55,53 @@ def test_a_number_that_was_not_measured_says_so(make_params, summary):
     final["tasks"]["sts_tr"] = dict.fromkeys(final["tasks"]["sts_tr"])
     final["instructions"] = {"n": None, "correct": None, "acc": None}
     summary["device"] = None
-    card = model_card(make_params(), summary, tags=TAGS | {"git_dirty": "true"})
+    card = model_card(make_params(), summary, MEASURED, tags=TAGS | {"git_dirty": "true"})
     assert "| sts_tr |  | not measured |" in card
     assert "answered exactly: not measured." in card
     assert "with changes that are not committed" in card
     assert "sts_tr" not in str(head(card))
     assert "not measured" in description(make_params(), summary)
+
+
+def tracked(params, summary) -> list:
+    return [params.model_dump(mode="json", by_alias=True), summary, MEASURED]
+
+
+def test_every_number_comes_from_a_tracked_file(make_params, summary):
+    summary["seconds"] |= {"pretrain": 20.991534161999994}
+    card = model_card(make_params(), summary, MEASURED, tags=TAGS)
+    assert "237 978 tokens" in card
+    assert untraced_numbers(card, tracked(make_params(), summary)) == []
+
+
+@pytest.mark.parametrize(
+    ("told", "instead"),
+    [("75.0 % of 300", "76.0 % of 300"), ("237 978", "237 979"), ("| 3 600 |", "| 3 601 |")],
+)
+def test_a_number_from_nowhere_is_found(make_params, summary, told, instead):
+    card = model_card(make_params(), summary, MEASURED, tags=TAGS)
+    assert told in card
+    changed = card.replace(told, instead)
+    (number,) = untraced_numbers(changed, tracked(make_params(), summary))
+    assert number in instead
+
+
+def test_a_card_is_complete_or_says_what_it_lacks(make_params, summary):
+    card = model_card(make_params(), summary, MEASURED, tags=TAGS)
+    assert missing_parts(card) == []
+    lacking = card.replace("license: ", "no: ").replace("## Limits", "## Other")
+    assert missing_parts(lacking) == ["front matter: license", "Limits"]
+    assert len(missing_parts("nothing")) == 12
+
+
+def test_licences_of_all_parts_make_the_licence_of_the_model(make_params, summary):
+    assert head(model_card(make_params(), summary, MEASURED, tags=TAGS))["license"] == "apache-2.0"
+    hub = make_params({"corpus.source": "hub", "tokenizer.source": "hub"})
+    card = model_card(hub, summary, MEASURED, tags=TAGS)
+    assert head(card)["license"] == "other"
+    assert "| tokenizer | jhu-clsp/mmBERT-base @ `main` | MIT |" in card
+    assert "diffutron/DiffutronLM-Pretraining-Corpus @ `main` | not stated |" in card
+    local = make_params({"corpus.source": "local", "corpus.digest": "abc"})
+    assert "| local folder, digest `abc` | not stated |" in model_card(
+        local, summary, {}, tags=TAGS
+    )

@@ -1,9 +1,13 @@
 """Promotion moves one alias and writes down who, why, when and from where."""
 
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
+
 import pytest
 
 from diffutron.errors import UserError
-from diffutron.registry.promote import champion, history, promote
+from diffutron.registry.history import history
+from diffutron.registry.promote import CHALLENGER, alias, champion, decisions, promote, rollback
 from diffutron.registry.tracking import tracking
 
 
@@ -29,18 +33,23 @@ def test_first_promotion_has_no_predecessor():
     assert current() == 2
 
 
+def made() -> list:
+    with tracking() as client:
+        return decisions(client)
+
+
 @pytest.mark.usefixtures("versions")
 def test_history_tells_every_move_in_order():
     promote(1, by="Ayşe", reason="first")
     promote(3, by="Ali", reason="better")
     promote(1, by="Ayşe", reason="back: 3 repeats itself")
-    moves = [(p.version, p.previous, p.by, p.reason) for p in history()]
+    moves = [(p.version, p.previous, p.by, p.reason) for p in made()]
     assert moves == [
         (1, None, "Ayşe", "first"),
         (3, 1, "Ali", "better"),
         (1, 3, "Ayşe", "back: 3 repeats itself"),
     ]
-    assert [p.at for p in history()] == sorted(p.at for p in history())
+    assert [p.at for p in made()] == sorted(p.at for p in made())
 
 
 @pytest.mark.usefixtures("versions")
@@ -50,13 +59,15 @@ def test_history_tells_every_move_in_order():
         (9, "Ayşe", "best", "diffutron has no version 9; there are: 1, 2, 3"),
         (1, " ", "best", "--by is empty"),
         (1, "Ayşe", "", "--reason is empty"),
+        (1, "Ay\x1b[2Jşe", "best", "--by: need printable text"),
+        (1, "Ayşe", "x" * 1001, "--reason: need printable text of at most 1000"),
     ],
 )
 def test_bad_input_moves_nothing(version, by, reason, message):
     with pytest.raises(UserError, match=message):
         promote(version, by=by, reason=reason)
     assert current() is None
-    assert history() == []
+    assert made() == []
 
 
 @pytest.mark.usefixtures("versions")
@@ -64,7 +75,7 @@ def test_the_champion_is_not_promoted_again():
     promote(1, by="Ayşe", reason="best")
     with pytest.raises(UserError, match="version 1 is the champion already"):
         promote(1, by="Ayşe", reason="best")
-    assert len(history()) == 1
+    assert len(made()) == 1
 
 
 @pytest.mark.usefixtures("store")
@@ -73,3 +84,99 @@ def test_without_a_model_the_error_says_what_to_do():
         promote(1, by="Ayşe", reason="best")
     with pytest.raises(UserError, match="no registered model"):
         history()
+
+
+def move_by_hand(which: str, version: int) -> None:
+    with tracking() as client:
+        client.set_registered_model_alias("diffutron", which, str(version))
+
+
+@pytest.mark.usefixtures("versions")
+def test_the_challenger_ends_with_the_promotion():
+    move_by_hand(CHALLENGER, 2)
+    promote(1, by="Ayşe", reason="first")
+    with tracking() as client:
+        assert alias(client, CHALLENGER) == 2
+    promote(2, by="Ayşe", reason="better")
+    with tracking() as client:
+        assert alias(client, CHALLENGER) is None
+
+
+@pytest.mark.usefixtures("versions")
+def test_a_decision_holds_only_against_the_champion_it_was_taken_against():
+    before = datetime.now(UTC)
+    promote(1, by="Ayşe", reason="first", over=0, evidence={"holds": True})
+    for refused in ({"over": 0}, {"over": 3}, {"as_of": before}):
+        with pytest.raises(UserError, match="moved to version 1 by Ayşe at .*compare again"):
+            promote(2, by="Ali", reason="better", **refused)
+    assert current() == 1
+    promote(2, by="Ali", reason="better", over=1)
+    assert [one.evidence for one in made()] == [{"holds": True}, {}]
+
+
+@pytest.mark.usefixtures("versions")
+def test_of_twenty_promotions_at_once_one_wins():
+    asked = datetime.now(UTC)
+
+    def one(number: int) -> str:
+        try:
+            promote(number % 3 + 1, by=f"person {number}", reason="now", as_of=asked)
+        except UserError as error:
+            return str(error)
+        return "won"
+
+    with ThreadPoolExecutor(20) as pool:
+        told = list(pool.map(one, range(20)))
+    assert told.count("won") == 1
+    (decision,) = made()
+    assert current() == decision.version
+    allowed = ("another promotion", "the champion of", "is the champion already", "locked")
+    assert all(answer == "won" or any(one in answer for one in allowed) for answer in told), told
+
+
+@pytest.mark.usefixtures("versions")
+def test_a_lock_left_by_a_killed_command_is_taken_away(monkeypatch):
+    with tracking() as client:
+        client.create_registered_model("diffutron.promotion-lock")
+    with pytest.raises(UserError, match="another promotion of diffutron is under way"):
+        promote(1, by="Ayşe", reason="first")
+    monkeypatch.setattr("diffutron.registry.lock.STALE", 0.0)
+    promote(1, by="Ayşe", reason="first")
+    with tracking() as client:
+        assert not client.search_registered_models("name='diffutron.promotion-lock'")
+
+
+@pytest.mark.usefixtures("versions")
+def test_rollback_takes_away_what_was_promoted_after():
+    with pytest.raises(UserError, match="no champion; there is nothing to roll back"):
+        rollback(by="Ayşe")
+    for version in (1, 2, 3):
+        promote(version, by="Ayşe", reason="better")
+    assert rollback(by="Ali").version == 2
+    assert rollback(by="Ali").version == 1
+    with pytest.raises(UserError, match="no champion of diffutron before version 1 is on record"):
+        rollback(by="Ali")
+    assert rollback(3, by="Ali", reason="was good after all").previous == 1
+    with pytest.raises(UserError, match="version 3 is the champion already"):
+        rollback(3, by="Ali")
+    with pytest.raises(UserError, match="no version 9"):
+        rollback(9, by="Ali")
+    assert current() == 3
+
+
+@pytest.mark.usefixtures("versions")
+def test_history_marks_what_was_moved_by_hand():
+    promote(1, by="Ayşe", reason="first")
+    move_by_hand("champion", 2)
+    assert rollback(by="Ali").version == 1
+    move_by_hand("champion", 3)
+    moves = [(one.alias, one.previous, one.version, one.kind) for one in history()]
+    assert moves == [
+        ("champion", None, 1, "promotion"),
+        ("champion", 1, 2, "by hand"),
+        ("champion", 2, 1, "rollback"),
+        ("champion", 1, 3, "by hand"),
+    ]
+    shown = [str(one) for one in history()]
+    assert shown[1].startswith("moved by hand")
+    assert shown[0].endswith("champion: none -> version 1, promotion by Ayşe: first")

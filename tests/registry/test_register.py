@@ -73,7 +73,7 @@ def test_the_run_has_a_child_a_stage_with_its_curve(inside):
         backbone = children["backbone"].info.run_id
         losses = [(m.step, m.value) for m in client.get_metric_history(backbone, "loss")]
         held_out = client.get_metric_history(backbone, "eval_loss")
-    assert set(children) == {"backbone", "evaluate"}
+    assert set(children) == {"backbone", "corpus", "evaluate", "instructions"}
     assert losses == [(1, 5.0), (2, 4.0)]
     assert [(m.step, m.value) for m in held_out] == [(2, 4.5)]
     assert children["backbone"].data.params["hidden_size"]
@@ -179,9 +179,10 @@ def test_a_folder_without_weights_is_refused(build, make_params):
         register(make_params(), **build)
 
 
-@pytest.mark.parametrize("missing", ["summary", "report", "model"])
+@pytest.mark.parametrize("missing", ["summary", "report", "model", "evaluation"])
 def test_missing_inputs_name_their_stage(build, make_params, missing):
-    stage = {"summary": "report", "report": "report", "model": "instruct_phase2"}[missing]
+    stages = {"model": "instruct_phase2", "evaluation": "evaluate"}
+    stage = stages.get(missing, "report")
     build[missing] = build[missing].with_name("absent")
     with pytest.raises(UserError, match=f"absent.*{stage}"):
         register(make_params(), **build)

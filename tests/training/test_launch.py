@@ -197,3 +197,50 @@ def test_a_rank_whose_launcher_is_gone_ends(monkeypatch):
         [sys.executable, "-c", program], capture_output=True, text=True, check=False
     )
     assert (done.returncode, done.stdout) == (1, "")
+
+
+@pytest.mark.parametrize("given", ["soon", "0", "-3", "nan", "90000"])
+def test_a_time_limit_that_cannot_be(given, monkeypatch):
+    monkeypatch.setenv(launch.COLLECTIVE_TIMEOUT, given)
+    with pytest.raises(UserError, match=f"{launch.COLLECTIVE_TIMEOUT}='{given}': give seconds"):
+        launch.collective_timeout()
+
+
+def test_the_time_limit(monkeypatch):
+    monkeypatch.delenv(launch.COLLECTIVE_TIMEOUT, raising=False)
+    assert launch.collective_timeout() == 300
+    monkeypatch.setenv(launch.COLLECTIVE_TIMEOUT, "7.5")
+    assert launch.collective_timeout() == 7.5
+
+
+@pytest.mark.parametrize("rank", [None, "1"])
+def test_what_the_communication_library_says_is_explained(rank, monkeypatch):
+    hangs = "[gloo/transport] Timed out waiting 5000ms for recv operation to complete\nat x.cc"
+    monkeypatch.setenv("RANK", rank) if rank else monkeypatch.delenv("RANK", raising=False)
+    kind = StageFailure if rank else RuntimeError
+    with pytest.raises(kind, match="Timed out waiting 5000ms"), launch._explained_collectives():
+        raise RuntimeError(hangs)
+    with pytest.raises(RuntimeError, match="^shape"), launch._explained_collectives():
+        raise RuntimeError("shape mismatch")
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_an_idle_rank_ends_the_run_with_a_reason(command, tmp_path, monkeypatch):
+    """A rank that is stopped answers no collective call; the last checkpoint stays."""
+    environment = os.environ | {"DIFFUTRON_RANKS": "2", "OMP_NUM_THREADS": "1"}
+    process = subprocess.Popen(
+        command("idle", steps=100_000),
+        env=environment | {launch.COLLECTIVE_TIMEOUT: "5"},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    wait_for(lambda: list((tmp_path / "checkpoints").glob("pretrain-*/step-*5")))
+    ranks = [pid for pid in processes_with(str(tmp_path / "idle.yaml")) if pid != process.pid]
+    os.kill(max(ranks), signal.SIGSTOP)
+    _, told = process.communicate(timeout=120)
+    assert process.returncode == 1
+    assert "waited for another one that is idle or gone (collective_timeout 5 s" in told
+    assert not processes_with(str(tmp_path / "idle.yaml"))
+    assert list((tmp_path / "checkpoints").glob("pretrain-*/step-*[05]"))

@@ -188,9 +188,25 @@ def test_divergence_ends_the_run_and_keeps_the_last_good_checkpoint(train, monke
         assert Checkpoints("bad", ranks, zero_stage=0).newest().step == 5
 
 
-def _poisoned_at(step, start):
+def _shake(training):
+    with torch.no_grad():
+        training.model.head.dense.weight.normal_(std=300.0)
+
+
+def test_a_loss_that_rises_far_above_the_start_ends_the_run(train, monkeypatch):
+    monkeypatch.setattr("diffutron.training.loop.SPIKE_STEPS", 3)
+    steady = train(name="steady", learning_rate=1e-9)
+    assert len(steady.state.curve) == 12
+    monkeypatch.setattr(Training, "_start", _poisoned_at(7, Training._start, _shake))
+    with pytest.raises(StageFailure, match=r"the loss rose to .* by step \d+, .* of the start"):
+        train(name="spike", learning_rate=1e-9)
+    with training_process() as ranks:
+        assert Checkpoints("spike", ranks, zero_stage=0).newest().step == 5
+
+
+def _poisoned_at(step, start, action=_poison):
     def starting(training):
-        _before(training, step, _poison)
+        _before(training, step, action)
         return start(training)
 
     return starting

@@ -1,0 +1,186 @@
+"""A copy of this project with settings of a minute, served by `diffutron up`, and a browser."""
+
+import os
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+START_SECONDS = 300
+ENCODER = {
+    "hidden_size": 32,
+    "num_layers": 2,
+    "num_heads": 2,
+    "intermediate_size": 48,
+    "local_attention": 16,
+}
+TRAINING = {"steps": 20, "batch_size": 16, "row_tokens": 64, "checkpoint_every": 10}
+TRAINING |= {"evaluate_every": 20, "evaluate_samples": 16}
+EVALUATION = {"items": 8, "items_phase2": 40, "max_rows": 4, "nelbo_samples": 2, "documents": 8}
+EVALUATION |= {"instruction_rows": 8, "traces": 1}
+GATE = {"min_tasks": 0, "min_instructions": 0.0, "min_valid_words": 0.0}
+GATE |= {"max_bits_per_byte_of_unigram": 100.0}
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Browsers and servers are not for every run of the tests; `make test-e2e` asks for them."""
+    if os.environ.get("DIFFUTRON_E2E") != "1":
+        for item in items:
+            if "e2e" in item.path.parts:
+                item.add_marker(pytest.mark.skip(reason="run `make test-e2e`, which installs it"))
+
+
+def tiny_values(repo: Path) -> dict[str, Any]:
+    """The demo's values, cut down: every stage runs really, and learns next to nothing."""
+    from diffutron.params import read_yaml
+
+    values = read_yaml(repo / "infra/profiles/demo.yaml")
+    for stage in ("backbone", "pretrain", "instruct_phase1", "instruct_phase2"):
+        values[stage]["training"] |= TRAINING
+    values["backbone"] |= ENCODER
+    values["evaluation"] |= EVALUATION
+    values["evaluation"]["perplexity_text"]["documents"] = 4
+    values["register"]["gate"] |= GATE
+    return values
+
+
+def write_values(path: Path, values: dict[str, Any]) -> None:
+    from ruamel.yaml import YAML
+
+    with path.open("w", encoding="utf-8") as stream:
+        YAML().dump(values, stream)
+
+
+@pytest.fixture(scope="session")
+def project(repo: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The files that git knows, committed anew, with tiny settings."""
+    folder = tmp_path_factory.mktemp("e2e") / "project"
+    listed = subprocess.run(
+        ["git", "ls-files", "-z"], cwd=repo, capture_output=True, text=True, check=True
+    )
+    for name in filter(None, listed.stdout.split("\0")):
+        if (repo / name).is_file():
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(repo / name, folder / name)
+    write_values(folder / "params.yaml", tiny_values(repo))
+    identity = ["-c", "user.name=test", "-c", "user.email=test@example.org"]
+    for arguments in (["init", "-q"], ["add", "-A"], [*identity, "commit", "-qm", "tiny settings"]):
+        subprocess.run(["git", *arguments], cwd=folder, check=True)
+    return folder
+
+
+@dataclass(frozen=True)
+class Servers:
+    """Where Prefect and MLflow answer, and the project that they serve."""
+
+    project: Path
+    prefect: str
+    mlflow: str
+
+    def api(self, method: str, path: str, **body: Any) -> Any:
+        answer = httpx.request(method, f"{self.prefect}/api{path}", json=body or None, timeout=60)
+        answer.raise_for_status()
+        return answer.json() if answer.content else None
+
+    def deployment(self, name: str) -> str:
+        """The id of a deployment."""
+        return self.api("GET", f"/deployments/name/{name}/{name}")["id"]
+
+    def newest_run(self, deployment: str) -> dict[str, Any]:
+        found = self.api(
+            "POST",
+            "/flow_runs/filter",
+            flow_runs={"deployment_id": {"any_": [self.deployment(deployment)]}},
+            sort="EXPECTED_START_TIME_DESC",
+            limit=1,
+        )
+        return found[0] if found else {}
+
+    def state(self, run: str) -> str:
+        return self.api("GET", f"/flow_runs/{run}")["state"]["name"]
+
+    def tasks(self, run: str) -> dict[str, str]:
+        found = self.api("POST", "/task_runs/filter", flow_runs={"id": {"any_": [run]}}, limit=100)
+        return {task["name"]: task["state_name"] for task in found}
+
+    def artifacts(self, run: str) -> dict[str, str]:
+        found = self.api(
+            "POST", "/artifacts/filter", artifacts={"flow_run_id": {"any_": [run]}}, limit=100
+        )
+        return {artifact["key"]: str(artifact["data"]) for artifact in found}
+
+    def alias(self, name: str) -> str | None:
+        """The version that an alias of the registered model points at."""
+        answer = httpx.get(
+            f"{self.mlflow}/api/2.0/mlflow/registered-models/alias",
+            params={"name": "diffutron", "alias": name},
+            timeout=60,
+        )
+        return answer.json()["model_version"]["version"] if answer.status_code == 200 else None
+
+
+def wait_for(found: Callable[[], Any], *, seconds: float, what: str) -> Any:
+    """Poll a server until it gives something true."""
+    deadline = time.monotonic() + seconds
+    while not (value := found()):
+        assert time.monotonic() < deadline, f"waited {seconds} s for {what}"
+        time.sleep(0.5)
+    return value
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+@pytest.fixture(scope="session")
+def servers(project: Path) -> Iterator[Servers]:
+    """`diffutron up` as a user starts it, until the end of the session."""
+    prefect, mlflow = free_port(), free_port()
+    command = [sys.executable, "-m", "diffutron", "up"]
+    command += ["--prefect-port", str(prefect), "--mlflow-port", str(mlflow)]
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    environment = {k: v for k, v in os.environ.items() if not k.startswith("PREFECT_")}
+    with (project / "up.log").open("wb") as log:
+        process = subprocess.Popen(
+            command, cwd=project, env={**environment, "PATH": path}, stdout=log, stderr=log
+        )
+
+    def answers() -> bool:
+        assert process.poll() is None, (project / "up.log").read_text()
+        return bool(re.search("Ctrl-C stops", (project / "up.log").read_text()))
+
+    try:
+        wait_for(answers, seconds=START_SECONDS, what="`diffutron up`")
+        yield Servers(project, f"http://127.0.0.1:{prefect}", f"http://127.0.0.1:{mlflow}")
+    finally:
+        process.send_signal(signal.SIGINT)
+        process.wait(timeout=60)
+
+
+@pytest.fixture(scope="session")
+def page() -> Iterator[Any]:
+    """A page of Debian's Chromium."""
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(
+            executable_path="/usr/bin/chromium",
+            args=["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"]
+            + ["--disable-background-networking", "--disable-component-update", "--disable-sync"],
+        )
+        page = browser.new_page(viewport={"width": 1280, "height": 900})
+        page.set_default_timeout(60_000)
+        yield page
+        browser.close()

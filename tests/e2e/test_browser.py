@@ -1,0 +1,142 @@
+"""What a person does in the browser: build, watch, cancel, approve. The APIs tell the state."""
+
+import re
+import time
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from .conftest import Servers, wait_for, write_values
+
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(1800)]
+STAGES = "tokenizer corpus backbone pretrain merge instructions instruct_phase1 instruct_phase2"
+STAGES += " evaluate report register"
+BUILD_SECONDS = 1500
+
+
+@pytest.fixture(scope="session")
+def pictures(repo: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where screenshots go: docs/img when DIFFUTRON_PICTURES says so, else a temporary folder."""
+    import os
+
+    return Path(os.environ.get("DIFFUTRON_PICTURES") or tmp_path_factory.mktemp("pictures"))
+
+
+def submit(page: Any, servers: Servers, deployment: str, *, picture: Path | None = None) -> str:
+    """Fill nothing in and submit the form of *Custom run*; the id of the run."""
+    before = servers.newest_run(deployment).get("id")
+    page.goto(f"{servers.prefect}/v2/deployments/deployment/{servers.deployment(deployment)}")
+    page.get_by_role("button", name="Run", exact=True).click()
+    page.get_by_text("Custom run").click()
+    page.get_by_role("button", name="Submit").wait_for()
+    page.get_by_text("Enforce Parameter Schema").wait_for()
+    if picture:
+        page.screenshot(path=picture, full_page=True)
+    page.get_by_role("button", name="Submit").click()
+
+    def started() -> str | None:
+        newest = servers.newest_run(deployment).get("id")
+        return newest if newest != before else None
+
+    return wait_for(started, seconds=60, what="the run of the form")
+
+
+def choose(page: Any, servers: Servers, run: str, item: str) -> None:
+    """An entry of the menu of a run."""
+    page.goto(f"{servers.prefect}/v2/runs/flow-run/{run}")
+    page.get_by_role("button", name="Open menu").first.click()
+    page.get_by_role("menuitem", name=item, exact=True).click()
+
+
+def test_a_build_is_triggered_from_the_form_and_watched(page, servers, pictures):
+    run = submit(page, servers, "build", picture=pictures / "build-form.png")
+    wait_for(
+        lambda: servers.tasks(run).get("pretrain") == "Running",
+        seconds=BUILD_SECONDS,
+        what="the stage pretrain",
+    )
+    page.goto(f"{servers.prefect}/v2/runs/flow-run/{run}")
+    page.get_by_text("pretrain", exact=True).first.wait_for()
+    page.screenshot(path=pictures / "build-run.png")
+    final = ("Completed", "Failed", "Crashed", "Cancelled")
+    state = wait_for(
+        lambda: servers.state(run) if servers.state(run) in final else "",
+        seconds=BUILD_SECONDS,
+        what="the end of the build",
+    )
+    assert state == "Completed", servers.artifacts(run)
+    assert servers.tasks(run) == dict.fromkeys(STAGES.split(), "Completed")
+    shown = servers.artifacts(run)
+    assert {"plan", "progress", "report", "report-page", "mlflow-run"} <= shown.keys()
+    assert "| pretrain | pretrain will run again: it has not run here yet. |" in shown["plan"]
+    assert servers.mlflow in shown["mlflow-run"]
+    assert servers.alias("challenger") == "1"
+
+
+def test_a_cancelled_build_leaves_no_process(page, servers, repo, pictures):
+    params = servers.project / "params.yaml"
+    before = params.read_text(encoding="utf-8")
+    from diffutron.params import read_yaml
+
+    values = read_yaml(params)
+    values["pretrain"]["training"]["steps"] = 100_000
+    write_values(params, values)
+    try:
+        run = submit(page, servers, "build")
+        wait_for(lambda: ranks(servers.project), seconds=600, what="ranks of pretrain")
+        choose(page, servers, run, "Cancel")
+        page.get_by_role("dialog").get_by_role(
+            "button", name=re.compile("cancel|yes", re.IGNORECASE)
+        ).last.click()
+        wait_for(lambda: servers.state(run) == "Cancelled", seconds=120, what="CANCELLED")
+        wait_for(lambda: not ranks(servers.project), seconds=30, what="the end of the ranks")
+    finally:
+        params.write_text(before, encoding="utf-8")
+    assert (servers.project / "models/adapter/adapter_model.safetensors").exists()
+
+
+def ranks(project: Path) -> list[int]:
+    """Processes of the stage pretrain in the project."""
+    found = []
+    for process in psutil.process_iter(["cwd", "cmdline"]):
+        if process.info["cwd"] == str(project) and "pretrain" in (process.info["cmdline"] or []):
+            found.append(process.pid)
+    return found
+
+
+def test_a_promotion_is_approved_in_the_form(page, servers, pictures):
+    run = submit(page, servers, "promote")
+    wait_for(lambda: servers.state(run) == "Paused", seconds=600, what="the pause")
+    assert servers.alias("champion") is None
+    choose(page, servers, run, "Resume")
+    dialog = page.get_by_role("dialog")
+    dialog.get_by_text("Make version 1").wait_for()
+    dialog.locator("button", has_text="reject").click()
+    page.get_by_role("option", name="approve").click()
+    boxes = dialog.get_by_role("textbox")
+    boxes.nth(boxes.count() - 2).fill("Ayşe")
+    boxes.last.fill("first version; answers in Turkish")
+    page.screenshot(path=pictures / "promote-form.png")
+    dialog.get_by_role("button", name="Resume").click()
+    wait_for(lambda: servers.state(run) == "Promoted", seconds=300, what="the promotion")
+    assert servers.alias("champion") == "1"
+    assert servers.alias("challenger") is None
+    assert "holds" in servers.artifacts(run)["gate"]
+
+
+def test_the_alias_is_seen_in_mlflow(page, servers, pictures):
+    page.goto(f"{servers.mlflow}/#/models/diffutron")
+    page.get_by_text("champion").first.wait_for()
+    page.screenshot(path=pictures / "mlflow-champion.png")
+
+
+def test_the_report_opens(page, servers, pictures):
+    errors: list[str] = []
+    page.on("pageerror", lambda error: errors.append(str(error)))
+    page.goto((servers.project / "report/report.html").as_uri())
+    page.get_by_text("mnli_tr").first.wait_for()
+    time.sleep(0.5)  # figures draw themselves
+    page.screenshot(path=pictures / "report.png")
+    assert errors == []

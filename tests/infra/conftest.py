@@ -1,0 +1,133 @@
+"""Real services on this machine, each on free ports and in a folder of its own."""
+
+import os
+import shutil
+import socket
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+SLURM = """
+ClusterName=t
+SlurmctldHost=localhost(127.0.0.1)
+SlurmUser=root
+SlurmdUser=root
+SlurmctldPort={ctld}
+SlurmdPort={d}
+AuthType=auth/munge
+AuthInfo=socket={dir}/run/munge.sock,cred_expire=5
+CredType=cred/munge
+StateSaveLocation={dir}/state
+SlurmdSpoolDir={dir}/spool
+SlurmctldPidFile={dir}/run/slurmctld.pid
+SlurmdPidFile={dir}/run/slurmd.pid
+SlurmctldLogFile={dir}/log/slurmctld.log
+SlurmdLogFile={dir}/log/slurmd.log
+ProctrackType=proctrack/{proctrack}
+TaskPlugin=task/none
+SwitchType=switch/none
+MpiDefault=none
+AccountingStorageType=accounting_storage/none
+JobAcctGatherType=jobacct_gather/none
+JobCompType=jobcomp/none
+SchedulerType=sched/builtin
+SchedulerParameters=batch_sched_delay=0,sched_interval=2
+ReturnToService=2
+KillWait=5
+PropagateResourceLimits=NONE
+NodeName=n1 NodeHostname=localhost NodeAddr=127.0.0.1 CPUs={cpus} RealMemory=2000 State=UNKNOWN
+PartitionName=p Nodes=n1 Default=YES MaxTime=INFINITE State=UP
+"""
+CGROUP = """
+CgroupPlugin=cgroup/v1
+CgroupMountpoint=/sys/fs/cgroup
+CgroupAutomount=no
+ConstrainCores=no
+ConstrainRAMSpace=no
+"""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """System services are not for every run of the tests; `make test-infra` asks for them."""
+    if os.environ.get("DIFFUTRON_INFRA") != "1":
+        for item in items:
+            if "infra" in item.path.parts:
+                item.add_marker(pytest.mark.skip(reason="run `make test-infra`, which installs it"))
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def wait_for(found: Callable[[], Any], *, seconds: float, what: str) -> Any:
+    """Poll a service until it gives something true."""
+    deadline = time.monotonic() + seconds
+    while not (value := found()):
+        assert time.monotonic() < deadline, f"waited {seconds} s for {what}"
+        time.sleep(0.2)
+    return value
+
+
+@pytest.fixture(scope="session")
+def slurm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
+    """The environment in which `sbatch` speaks to a Slurm of one node, this machine."""
+    folder = tmp_path_factory.mktemp("slurm")
+    for name in ("etc", "run", "log", "state", "spool"):
+        (folder / name).mkdir()
+    cgroups = Path("/sys/fs/cgroup/freezer").is_dir()
+    settings = {"ctld": free_port(), "d": free_port(), "dir": folder, "cpus": os.cpu_count()}
+    settings["proctrack"] = "cgroup" if cgroups else "linuxproc"
+    (folder / "etc/slurm.conf").write_text(SLURM.format(**settings))
+    (folder / "etc/cgroup.conf").write_text(CGROUP)
+    key = folder / "etc/munge.key"
+    key.write_bytes(os.urandom(128))
+    key.chmod(0o600)
+    environment = {**os.environ, "SLURM_CONF": str(folder / "etc/slurm.conf")}
+    munge = ["munged", f"--key-file={key}", f"--socket={folder}/run/munge.sock", "--force"]
+    munge += [f"--pid-file={folder}/run/munged.pid", f"--log-file={folder}/log/munged.log"]
+    munge += [f"--seed-file={folder}/etc/munge.seed"]
+    try:
+        for command in (munge, ["slurmctld", "-c"], ["slurmd", "-c", "-N", "n1"]):
+            subprocess.run(command, env=environment, check=True)
+        wait_for(
+            lambda: "idle" in output(["sinfo", "-h", "-o", "%T"], environment),
+            seconds=60,
+            what="an idle node",
+        )
+        yield environment
+    finally:
+        for name in ("slurmd", "slurmctld", "munged"):
+            stop(folder / "run" / f"{name}.pid")
+
+
+def output(command: list[str], environment: dict[str, str]) -> str:
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    return done.stdout
+
+
+def stop(pid_file: Path) -> None:
+    if pid_file.exists():
+        subprocess.run(["kill", pid_file.read_text().strip()], check=False)
+
+
+@pytest.fixture
+def shared(tmp_path: Path) -> Path:
+    """A folder that a service of another user may enter."""
+    folder = tmp_path / "shared"
+    folder.mkdir()
+    for part in (folder, *folder.parents):
+        if os.stat(part).st_uid == os.getuid() and part != Path("/"):
+            part.chmod(part.stat().st_mode | 0o755)
+    return folder
+
+
+def need(*programs: str) -> None:
+    """Fail with what to install: here nothing may be skipped."""
+    missing = [program for program in programs if shutil.which(program) is None]
+    assert not missing, f"{', '.join(missing)} not found; run `make test-infra`"
