@@ -1,6 +1,7 @@
 # `make demo` and `make test` set themselves up: two commands on a fresh machine are enough.
 PYTHON ?= python3
 BIN := .venv/bin
+EXTRAS := data train eval ops s3 postgres dev
 TASKS := belebele_tr,exams_tr,ironytr,news_cat,mnli_tr,sts_tr,xcopa_tr
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 export DO_NOT_TRACK := true
@@ -53,7 +54,7 @@ clean:  ## everything that can be made again, the environment apart
 lock:  ## compile constraints.txt anew (needs a CPU build of torch in reach: UV_FLAGS)
 	(echo "# Every transitive pin; made by \`make lock\`. Nothing is resolved at install."; \
 	echo "torch==2.13.0"; echo "torch==2.13.0" | \
-	$(BIN)/uv pip compile -q pyproject.toml --all-extras --universal --python-version 3.11 -c - \
+	$(BIN)/uv pip compile -q pyproject.toml $(addprefix --extra ,$(EXTRAS)) --universal --python-version 3.11 -c - \
 	  --no-emit-find-links --no-annotate --no-header $(UV_FLAGS) \
 	  | grep -vE '^(torch|nvidia|triton|cuda)[-=]') > constraints.tmp
 	mv constraints.tmp constraints.txt
