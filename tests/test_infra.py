@@ -49,7 +49,8 @@ def test_our_services_have_no_privileges(compose):
 
 
 def test_every_deployment_is_a_flow_of_this_repository(deployments, repo):
-    assert [deployment["name"] for deployment in deployments] == ["build", "evaluate", "promote"]
+    names = [deployment["name"] for deployment in deployments]
+    assert names == ["build", "evaluate", "leaderboard", "promote"]
     for deployment in deployments:
         path, name = deployment["entrypoint"].split(":")
         tree = ast.parse((repo / path).read_text(encoding="utf-8"))

@@ -9,7 +9,6 @@ import hashlib
 import json
 import os
 from collections.abc import Iterable
-from dataclasses import asdict
 from pathlib import Path
 
 from diffutron.evaluation.adapters.answer import Answer
@@ -44,7 +43,7 @@ class ItemCache:
 
     def append(self, answers: Iterable[tuple[str, Answer]]) -> None:
         """Write answers so that they survive a kill right afterwards."""
-        lines = [json.dumps({"key": key, **asdict(answer)}) for key, answer in answers]
+        lines = [json.dumps({"key": key, **answer.plain()}) for key, answer in answers]
         self.folder.mkdir(parents=True, exist_ok=True)
         with self.path.open("ab") as stream:
             # A line that a kill cut short must not swallow the first new one.

@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from diffutron.data.evaluation_sets import EvaluationSet
@@ -132,4 +132,4 @@ def _histogram(labels: Any) -> dict[str, int]:
 
 def item_rows(items: Sequence[AnsweredItem]) -> list[dict[str, Any]]:
     """The items as plain rows, for the audit file."""
-    return [asdict(item) for item in items]
+    return [dict(vars(item)) for item in items]

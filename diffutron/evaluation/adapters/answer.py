@@ -42,6 +42,10 @@ class Answer:
     def of_choice(cls, chosen: int, num_choices: int) -> "Answer":
         return cls.of_values([float(number == chosen) - 1 for number in range(num_choices)])
 
+    def plain(self) -> dict[str, Any]:
+        """The fields by name, without copies."""
+        return {name: getattr(self, name) for name in self.__slots__}
+
     @classmethod
     def read(cls, values: dict[str, Any]) -> "Answer":
         return cls(**values)
