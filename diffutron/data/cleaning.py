@@ -19,7 +19,7 @@ from diffutron.data.privacy import replace_personal_data
 from diffutron.data.sources import Document
 from diffutron.errors import UserError
 from diffutron.outputs import read_json
-from diffutron.params import CorpusParams
+from diffutron.params_data import CorpusParams
 
 MIN_LINE = 12  # characters; shorter lines repeat by chance
 

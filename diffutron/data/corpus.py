@@ -34,7 +34,8 @@ from diffutron.data.sources import (
     read_documents,
 )
 from diffutron.outputs import atomic_folder, only_run, write_json, write_text
-from diffutron.params import CorpusParams, EvaluationParams, Params
+from diffutron.params import EvaluationParams, Params
+from diffutron.params_data import CorpusParams
 
 
 def corpus(

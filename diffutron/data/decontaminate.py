@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from diffutron.data.dedup import words
-from diffutron.params import ContaminationParams
+from diffutron.params_data import ContaminationParams
 
 # What an item asks and answers with; the rest of a row is labels, numbers and addresses.
 FIELDS = {

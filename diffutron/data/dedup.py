@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from diffutron.data.turkish import turkish_lower
-from diffutron.params import NearDuplicateParams
+from diffutron.params_data import NearDuplicateParams
 
 _WORD = re.compile(r"\w+")
 _MIX = np.uint64(0x9E3779B97F4A7C15)

@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Sequence
 
 from diffutron.data.turkish import turkish_lower
-from diffutron.params import QualityParams, RepetitionParams
+from diffutron.params_data import QualityParams, RepetitionParams
 
 # The commonest function words of Turkish prose; longer prose without two of them is a list.
 FUNCTION_WORDS = frozenset(

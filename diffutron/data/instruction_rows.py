@@ -13,7 +13,7 @@ from diffutron.data.dedup import band_keys, clusters, exact_key, find_near, word
 from diffutron.data.normalise import normalise_letters
 from diffutron.data.sources import Instruction
 from diffutron.errors import UserError
-from diffutron.params import InstructionsParams, NearDuplicateParams
+from diffutron.params_data import InstructionsParams, NearDuplicateParams
 from diffutron.progress import Progress
 
 PHASES = (1, 2)

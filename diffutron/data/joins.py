@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from diffutron.data.dedup import clusters, find_exact, find_near, words
 from diffutron.data.fates import Fates
 from diffutron.errors import UserError
-from diffutron.params import CorpusParams
+from diffutron.params_data import CorpusParams
 
 
 def drop_duplicates(fates: Fates, rules: CorpusParams) -> None:

@@ -8,7 +8,7 @@ the two together decide the rest.
 from functools import cache
 
 from diffutron.data.turkish import turkish_lower
-from diffutron.params import LanguageParams
+from diffutron.params_data import LanguageParams
 
 MAX_CHARACTERS = 300  # the start of a text is enough, and cost grows with length
 

@@ -24,7 +24,8 @@ from pydantic import Field, ValidationError
 
 from diffutron.data.files import list_files
 from diffutron.errors import UserError
-from diffutron.params import Positive, Section, read_yaml
+from diffutron.params import read_yaml
+from diffutron.params_data import Positive, Section
 
 NAME = "sources.yaml"
 FIELDS = ("text", "source", "group")

@@ -11,7 +11,7 @@ from typing import Self
 from diffutron.data.cleaning import Cleaner
 from diffutron.data.decontaminate import Item
 from diffutron.outputs import content_digest
-from diffutron.params import CorpusParams
+from diffutron.params_data import CorpusParams
 
 # The parts of section `corpus` that the joins alone look at: a change of these cleans nothing anew.
 JOIN_PARAMS = {

@@ -18,7 +18,8 @@ from diffutron.data.instruction_schemas import Instruction, instruction_of, phas
 from diffutron.data.normalise import normalise
 from diffutron.data.quarantine import Quarantine
 from diffutron.errors import UserError
-from diffutron.params import CorpusParams, HubInstructions, InstructionsParams, Params
+from diffutron.params import Params
+from diffutron.params_data import CorpusParams, HubInstructions, InstructionsParams
 
 SUBFOLDERS = {
     "corpus": ("corpus",),

@@ -13,7 +13,7 @@ from diffutron.data.decontaminate import Contamination, items_of
 from diffutron.data.dedup import words
 from diffutron.evaluation.material import TaskMaterial
 from diffutron.outputs import content_digest, write_json
-from diffutron.params import ContaminationParams
+from diffutron.params_data import ContaminationParams
 from diffutron.progress import Progress
 
 FILES = ("train.parquet", "phase*_train.parquet")  # of the stages `corpus` and `instructions`

@@ -7,7 +7,8 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from diffutron.errors import UserError
-from diffutron.params import TASKS, ContaminationParams, Share, read_yaml
+from diffutron.params import TASKS, read_yaml
+from diffutron.params_data import ContaminationParams, Share
 
 SYSTEMS = Path("infra/systems.yaml")
 MODELS = ("masked_diffusion", "causal", "encoder_decoder", "pseudo_likelihood")

@@ -15,7 +15,8 @@ from typing import Any
 
 from diffutron.errors import UserError
 from diffutron.outputs import atomic_folder, write_json, write_text
-from diffutron.params import Params, TokenizerParams
+from diffutron.params import Params
+from diffutron.params_data import TokenizerParams
 from diffutron.progress import track
 
 SPECIAL_TOKENS = ("<pad>", "<eos>", "<bos>", "<unk>", "<mask>")

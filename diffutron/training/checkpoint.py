@@ -18,7 +18,7 @@ from typing import Any, Self
 
 from diffutron.errors import StageFailure, UserError
 from diffutron.outputs import content_digest, explain_os_error, write_json
-from diffutron.params import Section
+from diffutron.params_data import Section
 from diffutron.training.launch import Ranks
 
 ROOT = "DIFFUTRON_CHECKPOINTS"  # folder of all checkpoints; a fact of the machine

@@ -5,7 +5,7 @@ import pytest
 
 from diffutron.evaluation.contamination import touched_rows, training_files, training_texts
 from diffutron.evaluation.material import choose_protocols, read_material
-from diffutron.params import ContaminationParams
+from diffutron.params_data import ContaminationParams
 
 RULES = ContaminationParams(
     ngram=2, min_words=3, min_item_words=3, threshold=0.9, short_threshold=0.85
