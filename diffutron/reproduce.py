@@ -108,7 +108,7 @@ def _git(*arguments: str) -> str:
     done = subprocess.run(["git", *arguments], capture_output=True, text=True, check=False)
     if done.returncode:
         lines = done.stderr.strip().splitlines() or ["no message"]
-        raise UserError(f"git {arguments[0]}: {lines[-1]}; run this in the clone of the project")
+        raise UserError(f"git {arguments[0]}: {lines[0]}; run this in the clone of the project")
     return done.stdout.strip()
 
 
