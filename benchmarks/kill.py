@@ -1,8 +1,9 @@
 """Kill trainings at random moments and compare what they end with: `python -m benchmarks.kill`.
 
 Each run trains one stage (pre-training, or either instruction phase) with ZeRO 1, 2 or 3 on two
-ranks, as a flow does: guard -> dvc -> launcher -> ranks. A random one of these processes is killed
-with SIGKILL at a random moment, several times, and the same command is given again each time.
+ranks, as a flow does: engine -> guard -> dvc -> launcher -> ranks. A random one of them, the guard
+apart, is killed with SIGKILL at a random moment, several times, and the same command is given again
+each time.
 
     python -m benchmarks.kill --runs 25 --json
 
@@ -27,12 +28,16 @@ from pathlib import Path
 import psutil
 
 from benchmarks.tiny_project import OUTPUTS, STAGES, make_project, select
-from diffutron.guard import guarded
 
 ZERO_STAGES = (1, 2, 3)
 KILLS = (2, 3, 4)
 PATIENCE = 300.0  # seconds for a run to reach the next checkpoint
 GONE = 20.0  # seconds after which no process may be left
+ENGINE = """
+import subprocess, sys
+from diffutron.guard import guarded
+sys.exit(subprocess.run(guarded(sys.argv[1:])).returncode)
+"""
 _RESUMED = re.compile(r"resumed at step (\d+)")
 
 
@@ -161,7 +166,7 @@ def end(project: Path, stage: str, outcome: Outcome) -> None:
 def start(project: Path, stage: str) -> "subprocess.Popen[str]":
     command = [sys.executable, "-m", "dvc", "repro", "--single-item", stage]
     return subprocess.Popen(
-        guarded(command),
+        [sys.executable, "-c", ENGINE, *command],
         cwd=project,
         env=environment(),
         stdin=subprocess.DEVNULL,
@@ -208,7 +213,7 @@ def kill_one(process: "subprocess.Popen[str]", chance: random.Random) -> str:
     """SIGKILL to one process of the tree; its part in it."""
     tree = [psutil.Process(process.pid)]
     tree += tree[0].children(recursive=True)
-    parts = [(part_of(one), one) for one in tree]
+    parts = [("engine", tree[0]), *((part_of(one), one) for one in tree[1:])]
     named = [(name, one) for name, one in parts if name]
     name, victim = chance.choice(named)
     try:
@@ -222,7 +227,7 @@ def part_of(process: psutil.Process) -> str:
     try:
         line = " ".join(process.cmdline())
         if "diffutron.guard" in line:
-            return "guard"
+            return ""
         if "-m dvc" in line:
             return "dvc"
         if "-m diffutron" in line:

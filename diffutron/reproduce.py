@@ -15,6 +15,7 @@ from typing import Any
 from diffutron.errors import StageFailure, UserError
 from diffutron.guard import guarded
 from diffutron.outputs import read_json
+from diffutron.registry.evidence import run_files
 from diffutron.registry.promote import NAME, require_version
 from diffutron.registry.runs import numbers
 from diffutron.registry.tracking import tracking
@@ -68,22 +69,17 @@ def prepare(version: int, clone: Path, *, name: str = NAME) -> Origin:
     Errors: a version that was made from a changed or no checkout, or whose commit is not in this
     repository, is a `UserError`.
     """
-    from mlflow.artifacts import download_artifacts, list_artifacts
-
     with tracking() as client:
         require_version(client, name, version)
         tags = client.get_model_version(name, str(version)).tags
         commit = _clean_commit(tags, f"{name} version {version}")
         _checkout(commit, clone)
-        run = tags["run_id"]
-        there = {found.path for found in list_artifacts(run_id=run)}
-        for path in sorted(there & {"params.yaml", "dvc.lock"}):
-            # The lock file is kept for comparison alone: with it in place nothing would be built.
-            got = download_artifacts(run_id=run, artifact_path=path)
-            shutil.copyfile(got, clone / ("dvc.lock.registered" if "lock" in path else path))
-        summary = read_json(
-            Path(download_artifacts(run_id=run, artifact_path=SUMMARY)), made_by="register"
-        )
+        with run_files(tags["run_id"], {"params.yaml", "dvc.lock", "metrics"}) as files:
+            shutil.copyfile(files / "params.yaml", clone / "params.yaml")
+            if (files / "dvc.lock").exists():
+                # For comparison alone: with the lock file in place nothing would be built.
+                shutil.copyfile(files / "dvc.lock", clone / "dvc.lock.registered")
+            summary = read_json(files / SUMMARY, made_by="register")
     (clone / "dvc.lock").unlink(missing_ok=True)
     return Origin(commit, summary)
 
@@ -112,7 +108,7 @@ def _git(*arguments: str) -> str:
     done = subprocess.run(["git", *arguments], capture_output=True, text=True, check=False)
     if done.returncode:
         lines = done.stderr.strip().splitlines() or ["no message"]
-        raise UserError(f"git {arguments[0]}: {lines[-1]}; run this in the clone of the project")
+        raise UserError(f"git {arguments[0]}: {lines[0]}; run this in the clone of the project")
     return done.stdout.strip()
 
 

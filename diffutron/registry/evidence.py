@@ -56,7 +56,7 @@ def read_evidence(client: "MlflowClient", name: str, version: int) -> Evidence:
             f"{name} version {version} has no tag run_id: it was not made by `diffutron register`, "
             "so there is no evidence to judge it by"
         )
-    with _downloaded(tags["run_id"]) as folder:
+    with run_files(tags["run_id"], {"params.yaml", "metrics", ITEMS}) as folder:
         return Evidence(
             name=name,
             version=version,
@@ -71,13 +71,13 @@ def read_evidence(client: "MlflowClient", name: str, version: int) -> Evidence:
 
 
 @contextmanager
-def _downloaded(run_id: str) -> Iterator[Path]:
-    """The artifacts of a run but for its report, in a folder that is removed afterwards."""
+def run_files(run_id: str, wanted: set[str]) -> Iterator[Path]:
+    """The wanted artifacts of a run that are there, in a folder that is removed afterwards."""
     from mlflow.artifacts import download_artifacts, list_artifacts
 
     with tempfile.TemporaryDirectory(prefix="diffutron-evidence-") as folder:
         there = {found.path for found in list_artifacts(run_id=run_id)}
-        for path in sorted(there & {"params.yaml", "metrics", ITEMS}):
+        for path in sorted(there & wanted):
             download_artifacts(run_id=run_id, artifact_path=path, dst_path=folder)
         yield Path(folder)
 

@@ -55,7 +55,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """System services are not for every run of the tests; `make test-infra` asks for them."""
     if os.environ.get("DIFFUTRON_INFRA") != "1":
         for item in items:
-            if "infra" in item.path.parts:
+            if Path(__file__).parent in item.path.parents:
                 item.add_marker(pytest.mark.skip(reason="run `make test-infra`, which installs it"))
 
 
@@ -114,17 +114,6 @@ def output(command: list[str], environment: dict[str, str]) -> str:
 def stop(pid_file: Path) -> None:
     if pid_file.exists():
         subprocess.run(["kill", pid_file.read_text().strip()], check=False)
-
-
-@pytest.fixture
-def shared(tmp_path: Path) -> Path:
-    """A folder that a service of another user may enter."""
-    folder = tmp_path / "shared"
-    folder.mkdir()
-    for part in (folder, *folder.parents):
-        if os.stat(part).st_uid == os.getuid() and part != Path("/"):
-            part.chmod(part.stat().st_mode | 0o755)
-    return folder
 
 
 def need(*programs: str) -> None:
