@@ -30,7 +30,7 @@ def answered(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     asked = []
 
-    def answer(decision: str, by: str = "inceleme kurulu"):
+    def answer(decision: str, by: str = "kurul"):
         def pause(*, wait_for_input, timeout):
             asked.append((wait_for_input, timeout))
             return Decision(decision=decision, by=by, reason="better on all tasks")
@@ -62,12 +62,12 @@ def test_approved(answered, registry):
     asked = answered("approve")
     state = promote(version=3, hours=2, max_drop=0.2, return_state=True)
     assert state.name == "Promoted"
-    assert state.message == "version 3 is champion, by inceleme kurulu: better on all tasks"
+    assert state.message == "version 3 is champion, by kurul: better on all tasks"
     judge, move = registry
     assert judge == [
         *("diffutron", "gate", "3", "--json", "--max-drop", "0.2", "--use", "research")
     ]
-    told = ["--by", "inceleme kurulu", "--reason", "better on all tasks", "--over", "2"]
+    told = ["--by", "kurul", "--reason", "better on all tasks", "--over", "2"]
     assert move == ["diffutron", "promote", "3", *told]
     assert asked[0][1] == 7200
 

@@ -27,7 +27,7 @@ def test_without_a_champion_nothing_is_compared():
 
 @pytest.mark.usefixtures("versions")
 def test_against_the_champion_on_the_same_items():
-    promote(1, by="inceleme kurulu", reason="first")
+    promote(1, by="kurul", reason="first")
     better = judge(2, serve=False)
     assert better.holds, better.failed
     assert better.comparison
@@ -38,7 +38,7 @@ def test_against_the_champion_on_the_same_items():
     assert told["champion"] == 1
     assert told["comparison"]["tasks"]["mnli_tr"]["only_version"] == 20
     assert judge(1, serve=False).champion is None  # not against itself
-    promote(2, by="inceleme kurulu", reason="better")
+    promote(2, by="kurul", reason="better")
     worse = judge(1, serve=False, max_drop=0.05)
     names = failing(worse)
     assert names[0].startswith("mean accuracy, difference -0.1000")

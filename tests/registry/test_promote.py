@@ -28,7 +28,7 @@ def current():
 @pytest.mark.usefixtures("versions")
 def test_first_promotion_has_no_predecessor():
     assert current() is None
-    decision = promote(2, by="inceleme kurulu", reason="answers best")
+    decision = promote(2, by="kurul", reason="answers best")
     assert (decision.version, decision.previous) == (2, None)
     assert current() == 2
 
@@ -40,14 +40,14 @@ def made() -> list:
 
 @pytest.mark.usefixtures("versions")
 def test_history_tells_every_move_in_order():
-    promote(1, by="inceleme kurulu", reason="first")
+    promote(1, by="kurul", reason="first")
     promote(3, by="Ali", reason="better")
-    promote(1, by="inceleme kurulu", reason="back: 3 repeats itself")
+    promote(1, by="kurul", reason="back: 3 repeats itself")
     moves = [(p.version, p.previous, p.by, p.reason) for p in made()]
     assert moves == [
-        (1, None, "inceleme kurulu", "first"),
+        (1, None, "kurul", "first"),
         (3, 1, "Ali", "better"),
-        (1, 3, "inceleme kurulu", "back: 3 repeats itself"),
+        (1, 3, "kurul", "back: 3 repeats itself"),
     ]
     assert [p.at for p in made()] == sorted(p.at for p in made())
 
@@ -56,11 +56,11 @@ def test_history_tells_every_move_in_order():
 @pytest.mark.parametrize(
     ("version", "by", "reason", "message"),
     [
-        (9, "inceleme kurulu", "best", "diffutron has no version 9; there are: 1, 2, 3"),
+        (9, "kurul", "best", "diffutron has no version 9; there are: 1, 2, 3"),
         (1, " ", "best", "--by is empty"),
-        (1, "inceleme kurulu", "", "--reason is empty"),
+        (1, "kurul", "", "--reason is empty"),
         (1, "Ay\x1b[2Jşe", "best", "--by: need printable text"),
-        (1, "inceleme kurulu", "x" * 1001, "--reason: need printable text of at most 1000"),
+        (1, "kurul", "x" * 1001, "--reason: need printable text of at most 1000"),
     ],
 )
 def test_bad_input_moves_nothing(version, by, reason, message):
@@ -72,16 +72,16 @@ def test_bad_input_moves_nothing(version, by, reason, message):
 
 @pytest.mark.usefixtures("versions")
 def test_the_champion_is_not_promoted_again():
-    promote(1, by="inceleme kurulu", reason="best")
+    promote(1, by="kurul", reason="best")
     with pytest.raises(UserError, match="version 1 is the champion already"):
-        promote(1, by="inceleme kurulu", reason="best")
+        promote(1, by="kurul", reason="best")
     assert len(made()) == 1
 
 
 @pytest.mark.usefixtures("store")
 def test_without_a_model_the_error_says_what_to_do():
     with pytest.raises(UserError, match="no registered model diffutron; `diffutron register`"):
-        promote(1, by="inceleme kurulu", reason="best")
+        promote(1, by="kurul", reason="best")
     with pytest.raises(UserError, match="no registered model"):
         history()
 
@@ -94,10 +94,10 @@ def move_by_hand(which: str, version: int) -> None:
 @pytest.mark.usefixtures("versions")
 def test_the_challenger_ends_with_the_promotion():
     move_by_hand(CHALLENGER, 2)
-    promote(1, by="inceleme kurulu", reason="first")
+    promote(1, by="kurul", reason="first")
     with tracking() as client:
         assert alias(client, CHALLENGER) == 2
-    promote(2, by="inceleme kurulu", reason="better")
+    promote(2, by="kurul", reason="better")
     with tracking() as client:
         assert alias(client, CHALLENGER) is None
 
@@ -105,11 +105,9 @@ def test_the_challenger_ends_with_the_promotion():
 @pytest.mark.usefixtures("versions")
 def test_a_decision_holds_only_against_the_champion_it_was_taken_against():
     before = datetime.now(UTC)
-    promote(1, by="inceleme kurulu", reason="first", over=0, evidence={"holds": True})
+    promote(1, by="kurul", reason="first", over=0, evidence={"holds": True})
     for refused in ({"over": 0}, {"over": 3}, {"as_of": before}):
-        with pytest.raises(
-            UserError, match="moved to version 1 by inceleme kurulu at .*compare again"
-        ):
+        with pytest.raises(UserError, match="moved to version 1 by kurul at .*compare again"):
             promote(2, by="Ali", reason="better", **refused)
     assert current() == 1
     promote(2, by="Ali", reason="better", over=1)
@@ -141,9 +139,9 @@ def test_a_lock_left_by_a_killed_command_is_taken_away(monkeypatch):
     with tracking() as client:
         client.create_registered_model("diffutron.promotion-lock")
     with pytest.raises(UserError, match="another promotion of diffutron is under way"):
-        promote(1, by="inceleme kurulu", reason="first")
+        promote(1, by="kurul", reason="first")
     monkeypatch.setattr("diffutron.registry.lock.STALE", 0.0)
-    promote(1, by="inceleme kurulu", reason="first")
+    promote(1, by="kurul", reason="first")
     with tracking() as client:
         assert not client.search_registered_models("name='diffutron.promotion-lock'")
 
@@ -151,9 +149,9 @@ def test_a_lock_left_by_a_killed_command_is_taken_away(monkeypatch):
 @pytest.mark.usefixtures("versions")
 def test_rollback_takes_away_what_was_promoted_after():
     with pytest.raises(UserError, match="no champion; there is nothing to roll back"):
-        rollback(by="inceleme kurulu")
+        rollback(by="kurul")
     for version in (1, 2, 3):
-        promote(version, by="inceleme kurulu", reason="better")
+        promote(version, by="kurul", reason="better")
     assert rollback(by="Ali").version == 2
     assert rollback(by="Ali").version == 1
     with pytest.raises(UserError, match="no champion of diffutron before version 1 is on record"):
@@ -168,7 +166,7 @@ def test_rollback_takes_away_what_was_promoted_after():
 
 @pytest.mark.usefixtures("versions")
 def test_history_marks_what_was_moved_by_hand():
-    promote(1, by="inceleme kurulu", reason="first")
+    promote(1, by="kurul", reason="first")
     move_by_hand("champion", 2)
     assert rollback(by="Ali").version == 1
     move_by_hand("champion", 3)
@@ -181,4 +179,4 @@ def test_history_marks_what_was_moved_by_hand():
     ]
     shown = [str(one) for one in history()]
     assert shown[1].startswith("moved by hand")
-    assert shown[0].endswith("champion: none -> version 1, promotion by inceleme kurulu: first")
+    assert shown[0].endswith("champion: none -> version 1, promotion by kurul: first")
