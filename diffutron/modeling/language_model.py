@@ -123,7 +123,7 @@ def _load_weights(folder: str, *, where: str, dtype: torch.dtype) -> Any:
         loaded: Any = None
         if kind == "modernbert":
             loaded = ModernBertForMaskedLM.from_pretrained(
-                folder, dtype=dtype, output_loading_info=True
+                folder, dtype=dtype, use_safetensors=True, output_loading_info=True
             )
     except (OSError, ValueError) as error:
         reason = str(error).strip().split("\n")[0]
