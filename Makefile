@@ -33,11 +33,11 @@ test: setup  ## the test suite with coverage (no network), a file at a time on e
 test-e2e: setup  ## a build, a cancel and a promotion in Chromium (installs it)
 	command -v chromium >/dev/null || (apt-get update -qq && apt-get install -qq -y --no-install-recommends chromium)
 	$(BIN)/uv pip install -q --python $(BIN)/python --no-deps $$(grep -E '^(playwright|greenlet)==' constraints.txt)
-	DIFFUTRON_E2E=1 $(BIN)/python -m pytest tests/e2e
+	$(BIN)/python -m pytest -m e2e tests/e2e
 
 test-infra: setup  ## a training on a real Slurm of one machine (installs it)
 	command -v sbatch >/dev/null || (apt-get update -qq && apt-get install -qq -y --no-install-recommends slurm-wlm munge)
-	DIFFUTRON_INFRA=1 $(BIN)/python -m pytest tests/infra
+	$(BIN)/python -m pytest -m infra tests/infra
 
 check: setup  ## style, types, task files
 	$(BIN)/ruff check .

@@ -32,14 +32,6 @@ GATE = {"min_tasks": 0, "min_instructions": 0.0, "min_valid_words": 0.0}
 GATE |= {"max_bits_per_byte_of_unigram": 100.0}
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Browsers and servers are not for every run of the tests; `make test-e2e` asks for them."""
-    if os.environ.get("DIFFUTRON_E2E") != "1":
-        for item in items:
-            if Path(__file__).parent in item.path.parents:
-                item.add_marker(pytest.mark.skip(reason="run `make test-e2e`, which installs it"))
-
-
 def tiny_values(repo: Path) -> dict[str, Any]:
     """The demo's values, cut down: every stage runs really, and learns next to nothing."""
     from diffutron.params import read_yaml

@@ -51,14 +51,6 @@ ConstrainRAMSpace=no
 """
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """System services are not for every run of the tests; `make test-infra` asks for them."""
-    if os.environ.get("DIFFUTRON_INFRA") != "1":
-        for item in items:
-            if Path(__file__).parent in item.path.parents:
-                item.add_marker(pytest.mark.skip(reason="run `make test-infra`, which installs it"))
-
-
 def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
