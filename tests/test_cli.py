@@ -65,7 +65,7 @@ def test_python_dash_m_is_the_same_command():
     ],
 )
 def test_errors_end_with_one_line(monkeypatch, capsys, error, code, line):
-    def fail():
+    def fail(**_):
         raise error
 
     monkeypatch.setattr(cli, "app", fail)
@@ -76,7 +76,7 @@ def test_errors_end_with_one_line(monkeypatch, capsys, error, code, line):
 
 
 def test_an_unexplained_error_keeps_its_traceback(monkeypatch):
-    def fail():
+    def fail(**_):
         raise OSError(errno.EIO, os.strerror(errno.EIO))
 
     monkeypatch.setattr(cli, "app", fail)
