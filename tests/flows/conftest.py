@@ -1,5 +1,6 @@
 """A Prefect server for the session, and a small pipeline in a folder of its own."""
 
+import random
 import shutil
 from pathlib import Path
 
@@ -78,6 +79,8 @@ def prefect_server():
     from prefect.settings import PREFECT_API_URL
     from prefect.testing.utilities import prefect_test_harness
 
+    # Prefect draws the port from `random`, which libraries seed: two processes would draw the same.
+    random.seed()
     with prefect_test_harness(server_startup_timeout=120):
         yield PREFECT_API_URL.value()
 
