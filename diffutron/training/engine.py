@@ -18,7 +18,7 @@ from diffutron.modeling.attention import unpadded, use_packed_attention
 from diffutron.modeling.head import head_nll, masked_lm, trunk
 from diffutron.params import TrainingParams
 from diffutron.training.batches import MicroBatch
-from diffutron.training.launch import Ranks
+from diffutron.training.launch import Ranks, limit_collectives
 from diffutron.training.optimiser import adamw
 
 CONFIG = "DIFFUTRON_DEEPSPEED"  # a JSON file of machine facts: offloading, bucket sizes, logging
@@ -96,6 +96,7 @@ def start_engine(loss: MaskedLoss, params: TrainingParams, ranks: Ranks, *, univ
     engine, *_ = deepspeed.initialize(
         model=loss, optimizer=adamw(loss, params), config=config, dist_init_required=False
     )
+    limit_collectives()
     if params.zero_stage == 3:  # the fused loss reads these two without calling their module
         decoder = masked_lm(loss.model).decoder
         for weight in decoder.parameters():

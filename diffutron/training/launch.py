@@ -181,6 +181,15 @@ def collective_timeout() -> float:
     return seconds
 
 
+def limit_collectives() -> None:
+    """Let every group of ranks give up in time; those that DeepSpeed makes wait half an hour."""
+    from torch.distributed import distributed_c10d as c10d
+
+    limit = timedelta(seconds=collective_timeout())
+    for group in c10d._world.pg_map:
+        c10d._set_pg_timeout(limit, group)
+
+
 @contextmanager
 def _explained_collectives() -> Iterator[None]:
     """What the communication library says of a rank that hangs or is gone, in words."""

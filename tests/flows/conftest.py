@@ -73,9 +73,9 @@ def toy(_toy_once: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Pat
     return folder
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def prefect_server():
-    """The address of a Prefect server that lives as long as the session."""
+    """The address of a Prefect server for the tests of one file."""
     from prefect.settings import PREFECT_API_URL
     from prefect.testing.utilities import prefect_test_harness
 
