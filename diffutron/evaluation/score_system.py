@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from diffutron.evaluation import canaries
 from diffutron.evaluation.adapters import bag_of_words, baselines
 from diffutron.evaluation.adapters.answer import Answer
-from diffutron.evaluation.adapters.loading import NotAtHand, find, load, randomise
+from diffutron.evaluation.adapters.loading import Checkpoint, NotAtHand, load, randomise
 from diffutron.evaluation.answering import Shard, answer_all
 from diffutron.evaluation.canaries import Canary
 from diffutron.evaluation.item_cache import ItemCache
@@ -74,6 +74,7 @@ def _of_baseline(one: TaskMaterial) -> Canaries:
 
 def score_model(
     system: System,
+    checkpoint: Checkpoint,
     asked: Sequence[TaskMaterial],
     scoring: Scoring,
     cache_folder: Path,
@@ -86,7 +87,6 @@ def score_model(
     Raises NotAtHand, UserError (a folder of the wrong kind), or what loading and scoring raise:
     ValueError, RuntimeError.
     """
-    checkpoint = find(system)
     identity = (checkpoint.digest, system.architecture, system.dtype, *scoring_identity(scoring))
     caches = [_cache(system, one, identity, cache_folder, shard) for one in asked]
     notes = [_CanaryFile(cache, one) for cache, one in zip(caches, asked, strict=True)]
