@@ -137,7 +137,7 @@ def _score_all(
             else:
                 scored.append(one)
             release()
-            bar.update(before + total // len(chosen) - bar.done)
+            bar.skip(before + total // len(chosen) - bar.done)  # baselines, and what failed
     return scored, not_scored
 
 
@@ -163,7 +163,7 @@ def _score(
         listed.scoring,
         out / CACHE,
         shard=this_shard(),
-        advance=bar.update,
+        bar=bar,
     )
     why = "an encoder-decoder reads two texts: the pair encoding of `dllm` does not apply"
     outcomes += [Outcome(one, None, {}, why) for one in asked if not _can_ask(system, one)]

@@ -20,6 +20,7 @@ from diffutron.evaluation.item_cache import ItemCache
 from diffutron.evaluation.material import TaskMaterial
 from diffutron.evaluation.systems import Scoring, System
 from diffutron.outputs import write_json
+from diffutron.progress import Progress
 
 if TYPE_CHECKING:
     from diffutron.evaluation.adapters.adapter import Adapter
@@ -27,7 +28,6 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 FAULTS = (ValueError, RuntimeError, ImportError, KeyError)  # of a model, not of the run
 Canaries = dict[str, Canary]
-Advance = Callable[[int], None]
 
 
 @dataclass(frozen=True)
@@ -80,7 +80,7 @@ def score_model(
     cache_folder: Path,
     *,
     shard: Shard,
-    advance: Advance,
+    bar: Progress,
 ) -> list[Outcome]:
     """The answers of a model and its canaries; the model is loaded only if something is new.
 
@@ -96,10 +96,10 @@ def score_model(
         for note, answers, one in zip(notes, known, asked, strict=True)
     )
     if complete:
-        advance(sum(len(one.questions) for one in asked))
+        bar.skip(sum(len(one.questions) for one in asked))
     else:
         adapter = together(shard, lambda: load(system, checkpoint, scoring))
-        _answer_and_watch(adapter, asked, caches, notes, shard=shard, advance=advance)
+        _answer_and_watch(adapter, asked, caches, notes, shard=shard, bar=bar)
         known = [cache.read() for cache in caches]
     return [
         Outcome(one, answers, note.read() or {})
@@ -131,11 +131,11 @@ def _answer_and_watch(
     notes: Sequence["_CanaryFile"],
     *,
     shard: Shard,
-    advance: Advance,
+    bar: Progress,
 ) -> None:
     def answer() -> None:
         for one, cache in zip(asked, caches, strict=True):
-            answer_all(adapter, one.questions, one.protocol, cache, shard=shard, advance=advance)
+            answer_all(adapter, one.questions, one.protocol, cache, shard=shard, bar=bar)
 
     def watch() -> None:
         known = [cache.read() for cache in caches]
