@@ -112,3 +112,8 @@ def need(*programs: str) -> None:
     """Fail with what to install: here nothing may be skipped."""
     missing = [program for program in programs if shutil.which(program) is None]
     assert not missing, f"{', '.join(missing)} not found; run `make test-infra`"
+
+
+# A file a service; below, because they use what is above.
+from .services.postgres import postgres  # noqa: E402, F401
+from .services.s3 import moto, swift  # noqa: E402, F401
