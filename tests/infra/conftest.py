@@ -117,3 +117,4 @@ def need(*programs: str) -> None:
 # A file a service; below, because they use what is above.
 from .services.postgres import postgres  # noqa: E402, F401
 from .services.s3 import moto, swift  # noqa: E402, F401
+from .services.team import team  # noqa: E402, F401

@@ -15,20 +15,21 @@ from pathlib import Path
 import httpx
 
 START_SECONDS = 180.0  # a busy machine takes a minute or two
+REPO = Path(__file__).resolve().parents[3]
 USER = 1000  # the user of infra/Dockerfile
 
 
-def as_user(user: int = USER, *, reading: Path | None = None) -> list[str]:
+def as_user(user: int = USER) -> list[str]:
     """What goes before a command so that it runs as `user`; nothing where we are not root.
 
-    reading: a folder that the command has to read. Where it lies in a folder that is closed to
-    others, such as root's home, the command may read everything, and write no more than its user.
+    Where Python or this project lie in a folder that is closed to others, such as root's home, the
+    command may read everything; it never writes more than its user.
     """
     if os.getuid() != 0:
         return []
     prefix = ["setpriv", f"--reuid={user}", f"--regid={user}", "--clear-groups"]
-    closed = reading and subprocess.run([*prefix, "test", "-x", str(reading)], check=False).returncode
-    if closed:
+    needed = (REPO / "infra", Path(sys.prefix, "bin"), Path(sys.base_prefix, "lib"))
+    if any(subprocess.run([*prefix, "test", "-r", str(one)]).returncode for one in needed):
         prefix += ["--inh-caps=+dac_read_search", "--ambient-caps=+dac_read_search"]
     return prefix
 
