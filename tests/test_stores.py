@@ -32,13 +32,9 @@ def test_each_refusal_is_one_line_with_what_to_do(said, told):
 
 def test_the_cause_below_is_found():
     """MLflow says of a download only that it failed."""
-    try:
-        try:
-            raise S3UploadFailedError("An error occurred (NoSuchBucket) in models")
-        except S3UploadFailedError as below:
-            raise ValueError("Failed to download artifacts from path 'm'") from below
-    except ValueError as error:
-        assert "no such bucket; make it first (An error" in store_cause(error)
+    error = ValueError("Failed to download artifacts from path 'm'")
+    error.__cause__ = S3UploadFailedError("An error occurred (NoSuchBucket) in models")
+    assert "no such bucket; make it first (An error" in store_cause(error)
 
 
 def test_an_error_without_a_text_has_its_name():

@@ -1,7 +1,6 @@
 """What one clone registers and pushes, another one pulls, loads and serves; S3 keeps it."""
 
 import json
-import os
 import shutil
 import subprocess
 import sys
