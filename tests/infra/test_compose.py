@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 
 import httpx
+import mlflow
 import pytest
 
 from diffutron.params import read_yaml
@@ -57,6 +58,28 @@ def test_the_password_lets_in(team):
     assert team.api("POST", "/flow_runs/filter", limit=1) == []
     url = f"{team.mlflow}/api/2.0/mlflow/registered-models/search"
     assert httpx.get(url, auth=MLFLOW_LOGIN, timeout=60).status_code == 200
+
+
+def test_a_user_reads_and_changes_what_was_granted(team, monkeypatch):
+    """The users of infra/README.md; the admin's model here is one that no other test looks at."""
+    from mlflow.server import get_app_client
+
+    def log_in(user: str, password: str) -> None:
+        monkeypatch.setenv("MLFLOW_TRACKING_USERNAME", user)
+        monkeypatch.setenv("MLFLOW_TRACKING_PASSWORD", password)
+
+    server, client = get_app_client("basic-auth", team.mlflow), mlflow.MlflowClient(team.mlflow)
+    log_in(*MLFLOW_LOGIN)
+    client.create_registered_model("granted")
+    server.create_user("ayse", "sifre8ayse-uzun")
+    log_in("ayse", "sifre8ayse-uzun")
+    assert client.get_registered_model("granted").name == "granted"
+    with pytest.raises(mlflow.MlflowException, match="Permission denied"):
+        client.set_registered_model_tag("granted", "key", "value")
+    log_in(*MLFLOW_LOGIN)
+    server.grant_user_permission("ayse", "registered_model", "granted", "EDIT")
+    log_in("ayse", "sifre8ayse-uzun")
+    client.set_registered_model_tag("granted", "key", "value")
 
 
 def test_the_servers_have_no_privileges(team):
