@@ -3,6 +3,9 @@ PYTHON ?= python3
 BIN := .venv/bin
 EXTRAS := data train eval ops s3 postgres dev
 TASKS := belebele_tr,exams_tr,ironytr,news_cat,mnli_tr,sts_tr,xcopa_tr
+# What `make test-infra` runs really, as Debian packs it.
+SERVICES := slurm-wlm munge postgresql swift-proxy swift-account swift-container swift-object memcached iproute2
+export DEBIAN_FRONTEND := noninteractive
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 export DO_NOT_TRACK := true
 export MLFLOW_DISABLE_TELEMETRY := true
@@ -35,8 +38,8 @@ test-e2e: setup  ## a build, a cancel and a promotion in Chromium (installs it)
 	$(BIN)/uv pip install -q --python $(BIN)/python --no-deps $$(grep -E '^(playwright|greenlet)==' constraints.txt)
 	$(BIN)/python -m pytest -m e2e tests/e2e
 
-test-infra: setup  ## a training on a real Slurm of one machine (installs it)
-	command -v sbatch >/dev/null || (apt-get update -qq && apt-get install -qq -y --no-install-recommends slurm-wlm munge)
+test-infra: setup  ## real Slurm, Postgres, S3 and the composed servers on this machine (installs them)
+	dpkg -s $(SERVICES) >/dev/null 2>&1 || (apt-get update -qq && apt-get install -qq -y --no-install-recommends $(SERVICES))
 	$(BIN)/python -m pytest -m infra tests/infra
 
 check: setup  ## style, types, task files

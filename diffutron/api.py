@@ -9,6 +9,7 @@ the argument.
 """
 
 import math
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import astuple
 from pathlib import Path
@@ -27,6 +28,7 @@ from diffutron.modeling.head import logits_fn, logprob_fn
 from diffutron.modeling.language_model import LanguageModel, load_language_model
 from diffutron.modeling.results import Bound, Committed, Generated, Scored, committed
 from diffutron.outputs import verify_checksums
+from diffutron.stores import reach, store_cause, store_errors
 
 PICKLED = (".bin", ".pt", ".pth", ".pkl", ".pickle", ".ckpt")
 BATCH_TOKENS = 16_384  # tokens that run through the model at a time
@@ -56,9 +58,12 @@ def registered_folder(uri: str) -> Path:
     from mlflow.exceptions import MlflowException
 
     try:
+        reach(os.environ.get("MLFLOW_TRACKING_URI", ""))
         folder = Path(download_artifacts(artifact_uri=uri))
-    except MlflowException as error:
-        raise ValueError(f"path={uri!r}: not in the registry ({error})") from error
+    except (MlflowException, UserError, *store_errors()) as error:
+        raise ValueError(
+            f"path={uri!r}: not read from the registry: {store_cause(error)}"
+        ) from error
     found = sorted(config.parent for config in folder.rglob("config.json"))
     if len(found) != 1:
         raise ValueError(f"path={uri!r}: the version holds {len(found)} checkpoints, need one")

@@ -11,6 +11,7 @@ from typing import get_args
 
 from rich.console import Console
 
+from diffutron.errors import UserError
 from diffutron.up import settings
 from flows.results import show_results
 
@@ -30,6 +31,11 @@ def main() -> int:
     arguments = parse(sys.argv[1:], profiles=get_args(Profile), stages=get_args(Stage))
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
+        check_server()
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    try:
         state = build(**vars(arguments), return_state=True)
     except KeyboardInterrupt:
         print("stopped; the next run goes on from here", file=sys.stderr)
@@ -40,6 +46,29 @@ def main() -> int:
     if arguments.last in ("report", "register"):
         show_results(Console())
     return 0
+
+
+def check_server() -> None:
+    """Raise UserError where the server that Prefect is set to does not answer or refuses us."""
+    import httpx
+    from prefect.client.orchestration import get_client
+    from prefect.settings import get_current_settings
+
+    if not (url := get_current_settings().api.url):
+        return  # Prefect starts a temporary one
+    with get_client(sync_client=True) as client:
+        try:
+            client.api_version()
+        except httpx.HTTPStatusError as error:
+            raise UserError(
+                f"Prefect at {url} answers {error.response.status_code}; set "
+                "PREFECT_API_AUTH_STRING=USER:PASSWORD to what the server asks for"
+            ) from error
+        except httpx.TransportError as error:
+            raise UserError(
+                f"Prefect at {url}: no answer; start the server (`diffutron up`) or unset "
+                "PREFECT_API_URL to use a temporary one"
+            ) from error
 
 
 def parse(

@@ -380,7 +380,7 @@ def test_a_registered_version(tiny_model_dir, tmp_path, monkeypatch) -> None:
         found = diffutron.load("models:/diffutron@champion", device="cpu")
         assert diffutron.score(found, [("Kedi", " ev")])[0].exact
         with pytest.raises(
-            ValueError, match="path='models:/diffutron@nobody': not in the registry"
+            ValueError, match="path='models:/diffutron@nobody': not read from the registry"
         ):
             diffutron.load("models:/diffutron@nobody")
     finally:

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 REPO = Path(__file__).resolve().parent.parent
-LEAVES = {"errors", "outputs", "params", "params_data", "progress", "provenance"}
+LEAVES = {"errors", "outputs", "params", "params_data", "progress", "provenance", "stores"}
 ALLOWED = {
     "diffusion": set(),
     "modeling": LEAVES,

@@ -40,12 +40,61 @@ def test_secrets_come_from_the_environment(compose):
                 assert re.fullmatch(r"\$\{\w+:\?\}", value), name
 
 
-def test_our_services_have_no_privileges(compose):
-    ours = [s for s in compose["services"].values() if s["image"].startswith("diffutron")]
-    assert len(ours) == 3
-    for service in ours:
-        assert service["cap_drop"] == ["ALL"]
-        assert service["security_opt"] == ["no-new-privileges:true"]
+def test_no_service_has_privileges_and_each_has_a_health_check(compose):
+    assert compose["services"].keys() == {"postgres", "prefect", "mlflow", "worker"}
+    for name, service in compose["services"].items():
+        assert service["cap_drop"] == ["ALL"], name
+        assert service["security_opt"] == ["no-new-privileges:true"], name
+        assert service["healthcheck"]["test"][0] == "CMD", name
+        assert service["image"].startswith("diffutron:") or service["user"] == "postgres", name
+
+
+def test_authentication_is_on(compose):
+    prefect, mlflow = compose["services"]["prefect"], compose["services"]["mlflow"]
+    assert prefect["environment"]["PREFECT_SERVER_API_AUTH_STRING"] == "${PREFECT_AUTH:?}"
+    assert "--app-name basic-auth" in mlflow["command"]
+
+
+@pytest.fixture(scope="module")
+def dockerfile(repo):
+    """(instruction, rest) a line; continued lines are one."""
+    text = (repo / "infra" / "Dockerfile").read_text(encoding="utf-8").replace("\\\n", " ")
+    lines = [line.split(maxsplit=1) for line in text.splitlines() if line.strip()]
+    return [(line[0], line[1]) for line in lines if not line[0].startswith("#")]
+
+
+def test_the_image_copies_what_exists_and_runs_as_a_user(dockerfile, repo):
+    sources = [
+        part
+        for instruction, rest in dockerfile
+        if instruction == "COPY"
+        for part in rest.split()[:-1]
+        if not part.startswith("--")
+    ]
+    assert sources == ["constraints.txt", "."]
+    assert all((repo / source).exists() for source in sources)
+    names = [instruction for instruction, _ in dockerfile]
+    users = [rest for instruction, rest in dockerfile if instruction == "USER"]
+    assert users == ["diffutron"]
+    assert names.index("USER") < names.index("COPY")
+    assert names.count("HEALTHCHECK") == names.count("CMD") == 1
+
+
+def test_the_image_is_a_worker_as_the_file_starts_it(dockerfile, compose):
+    import json
+
+    worker = compose["services"]["worker"]
+    started = dict(dockerfile)
+    assert json.loads(started["CMD"]) == worker["command"].split()
+    check = json.loads(started["HEALTHCHECK"].partition("CMD ")[2])
+    assert check == worker["healthcheck"]["test"][1:]
+
+
+def test_no_secret_and_no_other_environment_enters_the_image(repo):
+    ignored = (repo / ".dockerignore").read_text(encoding="utf-8").splitlines()
+    assert {".git", ".venv", "**/.env"} <= set(ignored)
+    needed = {"Makefile", "constraints.txt", "pyproject.toml", "README.md", "LICENSE"}
+    assert not (needed | {"diffutron", "flows", "infra"}) & set(ignored)
 
 
 def test_every_deployment_is_a_flow_of_this_repository(deployments, repo):

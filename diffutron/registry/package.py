@@ -29,6 +29,7 @@ CODE = (
     "outputs.py",
     "params.py",
     "progress.py",
+    "stores.py",
     "diffusion",
     "modeling",
 )

@@ -2,6 +2,7 @@
 
 import json
 import tempfile
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -52,6 +53,8 @@ def register(
     with tracking() as client:
         experiment = experiment_id(client)
         with parent_run(client, experiment, params, tags) as run_id:
+            # First, since MLflow asks for each number of a run when it logs a model into it.
+            logged = None if failed else _log_model(run_id, model=model, card=card)
             log_build(
                 client,
                 experiment,
@@ -61,43 +64,53 @@ def register(
                 summary=numbers,
                 report=report,
                 evaluation=evaluation,
+                model_id=logged.model_id if logged else None,
             )
             result: dict[str, Any] = {"registered": False, "failed": failed, "run_id": run_id}
-            if not failed:
-                result = _register(
-                    client, run_id, params, model=model, card=card, summary=numbers, tags=tags
-                )
+            if logged:
+                result = _register(client, logged, params, summary=numbers, tags=tags)
     write_json(out, {**result, "experiment_id": experiment})
     print(_line(result), flush=True)
 
 
-def _register(
-    client: "MlflowClient",
-    run_id: str,
-    params: Params,
-    *,
-    model: Path,
-    card: str,
-    summary: dict[str, Any],
-    tags: dict[str, str],
-) -> dict[str, Any]:
-    """Package the model, let it answer once, make a version, point the alias at it."""
-    import mlflow
+@dataclass(frozen=True)
+class Logged:
+    """A packaged model in a run, and what it answered when it was loaded from there."""
 
+    run_id: str
+    model_id: str
+    digest: str
+    answer: str
+
+
+def _log_model(run_id: str, *, model: Path, card: str) -> Logged:
+    """Package the model, and let it answer once."""
     with tempfile.TemporaryDirectory(prefix="diffutron-register-") as folder:
         staged = Path(folder) / "model"
         checksums = stage_model(model, staged, card=card)
         code = stage_code(Path(folder) / "code")
         logged = log_package(run_id, model=staged, code=code)
-    answer = ask(logged.model_uri)
-    digest = weights_digest(checksums)
+    return Logged(run_id, logged.model_id, weights_digest(checksums), ask(logged.model_uri))
+
+
+def _register(
+    client: "MlflowClient",
+    logged: Logged,
+    params: Params,
+    *,
+    summary: dict[str, Any],
+    tags: dict[str, str],
+) -> dict[str, Any]:
+    """Make a version of the logged model, and point the alias at it."""
+    import mlflow
+
     version = mlflow.register_model(
         f"models:/{logged.model_id}",
         params.register_.name,
         tags={
             **tags,
-            "weights_sha256": digest,
-            "run_id": run_id,
+            "weights_sha256": logged.digest,
+            "run_id": logged.run_id,
             "licences": json.dumps(licences(params)),
             REGISTERED_AT: datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ"),
         },
@@ -110,10 +123,10 @@ def _register(
         "name": version.name,
         "version": int(version.version),
         "alias": CHALLENGER,
-        "run_id": run_id,
+        "run_id": logged.run_id,
         "model_id": logged.model_id,
-        "weights_sha256": digest,
-        "answer": answer,
+        "weights_sha256": logged.digest,
+        "answer": logged.answer,
     }
 
 

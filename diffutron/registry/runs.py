@@ -71,11 +71,16 @@ def log_build(
     summary: dict[str, Any],
     report: Path,
     evaluation: Path,
+    model_id: str | None = None,
 ) -> None:
-    """Parameters, numbers, data, files of a build; and one child a stage with its loss curve."""
+    """Parameters, numbers, data, files of a build; and one child a stage with its loss curve.
+
+    model_id: the logged model that the numbers are shown with.
+    """
     values = params.model_dump(mode="json", by_alias=True)
     _log_params(client, run_id, values)
-    _log_metrics(client, run_id, [(k, v, 0) for k, v in numbers(summary["models"])])
+    found = [(k, v, 0) for k, v in numbers(summary["models"])]
+    _log_metrics(client, run_id, found, model_id=model_id)
     _log_datasets(client, run_id)
     client.log_dict(run_id, values, "params.yaml")
     client.log_artifacts(run_id, str(metrics_dir), "metrics")
@@ -146,11 +151,17 @@ def _leaves(values: dict[str, Any], prefix: str = "") -> list[tuple[str, Any]]:
     return found
 
 
-def _log_metrics(client: "MlflowClient", run_id: str, values: list[tuple[str, float, int]]) -> None:
+def _log_metrics(
+    client: "MlflowClient",
+    run_id: str,
+    values: list[tuple[str, float, int]],
+    *,
+    model_id: str | None = None,
+) -> None:
     from mlflow.entities import Metric
 
     now = int(time.time() * 1000)
-    batch = [Metric(name, value, now, step) for name, value, step in values]
+    batch = [Metric(name, value, now, step, model_id=model_id) for name, value, step in values]
     for start in range(0, len(batch), BATCH):
         client.log_batch(run_id, metrics=batch[start : start + BATCH])
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from diffutron.errors import UserError
+from diffutron.stores import reach, store_cause, store_errors, without_password
 
 if TYPE_CHECKING:
     from mlflow.tracking import MlflowClient
@@ -38,14 +39,14 @@ def tracking() -> Iterator["MlflowClient"]:
         os.environ.setdefault(name, value)
     import mlflow
     from mlflow.exceptions import MlflowException
-    from sqlalchemy.exc import SQLAlchemyError
 
     uri = tracking_uri()
     try:
+        reach(uri)
         mlflow.set_tracking_uri(uri)
         yield mlflow.MlflowClient()
-    except (MlflowException, SQLAlchemyError) as error:
-        raise UserError(f"MLflow at {without_password(uri)}: {_cause(error)}") from error
+    except (MlflowException, *store_errors()) as error:
+        raise UserError(f"MLflow at {without_password(uri)}: {store_cause(error)}") from error
 
 
 def experiment_id(client: "MlflowClient", name: str = EXPERIMENT) -> str:
@@ -67,20 +68,3 @@ def experiment_id(client: "MlflowClient", name: str = EXPERIMENT) -> str:
             "MLFLOW_TRACKING_URI to its address"
         )
     return found.experiment_id
-
-
-def without_password(uri: str) -> str:
-    """The address as it may stand in a log: nothing between `//` and `@`."""
-    scheme, mark, rest = uri.partition("://")
-    return f"{scheme}{mark}{rest.rpartition('@')[2]}" if mark else uri
-
-
-def _cause(error: Exception) -> str:
-    """The first line of MLflow's message, and what to do where nothing answers."""
-    text = str(error).strip().splitlines()[0]
-    if "Max retries exceeded" in text or "Connection" in text:
-        return (
-            "no answer; start the server (`diffutron up`) or unset MLFLOW_TRACKING_URI to use "
-            f"the file {DATABASE}"
-        )
-    return text

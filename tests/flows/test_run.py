@@ -55,3 +55,17 @@ def test_an_unknown_profile_lists_the_known(run):
     assert done.returncode == 2
     assert "demo" in done.stderr
     assert "small" in done.stderr
+
+
+def test_a_server_that_is_down_is_one_line(toy):
+    done = subprocess.run(
+        [sys.executable, "-m", "flows.run"],
+        env={**environment(), "PREFECT_API_URL": "http://127.0.0.1:9/api"},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 2
+    assert done.stderr == (
+        "error: Prefect at http://127.0.0.1:9/api: no answer; start the server (`diffutron up`) or "
+        "unset PREFECT_API_URL to use a temporary one\n"
+    )

@@ -51,6 +51,15 @@ ConstrainRAMSpace=no
 """
 
 
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Iterator[None]:
+    """In CI nothing here may be skipped: a skip is a failure that says so."""
+    report: Any = yield
+    if report.skipped and os.environ.get("CI") == "true":
+        report.outcome, report.longrepr = "failed", f"{item.name}: skipped, which CI does not allow"
+    return report
+
+
 def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
@@ -112,3 +121,9 @@ def need(*programs: str) -> None:
     """Fail with what to install: here nothing may be skipped."""
     missing = [program for program in programs if shutil.which(program) is None]
     assert not missing, f"{', '.join(missing)} not found; run `make test-infra`"
+
+
+# A file a service; below, because they use what is above.
+from .services.postgres import postgres  # noqa: E402, F401
+from .services.s3 import moto, swift  # noqa: E402, F401
+from .services.team import team  # noqa: E402, F401

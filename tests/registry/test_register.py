@@ -88,6 +88,9 @@ def test_the_run_holds_numbers_parameters_data_and_report(inside):
     assert run.data.metrics["phase2/instructions/acc"] == 0.75
     assert run.data.params["pretrain.lora.rank"]
     assert files == {"report/report.html"}
+    with tracking() as client:
+        logged = client.get_logged_model(result_of(inside)["model_id"])
+    assert {one.key: one.value for one in logged.metrics} == run.data.metrics
     (data,) = run.inputs.dataset_inputs
     assert (data.dataset.name, data.dataset.digest) == ("corpus", "c0ffee.dir")
     assert run.data.tags["dvc_lock_md5"] != "none"

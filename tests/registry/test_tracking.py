@@ -3,7 +3,7 @@
 import pytest
 
 from diffutron.errors import UserError
-from diffutron.registry.tracking import experiment_id, tracking, tracking_uri, without_password
+from diffutron.registry.tracking import experiment_id, tracking, tracking_uri
 
 
 def test_default_store_lies_in_the_working_folder(tmp_path, monkeypatch):
@@ -54,9 +54,3 @@ def test_a_store_that_does_not_work_is_one_line(tmp_path, monkeypatch, uri, mess
     with pytest.raises(UserError, match=message) as caught, tracking() as client:
         experiment_id(client)
     assert "\n" not in str(caught.value)
-
-
-def test_passwords_do_not_reach_a_message():
-    assert without_password("postgresql://user:secret@host/db") == "postgresql://host/db"
-    assert without_password("http://127.0.0.1:5000") == "http://127.0.0.1:5000"
-    assert without_password("./mlruns") == "./mlruns"
