@@ -4,6 +4,9 @@ A stage is a tree of processes (dvc, a shell, the launcher, ranks that are sessi
 so ending the child or its process group does not end it. The guard adopts what its descendants
 leave behind and gets SIGTERM when the process that started it dies, even by SIGKILL (prctl(2):
 PR_SET_CHILD_SUBREAPER, PR_SET_PDEATHSIG; Linux). Before it ends, all below it has ended.
+
+There are two of them, one below the other, so that the guard may be killed too: the lower one is
+told like by any parent, and what the lower one leaves behind the upper one adopts.
 """
 
 import ctypes
@@ -18,6 +21,7 @@ import psutil
 
 GRACE = 10.0  # seconds between SIGTERM and SIGKILL
 STOPS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+LOWER = "--lower"  # before the command of the second guard
 _PR_SET_PDEATHSIG, _PR_SET_CHILD_SUBREAPER = 1, 36
 
 
@@ -33,6 +37,8 @@ def guarded(command: Sequence[str], *, grace: float = GRACE) -> list[str]:
 
 def main() -> int:
     parent, grace, *command = sys.argv[1:]
+    lower = command[0] == LOWER
+    command = command[1:] if lower else guarded([LOWER, *command], grace=float(grace))
     for signum in STOPS:
         signal.signal(signum, _stop)
     try:

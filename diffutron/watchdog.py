@@ -16,7 +16,7 @@ import psutil
 from diffutron.guard import end_descendants
 
 POLL = 0.5
-KILL_AFTER = 30.0  # seconds between SIGTERM and SIGKILL
+KILL_AFTER = 10.0  # seconds between SIGTERM and SIGKILL; all ranks have ended by then
 STUCK = 1
 
 
