@@ -66,7 +66,8 @@ def plan(
 ) -> None:
     """What each stage will cost: tokens, arithmetic, memory, hours, disk. Runs nothing."""
     from diffutron.plan import plan as planned
-    from diffutron.plan import print_plan, this_machine
+    from diffutron.plan import this_machine
+    from diffutron.plan_table import print_plan
     from diffutron.profiles import compose
 
     if profile is None:
