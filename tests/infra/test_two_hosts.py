@@ -172,6 +172,7 @@ def test_a_launcher_that_is_cut_off_for_good_ends_and_the_next_one_goes_on(
     undisturbed = alone(3)
     processes = start("gone", restarts=0, grace=5)
     sent = sent_a_step(hosts, project, first=2 * EVERY, last=12 * EVERY)
+    states = [file.stat().st_size for file in project.glob("checkpoints/*/step-*/*optim_states.pt")]
     hosts[1].link("down")
     cut = time.monotonic()
     found = codes(processes, seconds=TIMEOUT + 120)
@@ -186,3 +187,6 @@ def test_a_launcher_that_is_cut_off_for_good_ends_and_the_next_one_goes_on(
     assert weights(project, "pretrain") == undisturbed
     # Each weight is gathered by itself: here many of them are small, next to their headers.
     assert all(1 <= one / planned(3, project) < 1.3 for one in sent), sent
+    share = 12 * elements(project / "models/adapter/adapter_model.safetensors") / 2
+    assert states
+    assert all(1 <= one / share < 1.1 for one in states), states
