@@ -14,12 +14,14 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Sequence
 
 import psutil
 
 GRACE = 10.0  # seconds between SIGTERM and SIGKILL
+SHELLS = ("sh", "dash", "bash", "zsh", "fish")
 STOPS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 LOWER = "--lower"  # before the command of the second guard
 _PR_SET_PDEATHSIG, _PR_SET_CHILD_SUBREAPER = 1, 36
@@ -64,6 +66,19 @@ def _follow(parent: int) -> None:
         libc.prctl(_PR_SET_PDEATHSIG, int(signal.SIGTERM), 0, 0, 0)
     if os.getppid() != parent:
         raise _Stopped(signal.SIGTERM)
+
+
+def end_with_dvc() -> None:
+    """SIGTERM for this process once the dvc above it has died; there may be shells between."""
+    above = (one for one in psutil.Process().parents() if one.name() not in SHELLS)
+    if dvc := next(above, None):
+        threading.Thread(target=_end_after, args=(dvc,), daemon=True).start()
+
+
+def _end_after(process: psutil.Process) -> None:
+    while _alive(process):
+        time.sleep(1.0)
+    os.kill(os.getpid(), signal.SIGTERM)
 
 
 def _run(command: Sequence[str]) -> int:

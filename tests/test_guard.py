@@ -1,6 +1,7 @@
 """A guarded command leaves no process behind, whoever is killed and however."""
 
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -114,6 +115,24 @@ def test_a_killed_parent_takes_the_tree_with_it(mark):
     assert parent.stdout is not None
     assert parent.stdout.readline() == b"ready\n"
     parent.kill()
+    assert wait_gone(mark)
+
+
+@pytest.mark.parametrize("shell", ["bash", "sh"])
+def test_a_stage_ends_with_the_dvc_that_runs_it(mark, monkeypatch, shell):
+    """Bash hands its process on to the command, dash stays between."""
+    monkeypatch.setenv("DVC_STAGE", "pretrain")
+    stage = (
+        "import time; from diffutron import cli; "
+        "cli.app = lambda obj: (print('ready', flush=True), time.sleep(600)); cli.main()"
+    )
+    code = "import subprocess, sys; subprocess.run(sys.argv[1:])"
+    command = [shell, "-c", shlex.join([sys.executable, "-c", stage, mark])]
+    dvc = subprocess.Popen([sys.executable, "-c", code, *command], stdout=subprocess.PIPE)
+    assert dvc.stdout is not None
+    assert dvc.stdout.readline() == b"ready\n"
+    assert survivors(mark)
+    dvc.kill()
     assert wait_gone(mark)
 
 
