@@ -16,7 +16,8 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 import psutil
 
@@ -27,7 +28,9 @@ LOWER = "--lower"  # before the command of the second guard
 _PR_SET_PDEATHSIG, _PR_SET_CHILD_SUBREAPER = 1, 36
 
 
-class _Stopped(Exception):
+class Stopped(Exception):
+    """A signal that ends this process was received."""
+
     def __init__(self, signum: int):
         self.signum = signum
 
@@ -41,21 +44,29 @@ def main() -> int:
     parent, grace, *command = sys.argv[1:]
     lower = command[0] == LOWER
     command = command[1:] if lower else guarded([LOWER, *command], grace=float(grace))
-    for signum in STOPS:
-        signal.signal(signum, _stop)
     try:
-        _follow(int(parent))
-        return _run(command)
-    except _Stopped as stopped:
+        with stoppable(grace=float(grace)):
+            _follow(int(parent))
+            return _run(command)
+    except Stopped as stopped:
         return 128 + stopped.signum
+
+
+@contextmanager
+def stoppable(*, grace: float) -> Iterator[None]:
+    """SIGTERM, SIGINT and SIGHUP raise `Stopped` in the block; at its end all below has ended."""
+
+    def stop(signum: int, _frame: object) -> None:
+        raise Stopped(signum)
+
+    for signum in STOPS:
+        signal.signal(signum, stop)
+    try:
+        yield
     finally:
         for signum in STOPS:
             signal.signal(signum, signal.SIG_IGN)
-        end_descendants(grace=float(grace))
-
-
-def _stop(signum: int, _frame: object) -> None:
-    raise _Stopped(signum)
+        end_descendants(grace=grace)
 
 
 def _follow(parent: int) -> None:
@@ -65,7 +76,7 @@ def _follow(parent: int) -> None:
         libc.prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
         libc.prctl(_PR_SET_PDEATHSIG, int(signal.SIGTERM), 0, 0, 0)
     if os.getppid() != parent:
-        raise _Stopped(signal.SIGTERM)
+        raise Stopped(signal.SIGTERM)
 
 
 def end_with_dvc() -> None:

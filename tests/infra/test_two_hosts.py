@@ -20,7 +20,7 @@ from .conftest import need, wait_for
 from .two_hosts import torchrun, two_hosts
 
 pytestmark = pytest.mark.infra
-STEPS, EVERY, TIMEOUT = 400, 10, 10
+STEPS, EVERY, TIMEOUT = 200, 10, 10
 TRAINING = {
     "steps": STEPS,
     "epochs": None,
