@@ -14,11 +14,9 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.autograd.function import once_differentiable
 
 from diffutron.modeling.cuda_loss import cuda_kernel, kernel_nll
-
-MANY_ROWS = 64  # from which the decoder is the faster left factor of a product on a CPU
+from diffutron.modeling.fused_nll import FusedNLL, chunk_logits, product, wide
 
 LogitsFn = Callable[[Tensor, Tensor | None, Tensor], Tensor]
 LogprobFn = Callable[[Tensor, Tensor | None, Tensor, Tensor, Tensor], Tensor]
@@ -79,7 +77,7 @@ def _layer_masks(attention_mask: Tensor, config: Any) -> dict[str, Tensor]:
 def head_logits(model: nn.Module, hidden: Tensor, *, mask_token_id: int) -> Tensor:
     """Logits [N, V] in float32 or wider for hidden states [N, H]; -inf at the mask token."""
     lm = masked_lm(model)
-    logits = _product(lm.head(hidden), lm.decoder.weight.t())
+    logits = product(lm.head(hidden), lm.decoder.weight.t())
     if lm.decoder.bias is not None:
         logits = logits + lm.decoder.bias
     return logits.index_fill(1, torch.tensor([mask_token_id], device=logits.device), -math.inf)
@@ -110,7 +108,7 @@ def head_nll(
         head = (features, lm.decoder.weight, lm.decoder.bias, targets)  # cuda only
         return kernel_nll(kernel, *head, mask_token_id=mask_token_id)  # cuda only
     num_chunks = -(-len(targets) // chunk_rows)
-    return _FusedNLL.apply(
+    return FusedNLL.apply(
         features,
         lm.decoder.weight,
         lm.decoder.bias,
@@ -151,13 +149,13 @@ def logprob_fn(model: nn.Module, *, mask_token_id: int, chunk_rows: int = 128) -
         places, owner = torch.unique(rows * ids.shape[1] + cols, return_inverse=True)
         features = lm.head(hidden[places])
         order = owner.argsort(stable=True)
-        logprobs = torch.empty(len(targets), dtype=_wide(features.dtype), device=ids.device)
+        logprobs = torch.empty(len(targets), dtype=wide(features.dtype), device=ids.device)
         ends = torch.searchsorted(
             owner[order], torch.arange(0, len(places) + chunk_rows, chunk_rows, device=ids.device)
         ).tolist()
         for chunk, (start, end) in enumerate(zip(ends, ends[1:], strict=False)):
             first = chunk * chunk_rows
-            logits = _chunk_logits(
+            logits = chunk_logits(
                 features[first : first + chunk_rows],
                 lm.decoder.weight,
                 lm.decoder.bias,
@@ -169,126 +167,3 @@ def logprob_fn(model: nn.Module, *, mask_token_id: int, chunk_rows: int = 128) -
         return logprobs
 
     return fn
-
-
-class _FusedNLL(torch.autograd.Function):
-    """Cross-entropy over `features @ weight.T + bias`, its gradient computed in the forward
-    pass.
-    """
-
-    @staticmethod
-    def forward(
-        ctx: Any,
-        features: Tensor,
-        weight: Tensor,
-        bias: Tensor | None,
-        targets: Tensor,
-        loss_weights: Tensor | None,
-        mask_token_id: int,
-        chunk_rows: int,
-        grad_enabled: bool,
-    ) -> Tensor:
-        needs_features, needs_weight, needs_bias = (
-            grad_enabled and needed for needed in ctx.needs_input_grad[:3]
-        )
-        nll = torch.empty(len(targets), dtype=_wide(features.dtype), device=features.device)
-        d_features = torch.empty_like(features) if needs_features else None
-        fused = (needs_weight or needs_bias) and loss_weights is not None
-        totals = _DecoderGradient(weight) if fused else None
-        for start in range(0, len(targets), chunk_rows):
-            part = slice(start, start + chunk_rows)
-            logits = _chunk_logits(features[part], weight, bias, mask_token_id)
-            target_logits = logits.gather(1, targets[part, None]).squeeze(1)
-            if not (needs_features or fused):
-                nll[part] = logits.logsumexp(dim=1) - target_logits
-                continue
-            lse = _softmax_(logits)
-            nll[part] = lse - target_logits
-            logits[torch.arange(len(logits), device=logits.device), targets[part]] -= 1
-            if d_features is not None:
-                d_features[part] = logits.to(weight.dtype) @ weight
-            if totals is not None and loss_weights is not None:
-                totals.add(logits, features[part], loss_weights[part])
-        ctx.save_for_backward(features, weight, bias, targets, loss_weights, d_features)
-        ctx.totals, ctx.mask_token_id, ctx.chunk_rows = totals, mask_token_id, chunk_rows
-        return nll
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, *grad_outputs: Tensor) -> tuple[Tensor | None, ...]:  # pyright: ignore
-        (grad,) = grad_outputs
-        features, weight, bias, targets, loss_weights, d_features = ctx.saved_tensors
-        if d_features is not None:
-            d_features = d_features * grad[:, None].to(d_features.dtype)
-        d_weight = d_bias = None
-        if ctx.needs_input_grad[1] or ctx.needs_input_grad[2]:
-            totals: _DecoderGradient | None = ctx.totals
-            scale = _proportion(grad, loss_weights) if totals is not None else None
-            if totals is None or scale is None:
-                scale, totals = torch.ones((), device=grad.device), _DecoderGradient(weight)
-                for start in range(0, len(targets), ctx.chunk_rows):
-                    part = slice(start, start + ctx.chunk_rows)
-                    logits = _chunk_logits(features[part], weight, bias, ctx.mask_token_id)
-                    _softmax_(logits)
-                    logits[torch.arange(len(logits), device=logits.device), targets[part]] -= 1
-                    totals.add(logits, features[part], grad[part])
-            d_weight = (totals.weight * scale).to(weight.dtype)
-            if bias is not None:
-                d_bias = (totals.bias * scale).to(bias.dtype)
-        return d_features, d_weight, d_bias, None, None, None, None, None
-
-
-class _DecoderGradient:
-    """Sums of the decoder's gradients over the chunks, in float32 or wider."""
-
-    def __init__(self, weight: Tensor) -> None:
-        self.weight = torch.zeros_like(weight, dtype=_wide(weight.dtype))
-        self.bias = torch.zeros(len(weight), dtype=_wide(weight.dtype), device=weight.device)
-
-    def add(self, d_logits: Tensor, features: Tensor, loss_weights: Tensor) -> None:
-        d_logits = d_logits * loss_weights[:, None].to(d_logits.dtype)
-        self.weight.addmm_(d_logits.t(), features.to(d_logits.dtype))
-        self.bias.add_(d_logits.sum(dim=0))
-
-
-def _proportion(grad: Tensor, loss_weights: Tensor) -> Tensor | None:
-    """The factor c with grad = c x loss_weights, or None if there is none."""
-    weights = loss_weights.to(grad.dtype)
-    c = torch.dot(grad, weights) / torch.dot(weights, weights).clamp_min(1e-30)
-    return c if torch.allclose(grad, c * weights, rtol=1e-5, atol=0) else None
-
-
-def _chunk_logits(
-    features: Tensor, weight: Tensor, bias: Tensor | None, mask_token_id: int
-) -> Tensor:
-    if features.is_cuda or len(features) < MANY_ROWS:
-        logits = _product(features, weight.t())
-    else:
-        logits = _product(weight, features.t()).t()
-    if bias is not None:
-        logits += bias
-    logits[:, mask_token_id] = -math.inf
-    return logits
-
-
-def _softmax_(logits: Tensor) -> Tensor:
-    """Turns logits [n, V] into probabilities in place; returns the log of the normaliser [n]."""
-    highest = logits.amax(dim=1, keepdim=True)
-    total = logits.sub_(highest).exp_().sum(dim=1, keepdim=True)
-    logits.div_(total)
-    return (highest + total.log()).squeeze(1)
-
-
-def _product(left: Tensor, right: Tensor) -> Tensor:
-    """left @ right, accumulated and returned in float32 or wider."""
-    if (
-        left.is_cuda
-        and left.dtype in (torch.bfloat16, torch.float16)
-        and not torch.is_grad_enabled()
-    ):
-        return torch.mm(left, right, out_dtype=torch.float32)  # cuda only
-    return (left @ right).to(_wide(left.dtype))
-
-
-def _wide(dtype: torch.dtype) -> torch.dtype:
-    return torch.float64 if dtype == torch.float64 else torch.float32

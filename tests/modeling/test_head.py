@@ -5,6 +5,7 @@ import torch
 from torch import Tensor
 from transformers import ModernBertConfig, ModernBertForMaskedLM
 
+from diffutron.modeling import fused_nll
 from diffutron.modeling.head import head_logits, head_nll, logits_fn, logprob_fn, masked_lm, trunk
 
 MASK = 4
@@ -66,7 +67,37 @@ def test_head_nll_with_a_frozen_head_trains_the_trunk_alone(model) -> None:
     assert model.decoder.weight.grad is None
 
 
-def test_no_tensor_of_more_rows_than_a_chunk_reaches_the_vocabulary(model) -> None:
+@pytest.mark.parametrize("block_logits", [1, 2**21])
+@pytest.mark.parametrize("with_bias", [True, False])
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
+def test_one_pass_over_a_large_decoder_gives_the_same(
+    model, monkeypatch, block_logits: int, with_bias: bool, dtype: torch.dtype
+) -> None:
+    monkeypatch.setattr(fused_nll, "LARGE_DECODER", 0)
+    monkeypatch.setattr(fused_nll, "BLOCK_LOGITS", block_logits)
+    model.to(dtype).requires_grad_(False)
+    model.decoder.weight.mul_(50)  # so that the highest logit changes from block to block
+    if not with_bias:
+        model.decoder.bias = None
+    targets = torch.tensor([5, 6, 36, 7, MASK, 0])
+    hidden = torch.randn(6, 16, dtype=dtype, requires_grad=True)
+    weights = torch.tensor([1.0, 0.5, 2.0, 0.1, 0.0, 3.0], dtype=dtype)
+    expected = plain_nll(model, hidden, targets)
+    nll = head_nll(model, hidden, targets, weights, mask_token_id=MASK)
+    torch.testing.assert_close(nll, expected)
+    scored = targets != MASK
+    (theirs,) = torch.autograd.grad((expected * weights)[scored].sum(), hidden)
+    (ours,) = torch.autograd.grad((nll * weights)[scored].sum(), hidden)
+    torch.testing.assert_close(ours, theirs)
+    with torch.no_grad():
+        again = head_nll(model, hidden, targets, mask_token_id=MASK)
+    torch.testing.assert_close(again, nll.detach())
+
+
+@pytest.mark.parametrize("large", [0, 2**30])
+def test_no_tensor_of_more_rows_than_a_chunk_reaches_the_vocabulary(
+    model, monkeypatch, large: int
+) -> None:
     from torch.utils._python_dispatch import TorchDispatchMode
 
     class Widest(TorchDispatchMode):
@@ -78,6 +109,8 @@ def test_no_tensor_of_more_rows_than_a_chunk_reaches_the_vocabulary(model) -> No
                 self.rows = max(self.rows, out.shape[0])
             return out
 
+    monkeypatch.setattr(fused_nll, "LARGE_DECODER", large)
+    model.requires_grad_(large > 0)
     hidden = torch.randn(30, 16, dtype=torch.float64, requires_grad=True)
     targets = torch.randint(5, 37, (30,))
     with Widest() as widest:
