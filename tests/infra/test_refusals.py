@@ -46,7 +46,7 @@ def call(monkeypatch, capsys, tmp_path):
 
 
 def register_options(folder: Path, model: Path) -> list[str]:
-    """Parameters here, a finished build in `folder`, and the options by which `register` finds it."""
+    """Parameters here, a build in `folder`, and the options by which `register` finds it."""
     build = write_build(folder, good_summary(), model)
     shutil.copyfile(REPO / "infra/profiles/demo.yaml", "params.yaml")
     return [
