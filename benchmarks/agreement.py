@@ -1,6 +1,6 @@
 """How often the stage `corpus` decides as a reader did who labelled rows without seeing its fates.
 
-    python benchmarks/agreement.py data/corpus [--json]
+    python -m benchmarks.agreement data/corpus [--json]
 
 `labels.csv` names rows of the folder that DIFFUTRON_DATA pointed to, by file and line, and holds
 none of their text. Copies and drawn quotas cannot be judged by reading one row: such a row counts

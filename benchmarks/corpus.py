@@ -1,6 +1,6 @@
 """Time, memory and losses of the stage `corpus` on text in which it is known what must be found.
 
-    DIFFUTRON_DATA=... python benchmarks/corpus.py --documents 20000 --json
+    DIFFUTRON_DATA=... python -m benchmarks.corpus --documents 20000 --json
 
 The stage runs as a user runs it, in a process of its own; its peak memory is the largest sum over
 it and all its helpers. What it did is read from the folder that it leaves.
@@ -21,12 +21,12 @@ from typing import Any
 
 import psutil
 import pyarrow.parquet as pq
-from haystack import Place, Text
-from pairs import jaccard_of, most_alike
-from planted import (
-    PLACEHOLDER,
-    Plant,
-)
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # also as `benchmarks/corpus.py`
+
+from benchmarks.haystack import Place, Text  # noqa: E402
+from benchmarks.pairs import jaccard_of, most_alike  # noqa: E402
+from benchmarks.planted import PLACEHOLDER, Plant  # noqa: E402
 
 QUOTA = 0.6  # of the documents, from a group that has two thirds of them
 

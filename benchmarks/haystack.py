@@ -7,7 +7,8 @@ from random import Random
 from typing import Any
 
 import zstandard
-from planted import (
+
+from benchmarks.planted import (
     BOILERPLATE,
     NEAR_CHANGED,
     NEAR_WORDS,
@@ -16,8 +17,7 @@ from planted import (
     exam_texts,
     secrets,
 )
-from recombine import Recombiner
-
+from benchmarks.recombine import Recombiner
 from diffutron.data.evaluation_sets import load_sets
 from diffutron.data.turkish import turkish_upper
 from diffutron.params import TASKS

@@ -1,9 +1,9 @@
 """Kill trainings at random moments and compare what they end with: `python -m benchmarks.kill`.
 
 Each run trains one stage (pre-training, or either instruction phase) with ZeRO 1, 2 or 3 on two
-ranks, as a flow does: engine -> guard -> dvc -> launcher -> ranks. A random one of them, the guard
-apart, is killed with SIGKILL at a random moment, several times, and the same command is given again
-each time.
+ranks, as a flow does: engine -> two guards -> dvc -> launcher -> ranks. A random one of them is
+killed with SIGKILL at a random moment, several times, and the same command is given again each
+time.
 
     python -m benchmarks.kill --runs 25 --json
 
@@ -28,6 +28,7 @@ from pathlib import Path
 import psutil
 
 from benchmarks.tiny_project import OUTPUTS, STAGES, make_project, select
+from diffutron.guard import LOWER
 
 ZERO_STAGES = (1, 2, 3)
 KILLS = (2, 3, 4)
@@ -227,7 +228,7 @@ def part_of(process: psutil.Process) -> str:
     try:
         line = " ".join(process.cmdline())
         if "diffutron.guard" in line:
-            return ""
+            return "lower guard" if LOWER in line else "guard"
         if "-m dvc" in line:
             return "dvc"
         if "-m diffutron" in line:

@@ -1,6 +1,6 @@
 """Kill the stage `corpus` at random moments, run it again, and compare every byte.
 
-    DIFFUTRON_DATA=... python benchmarks/kills.py --documents 5000 --kills 20 --tokenizer FOLDER
+    DIFFUTRON_DATA=... python -m benchmarks.kills --documents 5000 --kills 20 --tokenizer FOLDER
 
 A run is a forked process that is sent SIGKILL once it has used a random share of the processor
 time that an uninterrupted run uses, so a busy machine changes no moment.
@@ -19,9 +19,9 @@ from pathlib import Path
 from random import Random
 
 import psutil
-from corpus import write_params
-from haystack import Text
 
+from benchmarks.corpus import write_params
+from benchmarks.haystack import Text
 from diffutron.data.corpus import corpus
 from diffutron.params import load_params
 

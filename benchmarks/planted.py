@@ -4,8 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from random import Random
 
-from recombine import Recombiner
-
+from benchmarks.recombine import Recombiner
 from diffutron.data.decontaminate import FIELDS
 from diffutron.data.privacy import KINDS, iban_holds, identity_number_holds, luhn_holds
 from diffutron.data.turkish import turkish_lower, turkish_upper

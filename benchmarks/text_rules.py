@@ -1,6 +1,6 @@
 """Language and personal data on real text: what is kept, what slips through, what is found wrongly.
 
-DIFFUTRON_DATA=... python benchmarks/text_rules.py --documents 10000 --json
+DIFFUTRON_DATA=... python -m benchmarks.text_rules --documents 10000 --json
 """
 
 import argparse
@@ -10,9 +10,8 @@ from collections import Counter
 from pathlib import Path
 from random import Random
 
-from planted import PLACEHOLDER, personal_data
-from recombine import real_texts
-
+from benchmarks.planted import PLACEHOLDER, personal_data
+from benchmarks.recombine import real_texts
 from diffutron.data.language import in_kept_language
 from diffutron.data.normalise import normalise
 from diffutron.data.privacy import KINDS, replace_personal_data

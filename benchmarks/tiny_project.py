@@ -4,6 +4,7 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
 from diffutron.params import read_yaml
@@ -51,12 +52,12 @@ stages:
 """
 
 
-def make_project(folder: Path, *, steps: int) -> Path:
+def make_project(folder: Path, *, steps: int, encoder: Mapping[str, int] = ENCODER) -> Path:
     """Tokenizer, corpus, a hardly trained encoder and instructions, by the real stages."""
     values = read_yaml(REPOSITORY / "infra/profiles/demo.yaml")
     for stage in ("backbone", *STAGES):
         values[stage]["training"] |= TRAINING | {"steps": 5 if stage == "backbone" else steps}
-    values["backbone"] |= ENCODER
+    values["backbone"] |= encoder
     write_params(folder, values)
     (folder / ".dvc").mkdir()
     settings = "[core]\n  no_scm = true\n  analytics = false\n  check_update = false\n"

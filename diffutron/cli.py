@@ -66,7 +66,8 @@ def plan(
 ) -> None:
     """What each stage will cost: tokens, arithmetic, memory, hours, disk. Runs nothing."""
     from diffutron.plan import plan as planned
-    from diffutron.plan import print_plan, this_machine
+    from diffutron.plan import this_machine
+    from diffutron.plan_table import print_plan
     from diffutron.profiles import compose
 
     if profile is None:
@@ -108,6 +109,10 @@ def main() -> None:
     """Entry point: user mistakes end with one line and exit code 2, never with a traceback."""
     os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")  # its report of missing weights
+    if "DVC_STAGE" in os.environ:  # a dvc that is killed must not leave its stage at work
+        from diffutron.guard import end_with_dvc
+
+        end_with_dvc()
     try:
         app(obj=cli_registry.OWN_PROCESS)
     except UserError as error:

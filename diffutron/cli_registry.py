@@ -54,15 +54,20 @@ def promote(
         str | None,
         typer.Option(help="Only if this version is the champion now (0: if there is none)."),
     ] = None,
+    max_drop: MaxDrop = 0.10,
+    use: Use = "research",
+    against_the_gate: Annotated[
+        bool,
+        typer.Option("--against-the-gate", help="Even if the gate fails; it stays on record."),
+    ] = False,
 ) -> None:
-    """Make a version the `champion`; who decided, why, when and on what evidence stays with it."""
+    """Make a version that passes the gate the `champion`; who, why, when and the evidence stay."""
     asked = _started(context)
     from diffutron.registry.promote import promote as move
 
     if over is not None and not over.isdecimal():
         raise UserError(f"--over {over}: give the number of a version, or 0 for none")
     number = _number(version)
-    evidence = _evidence(number)
     decision = move(
         number,
         by=by,
@@ -70,13 +75,13 @@ def promote(
         name=_name(),
         over=None if over is None else int(over),
         as_of=asked,
-        evidence=evidence,
+        evidence=_evidence(number, max_drop=max_drop, use=use),
+        against_gate=against_the_gate,
     )
     typer.echo(f"champion: version {decision.version} (before: {decision.previous or 'none'})")
-    if not evidence["holds"]:
-        typer.echo(
-            f"note: promoted although the gate does not hold: {'; '.join(evidence['failed'])}"
-        )
+    if decision.against_gate:
+        failed = "; ".join(decision.evidence["failed"])
+        typer.echo(f"note: promoted although the gate does not hold: {failed}")
 
 
 def rollback(
@@ -179,12 +184,13 @@ def _started(context: typer.Context) -> datetime:
     return datetime.fromtimestamp(psutil.Process().create_time(), UTC)
 
 
-def _evidence(version: int) -> dict[str, Any]:
-    """What the gate says of a version now; a person may decide otherwise, and it is on record."""
+def _evidence(version: int, *, max_drop: float, use: Use) -> dict[str, Any]:
+    """What the gate says of a version now; the serving test, half a minute, is left to `gate`."""
     from diffutron.registry.judgement import judge
 
     try:
-        return judge(version, name=_name(), serve=False).as_evidence()
+        found = judge(version, name=_name(), max_drop=max_drop, use=use, serve=False)
+        return found.as_evidence()
     except UserError as error:
         return {"holds": False, "failed": [f"not judged: {error}"]}
 

@@ -1,7 +1,8 @@
 """Parameters and bytes of a model, before it exists.
 
 Parameters are counted on the meta device, which holds no memory; the memory of training follows
-the ZeRO paper (Rajbhandari et al., arXiv 1910.02054, section 5).
+the ZeRO paper (Rajbhandari et al., arXiv 1910.02054, section 5), what the ranks send each other its
+section 7 and what DeepSpeed was seen to send (docs/scaling.md).
 """
 
 from dataclasses import dataclass
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
 
 HUB_VOCABULARY = {"jhu-clsp/mmBERT-base": 256_000}
 HEAD_CHUNK = 128  # rows of logits that exist at a time
+KEPT_WHOLE = 100_000  # elements; ZeRO-3 of DeepSpeed does not cut up smaller weights
 
 
 @dataclass(frozen=True)
@@ -80,6 +82,39 @@ def model_state_bytes(
         + gradients / (ranks if stage >= 2 else 1)
         + optimizer / (ranks if stage >= 1 else 1)
     )
+
+
+def whole_and_cut(model: "nn.Module") -> tuple[int, int]:
+    """Elements of the weights that ZeRO-3 leaves whole, and of those that it cuts up."""
+    sizes = [parameter.numel() for parameter in model.parameters()]
+    whole = sum(size for size in sizes if size <= KEPT_WHOLE)
+    return whole, sum(sizes) - whole
+
+
+def communication_bytes(
+    *,
+    trainable: int,
+    whole: int,
+    cut: int,
+    stage: int,
+    ranks: int,
+    weight_bytes: int,
+    micro_batches: int,
+    scatters: bool = False,
+) -> int:
+    """What one rank sends in an optimizer step, by ring algorithms (arXiv 1910.02054, section 7).
+
+    An all-reduce of M bytes sends 2 (N - 1) / N of them, a gather or a scatter half of that.
+    DeepSpeed all-reduces the gradients up to stage 2, from stage 2 on after each micro-batch.
+    Stages 1 and 2 gather the new weights once, stage 3 those it leaves `whole` once and those it
+    has `cut` for each forward and each backward pass.
+
+    scatters: the back end has a reduce-scatter of its own (NCCL); gloo all-reduces instead.
+    """
+    reductions = micro_batches if stage >= 2 else 1
+    reduced = trainable * reductions * (1 if stage >= 3 and scatters else 2)
+    gathered = (0, trainable, trainable, whole + 2 * micro_batches * cut)[stage]
+    return round(weight_bytes * (reduced + gathered) * (ranks - 1) / ranks)
 
 
 def activation_bytes(training: TrainingParams, shape: Shape, *, weight_bytes: int) -> int:

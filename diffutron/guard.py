@@ -4,6 +4,9 @@ A stage is a tree of processes (dvc, a shell, the launcher, ranks that are sessi
 so ending the child or its process group does not end it. The guard adopts what its descendants
 leave behind and gets SIGTERM when the process that started it dies, even by SIGKILL (prctl(2):
 PR_SET_CHILD_SUBREAPER, PR_SET_PDEATHSIG; Linux). Before it ends, all below it has ended.
+
+There are two of them, one below the other, so that the guard may be killed too: the lower one is
+told like by any parent, and what the lower one leaves behind the upper one adopts.
 """
 
 import ctypes
@@ -11,17 +14,23 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 import psutil
 
 GRACE = 10.0  # seconds between SIGTERM and SIGKILL
+SHELLS = ("sh", "dash", "bash", "zsh", "fish")
 STOPS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+LOWER = "--lower"  # before the command of the second guard
 _PR_SET_PDEATHSIG, _PR_SET_CHILD_SUBREAPER = 1, 36
 
 
-class _Stopped(Exception):
+class Stopped(Exception):
+    """A signal that ends this process was received."""
+
     def __init__(self, signum: int):
         self.signum = signum
 
@@ -33,21 +42,31 @@ def guarded(command: Sequence[str], *, grace: float = GRACE) -> list[str]:
 
 def main() -> int:
     parent, grace, *command = sys.argv[1:]
-    for signum in STOPS:
-        signal.signal(signum, _stop)
+    lower = command[0] == LOWER
+    command = command[1:] if lower else guarded([LOWER, *command], grace=float(grace))
     try:
-        _follow(int(parent))
-        return _run(command)
-    except _Stopped as stopped:
+        with stoppable(grace=float(grace)):
+            _follow(int(parent))
+            return _run(command)
+    except Stopped as stopped:
         return 128 + stopped.signum
+
+
+@contextmanager
+def stoppable(*, grace: float) -> Iterator[None]:
+    """SIGTERM, SIGINT and SIGHUP raise `Stopped` in the block; at its end all below has ended."""
+
+    def stop(signum: int, _frame: object) -> None:
+        raise Stopped(signum)
+
+    for signum in STOPS:
+        signal.signal(signum, stop)
+    try:
+        yield
     finally:
         for signum in STOPS:
             signal.signal(signum, signal.SIG_IGN)
-        end_descendants(grace=float(grace))
-
-
-def _stop(signum: int, _frame: object) -> None:
-    raise _Stopped(signum)
+        end_descendants(grace=grace)
 
 
 def _follow(parent: int) -> None:
@@ -57,7 +76,20 @@ def _follow(parent: int) -> None:
         libc.prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
         libc.prctl(_PR_SET_PDEATHSIG, int(signal.SIGTERM), 0, 0, 0)
     if os.getppid() != parent:
-        raise _Stopped(signal.SIGTERM)
+        raise Stopped(signal.SIGTERM)
+
+
+def end_with_dvc() -> None:
+    """SIGTERM for this process once the dvc above it has died; there may be shells between."""
+    above = (one for one in psutil.Process().parents() if one.name() not in SHELLS)
+    if dvc := next(above, None):
+        threading.Thread(target=_end_after, args=(dvc,), daemon=True).start()
+
+
+def _end_after(process: psutil.Process) -> None:
+    while _alive(process):
+        time.sleep(1.0)
+    os.kill(os.getpid(), signal.SIGTERM)
 
 
 def _run(command: Sequence[str]) -> int:

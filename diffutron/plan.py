@@ -4,30 +4,38 @@ Arithmetic is counted by the formula that the training reports with, memory by t
 Sizes of sources that only a run can tell are assumed, and each assumption is named.
 """
 
-import json
 import math
 import os
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any
+from dataclasses import asdict, dataclass, field
+from typing import Any
 
 from diffutron.footprint import (
     Shape,
     activation_bytes,
+    communication_bytes,
     logits_bytes,
     model_state_bytes,
     shape_of,
+    whole_and_cut,
 )
 from diffutron.params import InstructParams, Params, TrainingParams
 from diffutron.volume import Part, Volume, volume_of
-
-if TYPE_CHECKING:
-    from rich.table import Table
 
 START_SECONDS = 12.0  # imports and launch of a stage that needs torch, two busy cores
 DATA_TOKENS_PER_SECOND = 50_000.0  # filters and duplicates of the corpus on one core
 CHECKPOINTS_KEPT = 2
 ANSWER_SHARE = 0.5  # of an instruction sample's tokens
+ZERO_STAGES = (0, 1, 2, 3)
+
+
+@dataclass(frozen=True)
+class ZeroStage:
+    """What a training would need of each rank with this ZeRO stage; bytes sent are of a step."""
+
+    stage: int
+    memory_bytes_per_rank: int
+    communication_bytes_per_step: int
 
 
 @dataclass(frozen=True)
@@ -40,6 +48,9 @@ class StagePlan:
     memory_bytes_per_rank: int
     hours: float
     disk_bytes: int
+    communication_bytes_per_step: int = 0  # sent by one rank
+    zero_stage: int | None = None
+    by_zero_stage: list[ZeroStage] = field(default_factory=list)  # of a training, all four
 
 
 @dataclass(frozen=True)
@@ -150,18 +161,53 @@ class Planner:
         length = min(self.volume.parts[part].tokens_each, training.row_tokens)
         flops = self.flops(tokens, masked=masked, length=length, adapter=adapter)
         ranks = self.machine.ranks or (2 if name == "pretrain" else 1)
-        trainable = self.shape.adapter_parameters if adapter else self.shape.parameters
+        step = training.batch_size * min(self.volume.parts[part].tokens_each, training.row_tokens)
+        zero = [
+            self.zero(each, training, ranks=ranks, step_tokens=step, adapter=adapter)
+            for each in ZERO_STAGES
+        ]
+        chosen = zero[training.zero_stage]
+        return StagePlan(
+            name,
+            tokens,
+            flops,
+            chosen.memory_bytes_per_rank,
+            self.machine.hours(flops, ranks=ranks, hidden_size=self.shape.hidden_size),
+            (4 + 12 * CHECKPOINTS_KEPT) * self.trainable(adapter=adapter),
+            chosen.communication_bytes_per_step,
+            training.zero_stage,
+            zero,
+        )
+
+    def trainable(self, *, adapter: bool) -> int:
+        return self.shape.adapter_parameters if adapter else self.shape.parameters
+
+    def zero(
+        self, stage: int, training: TrainingParams, *, ranks: int, step_tokens: float, adapter: bool
+    ) -> ZeroStage:
+        """One ZeRO stage for a training that reads `step_tokens` a step."""
+        trainable, size = self.trainable(adapter=adapter), self.machine.weight_bytes
         states = model_state_bytes(
             trainable=trainable,
             frozen=self.shape.parameters if adapter else 0,
-            stage=training.zero_stage,
+            stage=stage,
             ranks=ranks,
-            weight_bytes=self.machine.weight_bytes,
+            weight_bytes=size,
         )
-        working = activation_bytes(training, self.shape, weight_bytes=self.machine.weight_bytes)
-        hours = self.machine.hours(flops, ranks=ranks, hidden_size=self.shape.hidden_size)
-        disk = (4 + 12 * CHECKPOINTS_KEPT) * trainable
-        return StagePlan(name, tokens, flops, states + working, hours, disk)
+        whole, cut = whole_and_cut(self.shape.adapted if adapter else self.shape.base)
+        held = training.row_tokens * training.max_row_batch
+        sent = communication_bytes(
+            trainable=trainable,
+            whole=whole,
+            cut=cut,
+            stage=stage,
+            ranks=ranks,
+            weight_bytes=size,
+            micro_batches=max(1, math.ceil(step_tokens / ranks / held)),
+            scatters=self.machine.on_gpu,
+        )
+        working = activation_bytes(training, self.shape, weight_bytes=size)
+        return ZeroStage(stage, states + working, sent)
 
     def evaluation(self) -> StagePlan:
         """Forward passes alone: a third of what a step with all weights trainable costs."""
@@ -188,52 +234,3 @@ class Planner:
 def _data(name: str, *, tokens: int, disk: int) -> StagePlan:
     hours = (3.0 + tokens / DATA_TOKENS_PER_SECOND) / 3600
     return StagePlan(name, tokens, 0.0, 40 * tokens, hours, disk)
-
-
-def table(planned: dict[str, Any]) -> "Table":
-    """The plan for people."""
-    from rich.table import Table
-
-    model, machine = planned["model"], planned["machine"]
-    speed = machine["flops_per_s"] / 1e9
-    adapter = f"{model['adapter_parameters'] / 1e6:.2f} M"
-    shown = Table(
-        title=f"Profile {planned['profile']}: {model['parameters'] / 1e6:.1f} M parameters, "
-        f"adapter {adapter} ({100 * model['trainable_share']:.2f} % of both)",
-        caption=f"{'GPU' if machine['on_gpu'] else 'CPU'} of {speed:,.0f} GFLOP/s, "
-        f"{100 * machine['share_reached']:.0f} % of them reached",
-    )
-    shown.add_column("stage", no_wrap=True)
-    for column in ("tokens", "TFLOP", "memory a rank", "hours", "disk"):
-        shown.add_column(column, justify="right")
-    for stage in planned["stages"]:
-        shown.add_row(
-            stage["name"],
-            f"{stage['tokens']:,}",
-            f"{stage['flops'] / 1e12:,.1f}",
-            _size(stage["memory_bytes_per_rank"]),
-            f"{stage['hours']:,.2f}",
-            _size(stage["disk_bytes"]),
-        )
-    shown.add_section()
-    hours, disk = (
-        sum(stage[key] for stage in planned["stages"]) for key in ("hours", "disk_bytes")
-    )
-    shown.add_row("all", "", "", "", f"{hours:,.2f}", _size(disk))
-    return shown
-
-
-def _size(count: int) -> str:
-    return f"{count / 2**30:,.2f} GiB" if count >= 2**30 else f"{count / 2**20:,.1f} MiB"
-
-
-def print_plan(planned: dict[str, Any], *, as_json: bool) -> None:
-    if as_json:
-        print(json.dumps(planned, indent=2))
-        return
-    from rich.console import Console
-
-    console = Console()
-    console.print(table(planned))
-    for assumption in planned["assumptions"]:
-        console.print(f"  {assumption}", highlight=False, markup=False)

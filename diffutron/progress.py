@@ -54,6 +54,14 @@ class Progress:
         elif self.enabled and time.monotonic() - self.printed >= INTERVAL:
             self._print()
 
+    def skip(self, n: int) -> None:
+        """Count what cost nothing (cached, or done elsewhere) as done, but not as speed."""
+        self.done += n
+        self.initial += n
+        if self._bar is not None:
+            self._bar.initial += n
+            self._bar.update(n)
+
     def line(self) -> str:
         """`pretrain: 120/2000 steps (6 %), 35.1 steps/s, 0:00:53 left, loss 3.1`."""
         elapsed = max(time.monotonic() - self.started, 1e-9)

@@ -13,41 +13,42 @@ from collections.abc import Sequence
 
 import psutil
 
-from diffutron.guard import end_descendants
+from diffutron.guard import Stopped, stoppable
 
 POLL = 0.5
-KILL_AFTER = 30.0  # seconds between SIGTERM and SIGKILL
+KILL_AFTER = 10.0  # seconds between SIGTERM and SIGKILL; all ranks have ended by then
 STUCK = 1
 
 
 def main() -> int:
     grace, *command = sys.argv[1:]
-    return watch(command, grace=float(grace))
+    try:
+        with stoppable(grace=KILL_AFTER):
+            return watch(command, grace=float(grace))
+    except Stopped as stopped:
+        return 128 + stopped.signum
 
 
-def watch(command: Sequence[str], *, grace: float, kill_after: float = KILL_AFTER) -> int:
-    """Run a launcher; its exit code, or 1 where it had to be ended."""
+def watch(command: Sequence[str], *, grace: float) -> int:
+    """Run a launcher; its exit code, or 1 where it is stuck, and then still there."""
     launcher = subprocess.Popen(command)
     had_ranks, alone_since = False, time.monotonic()
-    try:
-        while True:
-            try:
-                return launcher.wait(timeout=POLL)
-            except subprocess.TimeoutExpired:
-                pass
-            if _has_children(launcher.pid):
-                had_ranks, alone_since = True, time.monotonic()
-            elif had_ranks and time.monotonic() - alone_since > grace:
-                print(
-                    f"error: the launcher has had no rank for {grace:g} s and does not end: it "
-                    "waits for hosts that are gone; ended, start it again to go on from the last "
-                    "checkpoint",
-                    file=sys.stderr,
-                    flush=True,
-                )
-                return STUCK
-    finally:
-        end_descendants(grace=kill_after)
+    while True:
+        try:
+            return launcher.wait(timeout=POLL)
+        except subprocess.TimeoutExpired:
+            pass
+        if _has_children(launcher.pid):
+            had_ranks, alone_since = True, time.monotonic()
+        elif had_ranks and time.monotonic() - alone_since > grace:
+            print(
+                f"error: the launcher has had no rank for {grace:g} s and does not end: it "
+                "waits for hosts that are gone; ended, start it again to go on from the last "
+                "checkpoint",
+                file=sys.stderr,
+                flush=True,
+            )
+            return STUCK
 
 
 def _has_children(pid: int) -> bool:

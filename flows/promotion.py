@@ -2,6 +2,7 @@
 
 import json
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -19,6 +20,10 @@ from flows.stage import CommandFailed, report_failure, run_command
 
 REGISTERED = Path("registry/registered.json")
 DOES_NOT_HOLD = 1  # exit code of `diffutron gate`
+AGAINST = (
+    "the gate does not hold; nothing moved: run again and approve with `against_the_gate`, which "
+    "stays on record, or build a better version"
+)
 
 
 class Decision(RunInput):
@@ -27,6 +32,9 @@ class Decision(RunInput):
     decision: Literal["reject", "approve"] = Field("reject", description="Move `champion`?")
     by: str = Field("", description="Who decides")
     reason: str = Field("", description="Why")
+    against_the_gate: bool = Field(
+        False, description="Approve although the gate does not hold; it stays on record"
+    )
 
 
 @flow(name="promote")
@@ -62,7 +70,12 @@ def promote(
         return Failed(message=f"no answer within {hours} h; nothing moved")
     if answer.decision == "reject":
         return Completed(name="Rejected", message=f"by {answer.by}: {answer.reason}")
-    return move(number, by=answer.by, reason=answer.reason, over=found["champion"])
+    if not found["holds"] and not answer.against_the_gate:
+        return Failed(message=AGAINST)
+    options = ["--over", str(found["champion"] or 0), "--max-drop", str(max_drop), "--use", use]
+    if answer.against_the_gate:
+        options.append("--against-the-gate")
+    return move(number, by=answer.by, reason=answer.reason, options=options)
 
 
 def last_registered() -> int | None:
@@ -122,11 +135,11 @@ def comparison(found: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def move(version: int, *, by: str, reason: str, over: int | None) -> State:
+def move(version: int, *, by: str, reason: str, options: Sequence[str]) -> State:
     """Promote, unless another version has become the champion since the comparison."""
     log = get_run_logger()
     command = [sys.executable, "-m", "diffutron", "promote", str(version)]
-    command += ["--by", by, "--reason", reason, "--over", str(over or 0)]
+    command += ["--by", by, "--reason", reason, *options]
     try:
         run_command(command, log=lambda line: log.info("%s", line))
     except CommandFailed as failure:

@@ -1,6 +1,7 @@
 """A guarded command leaves no process behind, whoever is killed and however."""
 
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -59,8 +60,14 @@ def start(mark: str, seconds: float) -> "subprocess.Popen[bytes]":
     process = subprocess.Popen(command, stdout=subprocess.PIPE, start_new_session=True)
     assert process.stdout is not None
     assert process.stdout.readline() == b"ready\n"
-    assert len(survivors(mark)) == 3  # guard, command, deaf child
+    # Two guards, the deaf child, and the command unless it has ended.
+    assert len(survivors(mark)) == 4 or seconds == 0
     return process
+
+
+def below(guard: "subprocess.Popen[bytes]") -> list[psutil.Process]:
+    """The second guard, the command and its child, from the top."""
+    return psutil.Process(guard.pid).children(recursive=True)
 
 
 @pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
@@ -73,7 +80,20 @@ def test_stopping_the_guard_ends_the_tree(mark, signum):
 
 def test_a_killed_command_takes_its_tree_with_it(mark):
     guard = start(mark, 600)
-    psutil.Process(guard.pid).children()[0].kill()
+    below(guard)[1].kill()
+    assert guard.wait(timeout=20) == 128 + signal.SIGKILL
+    assert not survivors(mark)
+
+
+def test_a_killed_guard_takes_the_tree_with_it(mark):
+    guard = start(mark, 600)
+    guard.kill()
+    assert wait_gone(mark)
+
+
+def test_a_killed_second_guard_takes_the_tree_with_it(mark):
+    guard = start(mark, 600)
+    below(guard)[0].kill()
     assert guard.wait(timeout=20) == 128 + signal.SIGKILL
     assert not survivors(mark)
 
@@ -95,6 +115,24 @@ def test_a_killed_parent_takes_the_tree_with_it(mark):
     assert parent.stdout is not None
     assert parent.stdout.readline() == b"ready\n"
     parent.kill()
+    assert wait_gone(mark)
+
+
+@pytest.mark.parametrize("shell", ["bash", "sh"])
+def test_a_stage_ends_with_the_dvc_that_runs_it(mark, monkeypatch, shell):
+    """Bash hands its process on to the command, dash stays between."""
+    monkeypatch.setenv("DVC_STAGE", "pretrain")
+    stage = (
+        "import time; from diffutron import cli; "
+        "cli.app = lambda obj: (print('ready', flush=True), time.sleep(600)); cli.main()"
+    )
+    code = "import subprocess, sys; subprocess.run(sys.argv[1:])"
+    command = [shell, "-c", shlex.join([sys.executable, "-c", stage, mark])]
+    dvc = subprocess.Popen([sys.executable, "-c", code, *command], stdout=subprocess.PIPE)
+    assert dvc.stdout is not None
+    assert dvc.stdout.readline() == b"ready\n"
+    assert survivors(mark)
+    dvc.kill()
     assert wait_gone(mark)
 
 

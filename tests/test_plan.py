@@ -7,9 +7,16 @@ import pytest
 from typer.testing import CliRunner
 
 from diffutron.cli import app
-from diffutron.footprint import activation_bytes, model_state_bytes, shape_of
+from diffutron.footprint import (
+    activation_bytes,
+    communication_bytes,
+    model_state_bytes,
+    shape_of,
+    whole_and_cut,
+)
 from diffutron.params import parse_params
-from diffutron.plan import Machine, plan, table, this_machine
+from diffutron.plan import Machine, plan, this_machine
+from diffutron.plan_table import table, zero_table
 from diffutron.profiles import compose
 from diffutron.volume import Texts, Volume, volume_of
 
@@ -65,6 +72,7 @@ def test_weights_without_memory(paper_shape):
 def test_every_stage_is_planned_in_plain_numbers(paper_plan):
     assert [stage["name"] for stage in paper_plan["stages"]] == STAGES
     keys = ["name", "tokens", "flops", "memory_bytes_per_rank", "hours", "disk_bytes"]
+    keys += ["communication_bytes_per_step", "zero_stage", "by_zero_stage"]
     assert all(list(stage) == keys for stage in paper_plan["stages"])
     assert json.loads(json.dumps(paper_plan)) == paper_plan
 
@@ -101,6 +109,48 @@ def test_frozen_weights_have_neither_gradient_nor_optimizer_state():
     assert model_state_bytes(trainable=0, frozen=10, stage=0, **alone) == 40
     assert model_state_bytes(trainable=10, frozen=0, stage=0, **alone) == 40 + 40 + 80
     assert model_state_bytes(trainable=10, frozen=0, stage=1, **alone) == 40 + 40 + 120
+
+
+FULL = {"trainable": 1000, "whole": 100, "cut": 900, "weight_bytes": 2}
+
+
+@pytest.mark.parametrize(
+    ("stage", "micro_batches", "scatters", "elements"),
+    [
+        (0, 3, True, 2000),  # an all-reduce once a step
+        (1, 3, True, 2000 + 1000),  # and a gather of the new weights
+        (2, 1, True, 2000 + 1000),
+        (2, 3, True, 3 * 2000 + 1000),
+        (3, 1, True, 1000 + 2 * 900 + 100),  # the paper's 1.5 times of data parallelism, about
+        (3, 3, True, 3 * (1000 + 2 * 900) + 100),
+        (3, 3, False, 3 * (2000 + 2 * 900) + 100),
+    ],
+)
+def test_communication_follows_from_ring_algorithms(stage, micro_batches, scatters, elements):
+    step = {"stage": stage, "micro_batches": micro_batches, "scatters": scatters}
+    assert communication_bytes(**FULL, **step, ranks=4) == elements * 2 * 3 / 4
+    assert communication_bytes(**FULL, **step, ranks=1) == 0
+
+
+def test_small_weights_stay_whole(paper_shape):
+    whole, cut = whole_and_cut(paper_shape.base)
+    assert whole + cut == paper_shape.parameters
+    assert 0 < whole < 1_000_000  # norms and the biases
+
+
+def test_the_chosen_zero_stage_is_what_a_training_is_planned_with(paper, paper_plan):
+    for name in ("pretrain", "instruct_phase1"):
+        planned = stage(paper_plan, name)
+        chosen = planned["by_zero_stage"][getattr(paper, name).training.zero_stage]
+        for key in ("memory_bytes_per_rank", "communication_bytes_per_step"):
+            assert chosen[key] == planned[key] > 0
+    adapter = 54_067_200
+    assert stage(paper_plan, "pretrain")["communication_bytes_per_step"] == 3 * adapter * 2 * 7 / 8
+    memory = [
+        one["memory_bytes_per_rank"] for one in stage(paper_plan, "pretrain")["by_zero_stage"]
+    ]
+    assert memory == sorted(memory, reverse=True)
+    assert stage(paper_plan, "evaluate")["by_zero_stage"] == []
 
 
 def test_checkpointing_saves_activations(paper, paper_shape):
@@ -160,6 +210,12 @@ def test_the_table_names_every_stage(paper_plan):
     text = captured.get()
     assert "307.8 M parameters, adapter 54.07 M (14.94 % of both)" in text
     assert all(name in text for name in STAGES)
+    with console.capture() as captured:
+        console.print(zero_table(paper_plan))
+    text = captured.get()
+    counted = {name: text.count(name) for name in ("pretrain", "instruct_phase", "iB")}
+    assert counted == {"pretrain": 1, "instruct_phase": 2, "iB": 3 * 8}
+    assert text.count("* 9.26 GiB") == 1  # stage 2 of pretrain
 
 
 def test_speed_is_measured_or_given(monkeypatch):

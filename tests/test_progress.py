@@ -24,12 +24,23 @@ def test_a_resumed_run_counts_its_own_speed(monkeypatch):
     assert bar.line() == "pretrain: 95/100 (95 %), 1.0 step/s, 0:00:05 left, loss 1.5"
 
 
+def test_what_cost_nothing_is_no_speed(monkeypatch):
+    monkeypatch.setattr(progress.time, "monotonic", lambda: 0.0)
+    bar = Progress(total=100, desc="leaderboard", unit="item")
+    monkeypatch.setattr(progress.time, "monotonic", lambda: 5.0)
+    bar.skip(90)
+    bar.update(5)
+    assert bar.line() == "leaderboard: 95/100 (95 %), 1.0 item/s, 0:00:05 left"
+
+
 def test_a_terminal_gets_a_bar(monkeypatch):
     terminal = io.StringIO()
     terminal.isatty = lambda: True  # pyright: ignore[reportAttributeAccessIssue]
     monkeypatch.setattr(progress.sys, "stderr", terminal)
-    with Progress(total=2, desc="merge") as bar:
+    with Progress(total=3, desc="merge") as bar:
+        bar.skip(1)
         bar.update(2)
+    assert "3/3" in terminal.getvalue()
     assert "merge" in terminal.getvalue()
 
 

@@ -76,13 +76,14 @@ def corpus(
         plain, removed_lines = drop_boilerplate(
             cleaned, recipe.cleaner, most=rules.boilerplate_documents, folder=work / ".plain"
         )
-        found = _compared(Fates.load(plain), rules, quotas, seed=seed)
+        found = _compared(Fates.load(plain, work / ".joins"), rules, quotas, seed=seed)
         publish(found, work, vocab_size=vocab_size)
         found.write(work / "fates.parquet")
         edited = sum((shard.edited for shard in cleaned), Counter(lines=removed_lines))
         counts = card.count_corpus(found, quarantine, edited)
         card.write_corpus_card(found, counts, quarantine, licences, work, seed=seed)
-        shutil.rmtree(work / ".plain", ignore_errors=True)
+        for aside in (".plain", ".joins"):
+            shutil.rmtree(work / aside, ignore_errors=True)
         store.prune(cleaned)
     seconds = round(time.perf_counter() - started, 2)
     write_json(metrics, {**counts, "seconds": seconds})

@@ -8,11 +8,13 @@ chain of neighbours.
 import hashlib
 import re
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
 
 from diffutron.data.turkish import turkish_lower
 from diffutron.params_data import NearDuplicateParams
@@ -107,7 +109,7 @@ def find_near(
     (-1: none, it is kept), and every pair found, which links clusters.
 
     Args:
-        keys: `band_keys` of the texts [N, bands].
+        keys: `band_keys` of the texts [N, bands]; may lie on disk.
         best_first: the indices to compare, the text to keep before the text to drop.
         words_of: the words of a text by its index.
     """
@@ -115,7 +117,7 @@ def find_near(
     links: list[tuple[int, int]] = []
     if not len(best_first):
         return instead, links
-    shared = _shared_keys(keys[best_first])
+    shared = _shared_keys(keys, best_first)
     # Texts at the threshold share bands * threshold^rows keys on average: far fewer is no match.
     least = max(1, int(0.25 * rules.bands * rules.threshold**rules.rows))
     kept: dict[tuple[int, int], list[int]] = defaultdict(list)
@@ -143,26 +145,20 @@ def find_near(
     return instead, links
 
 
-def _shared_keys(keys: NDArray[np.uint64]) -> NDArray[np.bool_]:
-    """Which keys occur more than once in their band [N, bands]."""
-    shared = np.zeros(keys.shape, bool)
+def _shared_keys(keys: NDArray[np.uint64], rows: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """Which keys of these rows occur more than once in their band [len(rows), bands]; one band is
+    in memory at a time."""
+    shared = np.zeros((len(rows), keys.shape[1]), bool)
     for band in range(keys.shape[1]):
-        _, inverse, counts = np.unique(keys[:, band], return_inverse=True, return_counts=True)
+        _, inverse, counts = np.unique(keys[rows, band], return_inverse=True, return_counts=True)
         shared[:, band] = counts[inverse] > 1
     return shared
 
 
-def clusters(num: int, links: Iterable[tuple[int, int]]) -> NDArray[np.int64]:
+def clusters(num: int, links: Sequence[tuple[int, int]]) -> NDArray[np.int64]:
     """The cluster of each text: the smallest index that links lead to [num]."""
-    parent = list(range(num))
-
-    def root(index: int) -> int:
-        while parent[index] != index:
-            parent[index] = parent[parent[index]]
-            index = parent[index]
-        return index
-
-    for one, other in links:
-        low, high = sorted((root(one), root(other)))
-        parent[high] = low
-    return np.array([root(index) for index in range(num)], np.int64)
+    ends = np.array(links, np.int64).reshape(-1, 2)
+    graph = coo_array((np.ones(len(ends), np.int8), (ends[:, 0], ends[:, 1])), shape=(num, num))
+    _, component = connected_components(graph, directed=False)
+    _, smallest = np.unique(component, return_index=True)
+    return smallest[component]

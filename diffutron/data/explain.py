@@ -73,7 +73,7 @@ def _fates(documents: list[Document], recipe: Recipe, params: Params) -> list[Ex
         plain, _ = drop_boilerplate(
             [Cleaned.at(path)], recipe.cleaner, most=most, folder=Path(folder) / "plain"
         )
-        fates = Fates.load(plain)
+        fates = Fates.load(plain, Path(folder))
         joins.drop_duplicates(fates, rules)
         joins.drop_contaminated(fates)
         text_of, raw = fates.texts(), {one.line: one.text for one in documents}

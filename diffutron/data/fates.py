@@ -72,23 +72,25 @@ class Fates:
     num_words: NDArray[np.int64]
     num_characters: NDArray[np.int64]
     key: NDArray[np.uint64]
-    bands: NDArray[np.uint64]  # of the documents that the first half kept, in their order
+    bands: NDArray[np.uint64]  # on disk; of the documents that the first half kept, in their order
     cluster: NDArray[np.int64] = field(init=False)
     instead: NDArray[np.int64] = field(init=False)
     split: Labels = field(init=False)
     cluster_sizes: Counter[int] = field(default_factory=Counter)
 
     @classmethod
-    def load(cls, cleaned: Sequence[Cleaned]) -> "Fates":
+    def load(cls, cleaned: Sequence[Cleaned], folder: Path) -> "Fates":
+        """Read the shards; the band keys, most of what there is, go to a file in `folder`."""
         columns: dict[str, list[Any]] = {}
         for number, shard in enumerate(cleaned):
             for name, values in _columns(read_shard(shard.path), number).items():
                 columns.setdefault(name, []).append(values)
         labels: dict[str, Any] = {name: Labels.of(columns.pop(name, [])) for name in LABELS}
-        columns["bands"] = [keys for keys in columns["bands"] if len(keys)] or columns["bands"]
         names = list(columns)  # each column is let go as soon as it is in one piece
         arrays: dict[str, Any] = {name: np.concatenate(columns.pop(name)) for name in names}
-        return cls([shard.path for shard in cleaned], **labels, **arrays)
+        paths = [shard.path for shard in cleaned]
+        bands = _bands_on_disk(paths, int(labels["reason"].are("").sum()), folder)
+        return cls(paths, **labels, **arrays, bands=bands)
 
     def __post_init__(self) -> None:
         self.cluster = np.arange(len(self))
@@ -157,10 +159,8 @@ class Fates:
 
 def _columns(table: pa.Table, number: int) -> dict[str, Any]:
     """Copies, so that the shard need not stay mapped."""
-    ids, bands = (list_chunks([table], name) for name in ("ids", "bands"))
+    ids = list_chunks([table], "ids")
     tokens = [np.diff(chunk.offsets.to_numpy()) for chunk in ids] or [np.empty(0)]
-    keys = [chunk.flatten().to_numpy() for chunk in bands] or [np.empty(0, np.uint64)]
-    kept = int((table.column("reason").to_numpy() == "").sum())
     plain = {
         name: np.array(table.column(name).to_numpy(), np.int64) for name in ("line", "num_words")
     }
@@ -173,5 +173,23 @@ def _columns(table: pa.Table, number: int) -> dict[str, Any]:
         "num_tokens": np.concatenate(tokens).astype(np.int64),
         "num_characters": characters.astype(np.int64),
         "key": np.array(table.column("key").to_numpy()),
-        "bands": np.concatenate(keys).reshape(kept, -1 if kept else 0),
     }
+
+
+def _bands_on_disk(paths: Sequence[Path], kept: int, folder: Path) -> NDArray[np.uint64]:
+    """The band keys [kept, bands], band after band in a file, since they are read band by band."""
+    folder.mkdir(parents=True, exist_ok=True)
+    keys: NDArray[np.uint64] = np.empty((0, 0), np.uint64)
+    done = 0
+    for path in paths:
+        for chunk in list_chunks([read_shard(path)], "bands"):
+            flat, rows = chunk.flatten().to_numpy(), int((np.diff(chunk.offsets) > 0).sum())
+            if not rows:
+                continue
+            mine = flat.reshape(rows, -1)
+            if not done:
+                shape = (kept, mine.shape[1])
+                keys = np.memmap(folder / "bands.u64", np.uint64, "w+", shape=shape, order="F")
+            keys[done : done + rows] = mine
+            done += rows
+    return keys

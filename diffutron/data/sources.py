@@ -174,10 +174,14 @@ def local_digest(section: str) -> str:
 
 def count_documents(params: CorpusParams) -> int | None:
     """About how many documents there are to read, where that can be known beforehand."""
-    if params.source != "local":
+    if params.source == "sample":
         return None
-    files = list_files(local_folder("corpus")[0], setting="corpus.source")
-    return sum(map(count_rows, files))
+    if params.source == "local":
+        files = list_files(local_folder("corpus")[0], setting="corpus.source")
+        return sum(map(count_rows, files))
+    counts = [_hub_count(one.name, one.config, one.revision, one.split) for one in params.hub]
+    known = [count for count in counts if count is not None]
+    return sum(known) if len(known) == len(counts) else None
 
 
 def licences_of(params: CorpusParams) -> list[local.Licence]:
@@ -217,6 +221,19 @@ def _local_rows(section: str, digest: str | None) -> Iterator[tuple[Path, RawRow
             yield file, row
         if stamp(file) != before:
             raise UserError(f"{file} changed while it was read; run again when it is complete")
+
+
+def _hub_count(name: str, config: str | None, revision: str, split: str) -> int | None:
+    """The rows that the card of a hub data set promises, if it does; a set that cannot be reached
+    is told of by `hub_rows`."""
+    from datasets import load_dataset_builder
+    from datasets.exceptions import DatasetsError
+
+    try:
+        splits = load_dataset_builder(name, config, revision=revision).info.splits
+    except (OSError, ValueError, DatasetsError):
+        return None
+    return splits[split].num_examples if splits and split in splits else None
 
 
 def hub_rows(

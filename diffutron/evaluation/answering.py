@@ -3,7 +3,7 @@
 Every batch is on disk before the next one starts, so a kill costs one batch.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -12,6 +12,7 @@ from diffutron.evaluation.item_cache import ItemCache
 from diffutron.evaluation.protocols import Protocol
 from diffutron.evaluation.questions import Question
 from diffutron.modeling.encoding import EncodedPair
+from diffutron.progress import Progress
 
 if TYPE_CHECKING:
     from diffutron.evaluation.adapters.adapter import Adapter
@@ -34,11 +35,12 @@ def answer_all(
     cache: ItemCache,
     *,
     shard: Shard = Shard(),  # noqa: B008 frozen
-    advance: Callable[[int], None] = lambda _: None,
+    bar: Progress | None = None,
 ) -> dict[str, Answer]:
-    """The answers to this shard's questions, by key; `advance` is told of each batch."""
+    """The answers to this shard's questions, by key; `bar` is told of each batch."""
+    bar = bar or Progress(total=None, desc="answers", enabled=False)
     known = cache.read()
-    advance(sum(one.key in known for one in questions))
+    bar.skip(sum(one.key in known for one in questions))
     # Parts are of all questions: the ranks may see different states of the cache.
     different = {one.key: one for one in questions}.values()
     mine = [one for n, one in enumerate(different) if n % shard.size == shard.rank]
@@ -46,7 +48,7 @@ def answer_all(
     for batch in answer_batches(adapter, new, protocol):
         cache.append([(one.key, answer) for one, answer in batch])
         known |= {one.key: answer for one, answer in batch}
-        advance(len(batch) * shard.size)  # the others are about as far
+        bar.update(len(batch) * shard.size)  # the others are about as far
     return known
 
 

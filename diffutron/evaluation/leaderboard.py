@@ -11,10 +11,11 @@ from pathlib import Path
 from typing import Any
 
 from diffutron.errors import UserError
-from diffutron.evaluation.adapters.loading import NotAtHand
+from diffutron.evaluation.adapters.loading import Checkpoint, NotAtHand, find
 from diffutron.evaluation.contamination import touched_rows, training_files, training_texts
 from diffutron.evaluation.leaderboard_rows import (
     describe,
+    describe_model,
     items_of,
     means,
     published,
@@ -69,10 +70,11 @@ class Options:
 
 @dataclass(frozen=True)
 class Scored:
-    """A system with what it said; `outcomes` is empty where it was not scored."""
+    """A system with what it said, and the files of its model, if it is one."""
 
     system: System
     outcomes: list[Outcome]
+    checkpoint: Checkpoint | None
 
 
 def leaderboard(options: Options) -> dict[str, Any] | None:
@@ -129,13 +131,13 @@ def _score_all(
             before = bar.done
             bar.postfix = {"system": system.name}
             try:
-                outcomes = _score(system, listed, asked, out, bar)
+                one = _score(system, listed, asked, out, bar)
             except (NotAtHand, *FAULTS) as error:
                 not_scored.append({"system": system.name, "reason": _one_line(error)})
             else:
-                scored.append(Scored(system, outcomes))
+                scored.append(one)
             release()
-            bar.update(before + total // len(chosen) - bar.done)
+            bar.skip(before + total // len(chosen) - bar.done)  # baselines, and what failed
     return scored, not_scored
 
 
@@ -146,22 +148,26 @@ def _one_line(error: BaseException) -> str:
 
 def _score(
     system: System, listed: Systems, asked: Sequence[TaskMaterial], out: Path, bar: Progress
-) -> list[Outcome]:
+) -> Scored:
     if system.architecture == "baseline":
-        return score_baseline(system, asked, lambda: _unigram_texts(system))
+        outcomes = score_baseline(system, asked, lambda: _unigram_texts(system))
+        return Scored(system, outcomes, None)
     if system.architecture == "supervised":
-        return score_supervised(asked)
+        return Scored(system, score_supervised(asked), None)
+    checkpoint = find(system)
     possible = [one for one in asked if _can_ask(system, one)]
     outcomes = score_model(
         system,
+        checkpoint,
         possible,
         listed.scoring,
         out / CACHE,
         shard=this_shard(),
-        advance=bar.update,
+        bar=bar,
     )
     why = "an encoder-decoder reads two texts: the pair encoding of `dllm` does not apply"
-    return outcomes + [Outcome(one, None, {}, why) for one in asked if not _can_ask(system, one)]
+    outcomes += [Outcome(one, None, {}, why) for one in asked if not _can_ask(system, one)]
+    return Scored(system, outcomes, checkpoint)
 
 
 def _can_ask(system: System, one: TaskMaterial) -> bool:
@@ -204,6 +210,7 @@ def _results(
         "not_scored": list(not_scored),
         "missing_sets": list(missing),
         "sets": [describe(one) for one in asked],
+        "models": [describe_model(one.system, one.checkpoint) for one in scored if one.checkpoint],
         "options": {
             "protocol": options.protocol,
             "shots": options.shots,

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from diffutron.evaluation import canaries
+from diffutron.evaluation.adapters.loading import Checkpoint
 from diffutron.evaluation.material import TaskMaterial
 from diffutron.evaluation.questions import Question
 from diffutron.evaluation.score_system import Outcome
@@ -108,6 +109,18 @@ def describe(one: TaskMaterial) -> dict[str, Any]:
         "digest": one.one.digest,
         "training_rows": len(one.training.rows) if one.training else 0,
         "training_dropped": one.training.dropped if one.training else {},
+    }
+
+
+def describe_model(system: System, checkpoint: Checkpoint) -> dict[str, Any]:
+    """What was scored, to the commit (of a hub's repository) and to the bytes."""
+    return {
+        "system": system.name,
+        "architecture": system.architecture,
+        "model": system.model,
+        "commit": checkpoint.commit,
+        "digest": checkpoint.digest,
+        "dtype": system.dtype,
     }
 
 

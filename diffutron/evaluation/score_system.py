@@ -13,13 +13,14 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from diffutron.evaluation import canaries
 from diffutron.evaluation.adapters import bag_of_words, baselines
 from diffutron.evaluation.adapters.answer import Answer
-from diffutron.evaluation.adapters.loading import NotAtHand, find, load, randomise
+from diffutron.evaluation.adapters.loading import Checkpoint, NotAtHand, load, randomise
 from diffutron.evaluation.answering import Shard, answer_all
 from diffutron.evaluation.canaries import Canary
 from diffutron.evaluation.item_cache import ItemCache
 from diffutron.evaluation.material import TaskMaterial
 from diffutron.evaluation.systems import Scoring, System
 from diffutron.outputs import write_json
+from diffutron.progress import Progress
 
 if TYPE_CHECKING:
     from diffutron.evaluation.adapters.adapter import Adapter
@@ -27,7 +28,6 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 FAULTS = (ValueError, RuntimeError, ImportError, KeyError)  # of a model, not of the run
 Canaries = dict[str, Canary]
-Advance = Callable[[int], None]
 
 
 @dataclass(frozen=True)
@@ -74,19 +74,19 @@ def _of_baseline(one: TaskMaterial) -> Canaries:
 
 def score_model(
     system: System,
+    checkpoint: Checkpoint,
     asked: Sequence[TaskMaterial],
     scoring: Scoring,
     cache_folder: Path,
     *,
     shard: Shard,
-    advance: Advance,
+    bar: Progress,
 ) -> list[Outcome]:
     """The answers of a model and its canaries; the model is loaded only if something is new.
 
     Raises NotAtHand, UserError (a folder of the wrong kind), or what loading and scoring raise:
     ValueError, RuntimeError.
     """
-    checkpoint = find(system)
     identity = (checkpoint.digest, system.architecture, system.dtype, *scoring_identity(scoring))
     caches = [_cache(system, one, identity, cache_folder, shard) for one in asked]
     notes = [_CanaryFile(cache, one) for cache, one in zip(caches, asked, strict=True)]
@@ -96,10 +96,10 @@ def score_model(
         for note, answers, one in zip(notes, known, asked, strict=True)
     )
     if complete:
-        advance(sum(len(one.questions) for one in asked))
+        bar.skip(sum(len(one.questions) for one in asked))
     else:
         adapter = together(shard, lambda: load(system, checkpoint, scoring))
-        _answer_and_watch(adapter, asked, caches, notes, shard=shard, advance=advance)
+        _answer_and_watch(adapter, asked, caches, notes, shard=shard, bar=bar)
         known = [cache.read() for cache in caches]
     return [
         Outcome(one, answers, note.read() or {})
@@ -131,11 +131,11 @@ def _answer_and_watch(
     notes: Sequence["_CanaryFile"],
     *,
     shard: Shard,
-    advance: Advance,
+    bar: Progress,
 ) -> None:
     def answer() -> None:
         for one, cache in zip(asked, caches, strict=True):
-            answer_all(adapter, one.questions, one.protocol, cache, shard=shard, advance=advance)
+            answer_all(adapter, one.questions, one.protocol, cache, shard=shard, bar=bar)
 
     def watch() -> None:
         known = [cache.read() for cache in caches]

@@ -32,12 +32,14 @@ class Move:
     at: str | None = None
     by: str | None = None
     reason: str | None = None
+    against_gate: bool = False
 
     def __str__(self) -> str:
         moved = f"{self.alias}: {_name(self.previous)} -> {_name(self.version)}"
         if self.kind == BY_HAND:
             return f"{'moved by hand':27} {moved} (no record; in the MLflow UI or by its client)"
-        return f"{self.at} {moved}, {self.kind} by {self.by}: {self.reason}"
+        against = " against the gate" if self.against_gate else ""
+        return f"{self.at} {moved}, {self.kind}{against} by {self.by}: {self.reason}"
 
 
 def _name(version: int | None) -> str:
@@ -63,7 +65,16 @@ def _champion_moves(made: list[Promotion], *, now: int | None) -> list[Move]:
         if one.previous != stood:
             moves.append(Move(CHAMPION, one.previous, stood, BY_HAND))
         moves.append(
-            Move(CHAMPION, one.version, one.previous, one.kind, one.at, one.by, one.reason)
+            Move(
+                CHAMPION,
+                one.version,
+                one.previous,
+                one.kind,
+                at=one.at,
+                by=one.by,
+                reason=one.reason,
+                against_gate=one.against_gate,
+            )
         )
         stood = one.version
     if now != stood:

@@ -32,6 +32,7 @@ class Promotion:
     previous: int | None
     kind: str = "promotion"
     evidence: dict[str, Any] = field(default_factory=dict)
+    against_gate: bool = False
 
 
 def promote(
@@ -43,14 +44,17 @@ def promote(
     over: int | None = None,
     as_of: datetime | None = None,
     evidence: Mapping[str, Any] | None = None,
+    against_gate: bool = False,
 ) -> Promotion:
     """Make a version the champion and write down the decision.
 
     over: the champion that the decision was taken against (0: none). as_of: when it was taken, by
-    default now; a champion that is newer than the decision stays.
+    default now; a champion that is newer than the decision stays. evidence: what the gate said.
+    against_gate: promote although the gate does not hold; the record says so.
 
-    Errors: an unknown version, the present champion, a champion that moved meanwhile, another
-    promotion under way, or a bad name or reason is a `UserError`; nothing moves.
+    Errors: an unknown version, the present champion, a gate that does not hold, a champion that
+    moved meanwhile, another promotion under way, or a bad name or reason is a `UserError`; nothing
+    moves.
     """
     asked = as_of or datetime.now(UTC)
     by, reason = _said("--by", by), _said("--reason", reason)
@@ -61,8 +65,12 @@ def promote(
             if previous == version:
                 raise UserError(f"{name} version {version} is the champion already")
             _refuse_old_decision(client, name, previous, over=over, asked=asked)
+            said = dict(evidence or {})
+            against = not said.get("holds", True)
+            if against and not against_gate:
+                raise UserError(_why_not(name, version, said))
             decision = Promotion(
-                version, by, reason, _now(), previous, evidence=dict(evidence or {})
+                version, by, reason, _now(), previous, evidence=said, against_gate=against
             )
             _move(client, name, decision)
     return decision
@@ -119,6 +127,16 @@ def _refuse_old_decision(
             f"the champion of {name} moved to version {present or 'none'}{told}, after this "
             "decision was taken; nothing moved; compare again with `diffutron gate`"
         )
+
+
+def _why_not(name: str, version: int, evidence: Mapping[str, Any]) -> str:
+    first, *more = evidence["failed"]
+    others = f" (and {len(more)} more)" if more else ""
+    return (
+        f"{name} version {version} does not pass the gate: {first}{others}; nothing moved; see "
+        f"`diffutron gate {version}`, or decide otherwise with --against-the-gate, which stays on "
+        "record"
+    )
 
 
 def _before(made: list[Promotion], present: int) -> int | None:

@@ -29,17 +29,14 @@ def backbone(params: Params, *, tokenizer: Path, corpus: Path, out: Path, metric
 
 def _train(params: Params, *, tokenizer: Path, corpus: Path, out: Path, metrics: Path) -> None:
     """Masked-language-model pre-training of a new encoder."""
-    from diffutron.training.checkpoint import Checkpoints
     from diffutron.training.launch import training_process
-    from diffutron.training.loop import Training
-    from diffutron.training.record import figures, write_record
+    from diffutron.training.stage import train_stage
 
     started = time.monotonic()
     section = params.backbone
     with training_process() as ranks:
         special = read_special_ids(tokenizer)
         longest = section.max_position_embeddings
-        heldout = read_documents(corpus, "heldout", max_tokens=longest)
         task = Task(
             samples=read_documents(corpus, "train", max_tokens=longest),
             objective=masked_language_model(section.mask_rate),
@@ -48,25 +45,21 @@ def _train(params: Params, *, tokenizer: Path, corpus: Path, out: Path, metrics:
             pad_token_id=special.pad,
         )
         model = scratch_model(section, special, seed=params.seed)
-        training = Training(
-            model,
-            task,
-            task.on(heldout.first(section.training.evaluate_samples)),
-            section.training,
+        description = _description("scratch")
+        train_stage(
+            "backbone",
+            section,
             ranks,
-            name="backbone",
-            checkpoints=Checkpoints.of_stage(
-                "backbone", section, ranks, seed=params.seed, inputs=(tokenizer, corpus)
-            ),
+            model=model,
+            task=task,
+            heldout=read_documents(corpus, "heldout", max_tokens=longest),
+            seed=params.seed,
+            inputs=(tokenizer, corpus),
+            out=out,
+            metrics=metrics,
+            save=lambda to: save_model(model, to, tokenizer=tokenizer, description=description),
+            started=started,
         )
-        training.run()
-        training.settle()
-        values = figures(training)
-        if ranks.is_first:
-            with atomic_folder(out) as folder:
-                save_model(model, folder, tokenizer=tokenizer, description=_description("scratch"))
-            write_record(metrics, {"seconds": time.monotonic() - started, **values}, training)
-        training.checkpoints.remove()
 
 
 def _fetch(params: Params, *, tokenizer: Path, out: Path, metrics: Path) -> None:

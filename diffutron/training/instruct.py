@@ -15,14 +15,12 @@ from diffutron.data.packing import Samples
 from diffutron.errors import UserError
 from diffutron.modeling.backbone import load_model, read_special_ids, save_model
 from diffutron.modeling.lora import attach_lora, unload
-from diffutron.outputs import atomic_folder, require_folder
+from diffutron.outputs import require_folder
 from diffutron.params import InstructParams, Params
 from diffutron.training.batches import EndFill, Task
-from diffutron.training.checkpoint import Checkpoints
 from diffutron.training.launch import training_process
-from diffutron.training.loop import Training
 from diffutron.training.objective import masked_diffusion
-from diffutron.training.record import figures, write_record
+from diffutron.training.stage import train_stage
 
 
 def instruct(
@@ -35,7 +33,6 @@ def instruct(
         special = read_special_ids(model)
         lm: Any = load_model(model, made_by="merge" if phase == 1 else "instruct_phase1")
         longest = lm.config.max_position_embeddings
-        heldout = read_instructions(instructions, phase, "heldout", max_tokens=longest)
         task = Task(
             samples=read_instructions(instructions, phase, "train", max_tokens=longest),
             objective=masked_diffusion(section.schedule, mask_rate=section.mask_rate),
@@ -47,32 +44,31 @@ def instruct(
         )
         is_lora = section.method == "lora"
         adapted = attach_lora(lm, section.lora, seed=params.seed) if is_lora else None
-        training = Training(
-            lm,
-            task,
-            task.on(heldout.first(section.training.evaluate_samples)),
-            section.training,
-            ranks,
-            name=name,
-            checkpoints=Checkpoints.of_stage(
-                name, section, ranks, seed=params.seed, inputs=(model, instructions)
-            ),
-        )
-        training.run()
-        training.settle()
-        values = figures(training)
-        if ranks.is_first:
+        description = {
+            "kind": f"phase{phase}",
+            "base": str(model),
+            "trained_with_eos": True,
+            "generation": params.evaluation.generation.model_dump(),
+        }
+
+        def save(folder: Path) -> None:
             tuned = unload(adapted) if adapted else lm
-            description = {
-                "kind": f"phase{phase}",
-                "base": str(model),
-                "trained_with_eos": True,
-                "generation": params.evaluation.generation.model_dump(),
-            }
-            with atomic_folder(out) as folder:
-                save_model(tuned, folder, tokenizer=model, description=description)
-            write_record(metrics, {"seconds": time.monotonic() - started, **values}, training)
-        training.checkpoints.remove()
+            save_model(tuned, folder, tokenizer=model, description=description)
+
+        train_stage(
+            name,
+            section,
+            ranks,
+            model=lm,
+            task=task,
+            heldout=read_instructions(instructions, phase, "heldout", max_tokens=longest),
+            seed=params.seed,
+            inputs=(model, instructions),
+            out=out,
+            metrics=metrics,
+            save=save,
+            started=started,
+        )
 
 
 def read_instructions(folder: Path, phase: int, split: str, *, max_tokens: int) -> Samples:

@@ -10,6 +10,7 @@ from diffutron.data.sources import (
     Document,
     Instruction,
     Quarantine,
+    count_documents,
     hub_rows,
     local_digest,
     read_documents,
@@ -202,6 +203,31 @@ def test_hub_rows(hub, make_params):
     ]
     with pytest.raises(UserError, match="a/b has no field 'body' but text"):
         list(hub_rows("a/b", None, "abc", "train", "body"))
+
+
+CARD = """---
+dataset_info: {{features: [{{name: text, dtype: string}}], splits: [{splits}]}}
+---
+"""
+
+
+@pytest.mark.parametrize(
+    ("splits", "expected"),
+    [("{name: train, num_examples: 3}", 6), ("{name: test, num_examples: 3}", None), (None, None)],
+)
+def test_the_cards_of_hub_sets_say_how_much_there_is_to_read(
+    tmp_path, make_params, splits, expected
+):
+    (tmp_path / "set").mkdir()
+    (tmp_path / "set" / "train.jsonl").write_text('{"text": "Bir."}\n')
+    if splits:
+        (tmp_path / "set" / "README.md").write_text(CARD.format(splits=splits))
+    entry = {"name": str(tmp_path / "set"), "config": None, "revision": "abc", "split": "train"}
+    entry |= {"field": "text", "group": "web"}
+    params = make_params({"corpus.source": "hub", "corpus.hub": [entry, entry]})
+    assert count_documents(params.corpus) == expected
+    lost = make_params({"corpus.source": "hub", "corpus.hub": [entry | {"name": "no/such"}]})
+    assert count_documents(lost.corpus) is None
 
 
 def test_hub_instructions(hub, make_params):

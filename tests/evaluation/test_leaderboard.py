@@ -11,7 +11,6 @@ from diffutron.evaluation.adapters.adapter import Adapter
 from diffutron.evaluation.adapters.masked_diffusion import MaskedDiffusion
 from diffutron.evaluation.leaderboard import Options, leaderboard
 from diffutron.evaluation.leaderboard_rows import failed_canaries
-from diffutron.evaluation.score_system import Shard
 from diffutron.evaluation.tasks import best_per_letter
 from diffutron.params import TASKS
 
@@ -148,6 +147,13 @@ def test_items_seen_in_training_are_told_apart(board):
     assert row["acc_untouched"] is not None
 
 
+def test_what_was_scored_is_named_to_the_bytes(board):
+    (model,) = board["models"]
+    assert (model["system"], model["commit"], model["dtype"]) == ("tiny", None, "float32")
+    assert len(model["digest"]) == 64
+    assert Path(model["model"]).is_dir()
+
+
 def test_answers_to_items_are_left_for_checking(board, place):
     path = place / "out" / "items" / "tiny.corrected.news_cat.jsonl"
     items = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
@@ -266,33 +272,6 @@ def test_the_built_in_sample_is_a_stand_in_throughout(options, tmp_path):
     assert results is not None
     assert {row["stand_in"] for row in results["rows"]} == set(TASKS)
     assert {row["task"] for row in results["rows"]} == {f"sample_{task}" for task in TASKS}
-
-
-def test_shards_answer_disjoint_parts(options, tmp_path, monkeypatch):
-    monkeypatch.setattr("diffutron.evaluation.score_system.together", lambda _, work: work())
-    seen = []
-    for rank in (1, 0):
-        shard = Shard(rank, 2)
-        monkeypatch.setattr("diffutron.evaluation.leaderboard.this_shard", lambda s=shard: s)
-        results = leaderboard(options(tmp_path, only=["tiny"], tasks=["ironytr"]))
-        (path,) = (tmp_path / "cache").glob(f"*.rank{rank}.jsonl")
-        seen.append([json.loads(line)["key"] for line in path.read_bytes().splitlines()])
-        assert (results is None) == (rank == 1), "one rank writes the results"
-    assert len(seen[0]) == len(seen[1]) == 4
-    assert not set(seen[0]) & set(seen[1])
-
-
-def test_what_fails_on_one_rank_fails_on_all(monkeypatch):
-    import torch.distributed as dist
-
-    from diffutron.evaluation.score_system import together
-
-    assert together(Shard(), lambda: 7) == 7
-    with pytest.raises(ValueError, match="mine"):
-        together(Shard(), lambda: int("mine"))
-    monkeypatch.setattr(dist, "all_reduce", lambda fine, op: fine.fill_(0))
-    with pytest.raises(RuntimeError, match="another rank"):
-        together(Shard(1, 2), lambda: 7)
 
 
 @pytest.mark.parametrize(

@@ -115,6 +115,17 @@ def test_a_decision_holds_only_against_the_champion_it_was_taken_against():
 
 
 @pytest.mark.usefixtures("versions")
+def test_the_gate_is_overruled_only_on_record():
+    failed = {"holds": False, "failed": ["mean accuracy: -0.1, wanted above 0", "model card"]}
+    with pytest.raises(UserError, match=r"mean accuracy: .* \(and 1 more\); nothing moved"):
+        promote(1, by="kurul", reason="first", evidence=failed)
+    assert (current(), made()) == (None, [])
+    promote(1, by="kurul", reason="first", evidence=failed, against_gate=True)
+    promote(2, by="kurul", reason="better", evidence={"holds": True}, against_gate=True)
+    assert [one.against_gate for one in made()] == [True, False]
+
+
+@pytest.mark.usefixtures("versions")
 def test_of_twenty_promotions_at_once_one_wins():
     asked = datetime.now(UTC)
 

@@ -62,6 +62,24 @@ def run(command: list[str], *, ranks: int) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
 
 
+def newest(checkpoints: Path) -> int:
+    """The step of the newest complete checkpoint; 0 without one."""
+    found = [int(p.name[5:]) for p in checkpoints.glob("pretrain-*/step-*") if not p.suffix]
+    return max(found, default=0)
+
+
+def kill_at(step: int, command: list[str], *, ranks: int, checkpoints: Path) -> str:
+    """SIGKILL once the checkpoint of that step is there; what it had said."""
+    environment = os.environ | {"DIFFUTRON_RANKS": str(ranks), "OMP_NUM_THREADS": "1"}
+    with (checkpoints.parent / "said.txt").open("w+") as said:
+        process = subprocess.Popen(command, env=environment, stdout=said)
+        wait_for(lambda: newest(checkpoints) >= step)
+        process.kill()
+        process.wait()
+        said.seek(0)
+        return said.read()
+
+
 def adapter(folder: Path) -> dict[str, list]:
     weights = load_file(folder / "adapter_model.safetensors")
     return {name: weight.tolist() for name, weight in weights.items()}
@@ -95,41 +113,41 @@ def processes_with(word: str) -> list[int]:
 
 @pytest.mark.slow
 @pytest.mark.timeout(1800)
-def test_killed_at_two_ranks_and_resumed_at_two_and_at_one(command, tmp_path):
+def test_killed_and_resumed_at_two_ranks_at_one_and_at_two_again(command, tmp_path):
     """SIGKILL of the launcher: no rank outlives it, and the next run goes on where it stopped."""
-    whole = run(command("whole", steps=60, learning_rate=0.001), ranks=2)
+    changes = {"steps": 80, "learning_rate": 0.001}
+    whole = run(command("whole", **changes), ranks=2)
     assert whole.returncode == 0, whole.stderr
     assert json.loads((tmp_path / "whole.json").read_text())["world_size"] == 2
     assert "warning" not in (whole.stdout + whole.stderr).lower()
 
-    environment = os.environ | {"DIFFUTRON_RANKS": "2", "OMP_NUM_THREADS": "1"}
     checkpoints = tmp_path / "checkpoints"
-    launcher = subprocess.Popen(
-        command("cut", steps=60, learning_rate=0.001), env=environment, stdout=subprocess.DEVNULL
-    )
-    wait_for(lambda: list(checkpoints.glob("pretrain-*/step-*5")))
-    launcher.kill()
-    launcher.wait()
+    kill_at(5, command("cut", **changes), ranks=2, checkpoints=checkpoints)
     wait_for(lambda: not processes_with(str(tmp_path / "cut.yaml")), seconds=10)
     assert not (tmp_path / "cut").exists()
     shutil.copytree(checkpoints, tmp_path / "saved")
 
-    resumed = run(command("cut", steps=60, learning_rate=0.001), ranks=2)
+    resumed = run(command("cut", **changes), ranks=2)
     assert "pretrain: resumed at step" in resumed.stdout, resumed.stderr
     assert adapter(tmp_path / "cut") == adapter(tmp_path / "whole")
     assert curve(tmp_path / "cut.json") == curve(tmp_path / "whole.json")
 
     shutil.rmtree(checkpoints)
     (tmp_path / "saved").rename(checkpoints)
-    alone = run(command("alone", steps=60, learning_rate=0.001), ranks=1)
-    assert alone.returncode == 0, alone.stderr
-    assert "was written by 2 ranks and is converted for 1" in alone.stdout
+    first = newest(checkpoints)
+    told = kill_at(first + 20, command("again", **changes), ranks=1, checkpoints=checkpoints)
+    assert "was written by 2 ranks and is converted for 1" in told
+    assert f"resumed at step {first} of 80" in told
+    again = run(command("again", **changes), ranks=2)
+    assert again.returncode == 0, again.stderr
+    assert "was written by 1 ranks and is converted for 2" in again.stdout
     values, expected = (
-        json.loads((tmp_path / f"{n}.json").read_text()) for n in ("alone", "whole")
+        json.loads((tmp_path / f"{n}.json").read_text()) for n in ("again", "whole")
     )
-    near = values["resumed_from"] + 20  # later steps drift by rounding alone
+    assert values["resumed_from"] >= first + 20
+    near = values["resumed_from"] + 20  # of both changes; later steps drift by rounding alone
     theirs = curve(tmp_path / "whole.json")
-    assert curve(tmp_path / "alone.json")[:near] == pytest.approx(theirs[:near], abs=1e-5)
+    assert curve(tmp_path / "again.json")[:near] == pytest.approx(theirs[:near], abs=1e-5)
     assert values["eval_loss"] == pytest.approx(expected["eval_loss"], abs=0.02)
 
 

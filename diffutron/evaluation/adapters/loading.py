@@ -22,10 +22,14 @@ class NotAtHand(Exception):
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A model folder, and a name for its content: what cached answers belong to."""
+    """A model folder, and a name for its content: what cached answers belong to.
+
+    commit: of the hub's repository; None for a folder.
+    """
 
     folder: Path
     digest: str
+    commit: str | None = None
 
 
 def find(system: System) -> Checkpoint:
@@ -57,7 +61,8 @@ def _from_hub(name: str, revision: str) -> Checkpoint:
     except (OSError, ValueError) as error:
         reason = " ".join(str(error).split())[:160]
         raise NotAtHand(f"the hub does not give {name} @ {revision} ({reason})") from error
-    return Checkpoint(place, hashlib.sha256(f"{name}@{place.name}".encode()).hexdigest())
+    commit = place.name  # the cache keeps a folder a commit
+    return Checkpoint(place, hashlib.sha256(f"{name}@{commit}".encode()).hexdigest(), commit)
 
 
 def load(system: System, checkpoint: Checkpoint, scoring: Scoring) -> "Adapter":
