@@ -1,6 +1,7 @@
 """Wrong passwords, no bucket, servers that are down: one line, exit 2, and nothing has moved."""
 
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -12,7 +13,7 @@ from diffutron.cli import main
 
 from ..registry.conftest import good_summary, write_build
 from .conftest import free_port
-from .services.processes import Service, own_path, running
+from .services.processes import REPO, Service, own_path, running
 from .services.team import MLFLOW_LOGIN
 
 pytestmark = [pytest.mark.infra, pytest.mark.timeout(600)]
@@ -45,8 +46,9 @@ def call(monkeypatch, capsys, tmp_path):
 
 
 def register_options(folder: Path, model: Path) -> list[str]:
-    """A finished build in `folder`, and the options by which `register` finds it."""
+    """Parameters here, a build in `folder`, and the options by which `register` finds it."""
     build = write_build(folder, good_summary(), model)
+    shutil.copyfile(REPO / "infra/profiles/demo.yaml", "params.yaml")
     return [
         part for name, path in build.items() for part in (f"--{name.replace('_', '-')}", str(path))
     ]
