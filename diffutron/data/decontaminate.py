@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from diffutron.data.dedup import words
+from diffutron.data.normalise import normalise
 from diffutron.params_data import ContaminationParams
 
 # What an item asks and answers with; the rest of a row is labels, numbers and addresses.
@@ -46,7 +47,8 @@ def items_of(name: str, rows: Iterable[Mapping[str, Any]], task: str | None = No
     items = []
     for number, row in enumerate(rows, 1):
         texts = [text for field in FIELDS[task or name] for text in _texts(row, field)]
-        fields = dict.fromkeys(tuple(_folded(words(text))) for text in texts)
+        # As the documents are, or a broken apostrophe would part what it joins there.
+        fields = dict.fromkeys(tuple(_folded(words(normalise(text)))) for text in texts)
         items.append(Item(f"{name}:{row.get('row', number)}", tuple(filter(None, fields))))
     return items
 

@@ -29,6 +29,13 @@ TWICE_ENCODED = _twice_encoded()
 _TWICE = re.compile("|".join(map(re.escape, sorted(TWICE_ENCODED, key=len, reverse=True))))
 _TWICE_LEAD = re.compile("[ÃÄÅÂâ]")
 
+# Windows-1252 read for Latin-1: quotes, dashes and the like stand where Latin-1 has controls.
+_WINDOWS = {
+    byte: bytes([byte]).decode("cp1252")
+    for byte in range(0x80, 0xA0)
+    if byte not in (0x81, 0x85, 0x8D, 0x8F, 0x90, 0x9D)  # no letters; 0x85 is a line break
+}
+
 _LINE_BREAK = re.compile("\r\n|[\r\x0b\x0c\x1c-\x1e\x85\u2028\u2029]")
 _BLANK = re.compile("[\t\x1f\u00a0\u1680\u2000-\u200a\u202f\u205f\u3000]")
 _CONTROL = re.compile("[\x00-\x08\x0e-\x1b\x7f-\x84\x86-\x9f\ufdd0-\ufdef\ufffe\uffff]")
@@ -44,13 +51,15 @@ _BLANK_LINES = re.compile("\n{3,}")
 
 
 def repair_encoding(text: str) -> str:
-    """Undo the two classic accidents: Turkish read as Latin-1, and UTF-8 encoded twice.
+    """Undo the classic accidents: UTF-8 encoded twice, punctuation of Windows read as controls, and
+    Turkish read as Latin-1.
 
-    The first is undone only where the text has two or more such letters and none of the six
+    The last is undone only where the text has two or more such letters and none of the six
     Turkish ones: an Icelandic name in a Turkish text is left alone.
     """
     if _TWICE_LEAD.search(text):
         text = _TWICE.sub(lambda match: TWICE_ENCODED[match.group()], text)
+    text = text.translate(_WINDOWS)
     if len(_BROKEN_LETTER.findall(text)) >= 2 and not _TURKISH_ONLY.search(text):
         text = text.translate(LATIN1_FOR_TURKISH)
     return text

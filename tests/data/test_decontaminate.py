@@ -6,6 +6,7 @@ import pytest
 
 from diffutron.data.decontaminate import Contamination, Item, items_of, window_overlap
 from diffutron.data.dedup import words
+from diffutron.data.normalise import normalise
 from diffutron.data.turkish import turkish_upper
 
 PASSAGE = (
@@ -106,3 +107,9 @@ def test_every_item_of_a_document_is_found_once(index):
 def test_items_of_a_stand_in_have_its_name(make_params):
     items = items_of("standin_x", [{"row": 3, "text": PASSAGE}], "news_cat")
     assert [item.name for item in items] == ["standin_x:3"]
+
+
+def test_items_are_normalised_like_the_documents(make_params):
+    text = " ".join(f"takım{n}\x92ın oyuncusu{n}\x92dan" for n in range(8))
+    found = Contamination(items_of("ironytr", [{"text": text}]), make_params().corpus.contamination)
+    assert found.find(words(normalise(f"Dün akşam {text} dendi."))) == "ironytr:1"

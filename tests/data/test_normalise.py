@@ -45,6 +45,12 @@ def test_letters_that_only_look_broken_stay(text):
     assert normalise(text) == text
 
 
+def test_punctuation_of_windows_is_no_control_character():
+    assert normalise("Avrupa\x92da \x93derbi\x94 ateşi\x85 5\x80 \x96 bitti\x81") == (
+        "Avrupa’da “derbi” ateşi\n5€ – bitti"
+    )
+
+
 def test_decomposed_dotted_i_is_one_letter():
     assert normalise("i̇stanbul ve ı̇zmir, I\u0307stanbul") == "istanbul ve izmir, İstanbul"
 
