@@ -6,6 +6,7 @@ turns; ratios are of the runs of one round, and the median over the rounds is re
 """
 
 import argparse
+import contextlib
 import json
 import os
 import shutil
@@ -108,10 +109,12 @@ def main() -> None:
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     with tempfile.TemporaryDirectory(prefix="diffutron-scaling-") as folder:
         project = make_project(Path(folder), steps=given.steps, encoder=ENCODER)
-        cases = [Case(project, *what, given.steps, given.batch_size) for what in TRAINED]
+        trained = [what for what in TRAINED if what[1] in given.zero]
+        cases = [Case(project, *what, given.steps, given.batch_size) for what in trained]
         found: list[list[dict[str, list[dict]]]] = [[] for _ in cases]
         total = given.rounds * len(cases) * len(TURNS)
-        with Progress(total=total, desc="scaling", unit="run") as bar:
+        out = contextlib.redirect_stdout(sys.stderr)
+        with out, Progress(total=total, desc="scaling", unit="run") as bar:
             for number in range(given.rounds):
                 for case, rounds in zip(cases, found, strict=True):
                     turns = TURNS if number % 2 == 0 else reversed(TURNS)
@@ -130,6 +133,7 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument("--rounds", type=int, default=3, help="of all turns")
     parser.add_argument("--steps", type=int, default=40, help="optimizer steps of a training")
     parser.add_argument("--batch-size", type=int, default=64, help="samples of one rank alone")
+    parser.add_argument("--zero", type=int, nargs="+", default=[1, 2, 3], choices=(1, 2, 3))
     parser.add_argument("--json", action="store_true", help="one JSON object a line")
     found = parser.parse_args(arguments)
     if min(found.rounds, found.steps, found.batch_size) < 1:
