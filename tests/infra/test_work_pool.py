@@ -43,7 +43,7 @@ def prefect(api, machines, repo, tmp_path_factory):
     """`prefect("one", "worker", "start", ...)`: the command in that machine's clone."""
     common = {"PREFECT_API_URL": api, "PYTHONPATH": str(repo), "OMP_NUM_THREADS": "1"}
     common |= {"PREFECT_HOME": str(tmp_path_factory.mktemp("home"))}
-    common |= {"PREFECT_WORKER_QUERY_SECONDS": "2", "PREFECT_WORKER_HEARTBEAT_SECONDS": "2"}
+    common |= {"PREFECT_WORKER_QUERY_SECONDS": "3"}
     started = []
 
     def call(machine: str, *words: str, log: Path) -> "subprocess.Popen[bytes]":
