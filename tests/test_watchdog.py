@@ -60,4 +60,12 @@ def test_a_watchdog_that_is_stopped_ends_the_launcher_and_its_ranks():
     below = psutil.Process(process.pid).children(recursive=True)
     process.terminate()
     assert process.wait(20) == 128 + signal.SIGTERM
-    assert not [one for one in below if one.is_running()]
+    assert not [one for one in below if is_alive(one)]
+
+
+def is_alive(process: psutil.Process) -> bool:
+    """An orphan that has ended may stay a zombie until the machine's first process reaps it."""
+    try:
+        return process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
