@@ -124,7 +124,7 @@ def test_an_interruption_ends_the_command_and_all_below_it(tmp_path, monkeypatch
     monkeypatch.setattr("flows.stage.GRACE", 0.2)
 
     def interrupt(line: str) -> None:
-        assert len(processes_in(tmp_path)) == 3  # guard, command, its child
+        assert len(processes_in(tmp_path)) == 4  # two guards, command, its child
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
