@@ -121,7 +121,7 @@ def state(team, run: str) -> str:
 
 @pytest.mark.timeout(900)
 def test_the_worker_builds_and_the_servers_keep_it_over_a_restart(team, machine):
-    """A flow run and its state, a registered version and its alias; the worker goes on."""
+    """A flow run and its state; the worker goes on."""
     deployment = team.api("GET", "/deployments/name/build/build")["id"]
 
     def trigger() -> str:
