@@ -10,7 +10,7 @@ from benchmarks import plain
 from benchmarks.command import main
 from benchmarks.estimators import eight_token_row
 from benchmarks.measure import compare, max_abs_diff
-from benchmarks.shapes import BOS, MASK, PAD, Shape, forward_flops, new_model, random_ids
+from benchmarks.shapes import BOS, MASK, PAD, Pair, Shape, forward_flops, new_pair, random_ids
 from diffutron.diffusion.likelihood import Score, score_continuations
 from diffutron.modeling.head import logprob_fn
 
@@ -22,10 +22,10 @@ Item = tuple[list[int], list[int]]
 
 
 def cases(shape: Shape, repeats: int) -> Iterator[dict]:
-    model = new_model(shape)
-    yield choice_case("choice1_shared4", model, choices(4, 1, shape), repeats)
-    yield choice_case("choice1", model, choices(1, 1, shape), repeats)
-    yield choice_case("choice3", model, choices(4, 3, shape), repeats)
+    models = new_pair(shape)
+    yield choice_case("choice1_shared4", models, choices(4, 1, shape), repeats)
+    yield choice_case("choice1", models, choices(1, 1, shape), repeats)
+    yield choice_case("choice3", models, choices(4, 3, shape), repeats)
     yield eight_token_row()
 
 
@@ -60,14 +60,14 @@ def exact_bound(model: nn.Module, item: Item) -> float:
     return float(torch.stack(by_size).sum())
 
 
-def choice_case(case: str, model: nn.Module, items: list[Item], repeats: int) -> dict:
+def choice_case(case: str, models: Pair, items: list[Item], repeats: int) -> dict:
     """`max_abs_diff`: of our values to the bound by enumeration, in nats."""
-    scores = our_scores(model, items)
-    expected = torch.tensor([exact_bound(model, item) for item in items])
+    scores = our_scores(models.ours, items)
+    expected = torch.tensor([exact_bound(models.plain, item) for item in items])
     found = compare(
         case,
-        lambda: plain_draws(model, items[0]),
-        lambda: our_scores(model, items),
+        lambda: plain_draws(models.plain, items[0]),
+        lambda: our_scores(models.ours, items),
         repeats=repeats,
         scale=len(items) * DRAWS / TIMED,
     )
@@ -76,7 +76,7 @@ def choice_case(case: str, model: nn.Module, items: list[Item], repeats: int) ->
     asked = num_asked(len(items), len(items[0][1]))
     return found.row(
         case,
-        flops=forward_flops(model, lengths=[length] * rows, num_asked=asked),
+        flops=forward_flops(models.ours, lengths=[length] * rows, num_asked=asked),
         max_abs_diff=max_abs_diff(torch.tensor([score.logprob for score in scores]), expected),
         exact=all(score.exact for score in scores),
         rows=rows,

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from benchmarks import plain
 from benchmarks.command import main
 from benchmarks.measure import compare, max_abs_diff
-from benchmarks.shapes import BOS, MASK, PAD, Shape, forward_flops, new_model, random_ids
+from benchmarks.shapes import BOS, MASK, PAD, Pair, Shape, forward_flops, new_pair, random_ids
 from diffutron.diffusion.canvas import Event
 from diffutron.diffusion.sampling import denoise
 from diffutron.diffusion.settings import Settings
@@ -26,10 +26,10 @@ EIGHT = [29, 34, 39, 44, 49, 54, 59, 64]
 
 
 def cases(shape: Shape, repeats: int) -> Iterator[dict]:
-    model = new_model(shape)
-    yield sampling_case("greedy_b1", model, Answers(ONE, shape), repeats, num_steps=8)
-    yield sampling_case("greedy_b8", model, Answers(EIGHT, shape), repeats, num_steps=2)
-    yield sampling_case("t1", model, Answers(ONE, shape), repeats, num_steps=4, temperature=1.0)
+    models = new_pair(shape)
+    yield sampling_case("greedy_b1", models, Answers(ONE, shape), repeats, num_steps=8)
+    yield sampling_case("greedy_b8", models, Answers(EIGHT, shape), repeats, num_steps=2)
+    yield sampling_case("t1", models, Answers(ONE, shape), repeats, num_steps=4, temperature=1.0)
 
 
 @dataclass
@@ -109,7 +109,7 @@ def our_steps(
 
 def sampling_case(
     case: str,
-    model: nn.Module,
+    models: Pair,
     answers: Answers,
     repeats: int,
     *,
@@ -119,23 +119,26 @@ def sampling_case(
     """`max_abs_diff`: of the canvases after every step in float64 (greedy), or of the
     distributions that the tokens are drawn from (temperature above 0)."""
     options = {"num_steps": num_steps, "temperature": temperature}
-    for steps in (plain_steps, our_steps):
-        steps(model, answers, num_steps=1, temperature=temperature)
+    plain_steps(models.plain, answers, num_steps=1, temperature=temperature)
+    our_steps(models.ours, answers, num_steps=1, temperature=temperature)
     found = compare(
         case,
-        lambda: plain_steps(model, answers, **options),
-        lambda: our_steps(model, answers, **options),
+        lambda: plain_steps(models.plain, answers, **options),
+        lambda: our_steps(models.ours, answers, **options),
         repeats=repeats,
     )
     asked = len(answers.lengths) * (BLOCK - (num_steps - 1) / 2)
-    flops = num_steps * forward_flops(model, lengths=answers.lengths, num_asked=asked)
-    model.double()
+    flops = num_steps * forward_flops(models.ours, lengths=answers.lengths, num_asked=asked)
+    for model in (models.plain, models.ours):
+        model.double()
     if temperature:
-        difference = distribution_diff(model, answers, temperature)
+        difference = distribution_diff(models, answers, temperature)
     else:
-        theirs, ours = plain_steps(model, answers, **options), our_steps(model, answers, **options)
+        theirs = plain_steps(models.plain, answers, **options)
+        ours = our_steps(models.ours, answers, **options)
         difference = max_abs_diff(torch.stack(theirs), torch.stack(ours))
-    model.float()
+    for model in (models.plain, models.ours):
+        model.float()
     return found.row(
         case,
         flops=flops,
@@ -147,14 +150,14 @@ def sampling_case(
 
 
 @torch.no_grad()
-def distribution_diff(model: nn.Module, answers: Answers, temperature: float) -> float:
+def distribution_diff(models: Pair, answers: Answers, temperature: float) -> float:
     """Between the probabilities of the first block's tokens in the first step of both forms."""
     ids, real, first = answers.padded()
     place = torch.arange(ids.shape[1])
     asked = (place >= first[:, None]) & (place < first[:, None] + BLOCK)
-    logits = model(input_ids=ids, attention_mask=real).logits
+    logits = models.plain(input_ids=ids, attention_mask=real).logits
     logits[..., MASK] = plain.NEVER
-    ours = logits_fn(model, mask_token_id=MASK)(ids, real, asked)
+    ours = logits_fn(models.ours, mask_token_id=MASK)(ids, real, asked)
     return max_abs_diff((logits[asked] / temperature).softmax(-1), (ours / temperature).softmax(-1))
 
 

@@ -15,6 +15,14 @@ FIRST_TOKEN = 5  # ids below are special
 
 
 @dataclass(frozen=True)
+class Pair:
+    """Two models of equal weights: the plain form's is left as its libraries make it."""
+
+    plain: nn.Module
+    ours: nn.Module
+
+
+@dataclass(frozen=True)
 class Shape:
     """Of a ModernBERT encoder with a tied head; `rank` of the adapters that are trained."""
 
@@ -53,6 +61,10 @@ def new_model(shape: Shape) -> ModernBertForMaskedLM:
     config._attn_implementation = "sdpa"
     torch.manual_seed(0)
     return ModernBertForMaskedLM(config).eval()
+
+
+def new_pair(shape: Shape) -> Pair:
+    return Pair(new_model(shape), new_model(shape))
 
 
 def new_adapted_model(shape: Shape) -> nn.Module:

@@ -25,21 +25,21 @@ def step_case(
 
     `tokens` and `masked` of the batch; `padding_share` of what the plain form computes.
     """
-    model = new_adapted_model(shape)
-    loss = MaskedLoss(model, mask_token_id=MASK)
+    model, ours = new_adapted_model(shape), new_adapted_model(shape)
+    loss = MaskedLoss(ours, mask_token_id=MASK)
     task = make_task(lengths, shape, seed=0)
     theirs, batch = padded(task), batch_of(task, row_tokens=row_tokens)
     values = torch.tensor([plain_step(model, theirs)])
     expected = torch.cat([values, gradients(model)])
     values = torch.tensor([our_step(loss, batch)])
-    difference = max_abs_diff(torch.cat([values, gradients(model)]), expected)
+    difference = max_abs_diff(torch.cat([values, gradients(ours)]), expected)
     largest = float(expected[1:].abs().max())
     del expected
     found = compare(
         case, lambda: plain_step(model, theirs), lambda: our_step(loss, batch), repeats=repeats
     )
     flops = training_flops(
-        model,
+        ours,
         tokens=batch.num_tokens,
         masked=batch.num_masked,
         attended=batch.num_attended(loss.window),

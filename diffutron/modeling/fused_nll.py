@@ -10,6 +10,8 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from diffutron.modeling.products import product, wide
+
 MANY_ROWS = 64  # from which the decoder is the faster left factor of a product on a CPU
 LARGE_DECODER = 2**23  # elements that no cache holds, so that reading them once is what counts
 BLOCK_LOGITS = 2**21  # logits of a block of columns: these stay in the cache
@@ -175,18 +177,3 @@ def _softmax_(logits: Tensor) -> Tensor:
     total = logits.sub_(highest).exp_().sum(dim=1, keepdim=True)
     logits.div_(total)
     return (highest + total.log()).squeeze(1)
-
-
-def product(left: Tensor, right: Tensor) -> Tensor:
-    """left @ right, accumulated and returned in float32 or wider."""
-    if (
-        left.is_cuda
-        and left.dtype in (torch.bfloat16, torch.float16)
-        and not torch.is_grad_enabled()
-    ):
-        return torch.mm(left, right, out_dtype=torch.float32)  # cuda only
-    return (left @ right).to(wide(left.dtype))
-
-
-def wide(dtype: torch.dtype) -> torch.dtype:
-    return torch.float64 if dtype == torch.float64 else torch.float32

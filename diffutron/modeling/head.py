@@ -16,7 +16,8 @@ import torch
 from torch import Tensor, nn
 
 from diffutron.modeling.cuda_loss import cuda_kernel, kernel_nll
-from diffutron.modeling.fused_nll import FusedNLL, chunk_logits, product, wide
+from diffutron.modeling.fused_nll import FusedNLL, chunk_logits
+from diffutron.modeling.products import product, use_fast_products, wide
 
 LogitsFn = Callable[[Tensor, Tensor | None, Tensor], Tensor]
 LogprobFn = Callable[[Tensor, Tensor | None, Tensor, Tensor, Tensor], Tensor]
@@ -124,6 +125,7 @@ def logits_fn(model: nn.Module, *, mask_token_id: int) -> LogitsFn:
     """`fn(ids [R, L], attention_mask [R, L] or None, positions bool [R, L]) -> logits [N, V]`,
     row-major.
     """
+    use_fast_products(model)
 
     @torch.no_grad()
     def fn(ids: Tensor, attention_mask: Tensor | None, positions: Tensor) -> Tensor:
@@ -139,6 +141,7 @@ def logprob_fn(model: nn.Module, *, mask_token_id: int, chunk_rows: int = 128) -
 
     Several targets at one position (the choices of a question) share its row of the head.
     """
+    use_fast_products(model)
 
     @torch.no_grad()
     def fn(

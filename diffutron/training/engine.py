@@ -16,6 +16,7 @@ from diffutron.diffusion.loss import weighted_nll
 from diffutron.errors import UserError
 from diffutron.modeling.attention import unpadded, use_packed_attention
 from diffutron.modeling.head import head_nll, masked_lm, trunk
+from diffutron.modeling.products import use_fast_products
 from diffutron.params import TrainingParams
 from diffutron.training.batches import MicroBatch
 from diffutron.training.launch import Ranks, limit_collectives
@@ -43,6 +44,7 @@ class MaskedLoss(nn.Module):
         self.mask_token_id = mask_token_id
         self.window: int = masked_lm(model).config.sliding_window
         use_packed_attention(model)
+        use_fast_products(model)
 
     def forward(self, micro: MicroBatch) -> Tensor:
         selected = self._hidden(micro)
