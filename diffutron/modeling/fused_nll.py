@@ -14,7 +14,8 @@ from diffutron.modeling.products import product, wide
 
 MANY_ROWS = 64  # from which the decoder is the faster left factor of a product on a CPU
 LARGE_DECODER = 2**23  # elements that no cache holds, so that reading them once is what counts
-BLOCK_LOGITS = 2**21  # logits of a block of columns: these stay in the cache
+BLOCK_LOGITS = 2**19  # logits of a block of columns: these stay in the cache
+BLOCK_TOKENS = 4096  # of the vocabulary whose gradient is added at a time
 
 
 class FusedNLL(torch.autograd.Function):
@@ -60,7 +61,7 @@ class FusedNLL(torch.autograd.Function):
             nll[part] = lse - target_logits
             logits[torch.arange(len(logits), device=logits.device), targets[part]] -= 1
             if d_features is not None:
-                d_features[part] = logits.to(weight.dtype) @ weight
+                d_features[part] = product(logits.to(weight.dtype), weight)
             if totals is not None and loss_weights is not None:
                 totals.add(logits, features[part], loss_weights[part])
         ctx.save_for_backward(features, weight, bias, targets, loss_weights, d_features)
@@ -147,7 +148,10 @@ class _DecoderGradient:
 
     def add(self, d_logits: Tensor, features: Tensor, loss_weights: Tensor) -> None:
         d_logits = d_logits * loss_weights[:, None].to(d_logits.dtype)
-        self.weight.addmm_(d_logits.t(), features.to(d_logits.dtype))
+        features = features.to(d_logits.dtype)
+        for start in range(0, len(self.weight), BLOCK_TOKENS):
+            part = slice(start, start + BLOCK_TOKENS)
+            self.weight[part] += product(d_logits[:, part].t(), features)
         self.bias.add_(d_logits.sum(dim=0))
 
 
