@@ -23,7 +23,7 @@ from diffutron.evaluation.item_cache import ItemCache
 from diffutron.evaluation.protocols import PROTOCOLS
 from diffutron.evaluation.questions import Question
 from diffutron.modeling.tokenizer import train
-from diffutron.params import read_yaml
+from diffutron.yaml_files import read_yaml
 
 LETTERS = ("A", "B", "C", "D")
 WORDS = ("kedi", "bahçede", "uyudu", "köpek", "evde", "bekledi", "yarın", "sabah", "yola", "çıktı")

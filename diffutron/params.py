@@ -5,17 +5,15 @@ the message names the key and what is allowed. Paths and machine facts do not be
 """
 
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import (
     Discriminator,
     Field,
     Tag,
-    ValidationError,
     model_validator,
 )
 
-from diffutron.errors import UserError
 from diffutron.params_data import (
     CorpusParams,
     InstructionsParams,
@@ -26,7 +24,22 @@ from diffutron.params_data import (
     Source,
     TokenizerParams,
 )
+from diffutron.yaml_files import checked, read_yaml
 
+Stage = Literal[
+    "tokenizer",
+    "corpus",
+    "backbone",
+    "pretrain",
+    "merge",
+    "instructions",
+    "instruct_phase1",
+    "instruct_phase2",
+    "evaluate",
+    "report",
+    "register",
+]
+STAGES: tuple[Stage, ...] = get_args(Stage)  # in the order in which they run
 TASKS = ("belebele_tr", "exams_tr", "ironytr", "news_cat", "mnli_tr", "sts_tr", "xcopa_tr")
 
 
@@ -197,60 +210,9 @@ class Params(Section):
 
 
 def load_params(path: Path = Path("params.yaml")) -> Params:
-    """Read and check a params file; YAML 1.2, so `1e-3` is a number and `no` is a word."""
+    """Read and check a params file."""
     return parse_params(read_yaml(path), origin=str(path))
 
 
-def read_yaml(path: Path) -> Any:
-    from ruamel.yaml import YAML
-    from ruamel.yaml.error import YAMLError
-
-    try:
-        return YAML(typ="safe", pure=True).load(Path(path).read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise UserError(
-            f"{path} does not exist; `diffutron params --profile demo` writes it"
-        ) from None
-    except UnicodeDecodeError as error:
-        raise UserError(f"{path} is not UTF-8 text ({error}); save it as UTF-8") from None
-    except YAMLError as error:
-        raise UserError(f"{path} is not valid YAML: {' '.join(str(error).split())}") from None
-
-
 def parse_params(values: Any, *, origin: str) -> Params:
-    if not isinstance(values, dict):
-        raise UserError(f"{origin}: must hold a mapping of sections, not {type(values).__name__}")
-    try:
-        return Params.model_validate(values)
-    except ValidationError as error:
-        raise UserError(f"{origin}: {explain(error)}") from None
-
-
-def explain(error: ValidationError) -> str:
-    """The first fault of a validation in one line, with the allowed keys where a key is wrong."""
-    faults = error.errors(include_url=False)
-    first = faults[0]
-    key = ".".join(str(part) for part in first["loc"] if part not in (_BY_NAME, _WITH_RANGE))
-    more = f" (and {len(faults) - 1} more)" if len(faults) > 1 else ""
-    if first["type"] == "extra_forbidden":
-        allowed = ", ".join(_keys_at(first["loc"][:-1]))
-        return f"unknown key `{key}`; allowed here: {allowed}{more}"
-    if first["type"] == "missing":
-        return f"missing key `{key}`; add it, or write the file anew with `diffutron params`{more}"
-    message = first["msg"].removeprefix("Value error, ")
-    return f"`{key}` = {first['input']!r}: {message[:1].lower()}{message[1:]}{more}"
-
-
-def _keys_at(location: tuple[int | str, ...]) -> list[str]:
-    section: Any = Params
-    for part in location:
-        if part == _WITH_RANGE:
-            section = GeometricParams
-        elif isinstance(part, str) and hasattr(section, "model_fields"):
-            fields = {field.alias or name: field for name, field in section.model_fields.items()}
-            section = fields[part].annotation
-        else:
-            section = getattr(section, "__args__", [None])[0]
-    if not hasattr(section, "model_fields"):
-        return []
-    return [field.alias or name for name, field in section.model_fields.items()]
+    return checked(values, Params, origin=origin)

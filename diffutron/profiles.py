@@ -13,7 +13,8 @@ from typing import Any
 
 from diffutron.errors import UserError
 from diffutron.outputs import write_text
-from diffutron.params import parse_params, read_yaml
+from diffutron.params import parse_params
+from diffutron.yaml_files import read_yaml
 
 PROFILES = Path("infra/profiles")
 CURRENT = "current"  # the values of params.yaml itself

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-from diffutron.params import Params, read_yaml
+from diffutron.params import Params
+from diffutron.yaml_files import read_yaml
 
 LIBRARIES = ("torch", "transformers", "peft", "deepspeed", "lm-eval", "tokenizers")
 LOCK = Path("dvc.lock")

@@ -136,7 +136,7 @@ def _at(values: Any, key: str) -> Any:
 
 
 def _yaml(path: Path) -> Any:
-    from diffutron.params import read_yaml
+    from diffutron.yaml_files import read_yaml
 
     if path == PIPELINE and not path.exists():
         raise UserError("no dvc.yaml here; run this in the folder of the project")

@@ -23,6 +23,7 @@ from prefect.exceptions import ObjectNotFound
 from prefect.logging import get_run_logger
 from prefect.states import Completed, Failed
 
+from diffutron.params import Stage
 from diffutron.why import Changes, changes, sentence
 from flows.graph import all_needs, stages_in_order
 from flows.stage import Bar, CommandFailed, report_failure, run_command, run_stage
@@ -35,19 +36,6 @@ REGISTERED = Path("registry/registered.json")
 PARAMS = Path("params.yaml")
 
 Profile = Literal["current", "demo", "small", "paper"]
-Stage = Literal[
-    "tokenizer",
-    "corpus",
-    "backbone",
-    "pretrain",
-    "merge",
-    "instructions",
-    "instruct_phase1",
-    "instruct_phase2",
-    "evaluate",
-    "report",
-    "register",
-]
 
 
 @flow(name="build")

@@ -40,7 +40,7 @@ def repo() -> Path:
 @pytest.fixture(scope="session")
 def demo_values() -> dict:
     """The values of the demo profile, plain; copy before changing."""
-    from diffutron.params import read_yaml
+    from diffutron.yaml_files import read_yaml
 
     return read_yaml(REPO / "infra" / "profiles" / "demo.yaml")
 

@@ -6,7 +6,16 @@ from pathlib import Path
 import pytest
 
 REPO = Path(__file__).resolve().parent.parent
-LEAVES = {"errors", "outputs", "params", "params_data", "progress", "provenance", "stores"}
+LEAVES = {
+    "errors",
+    "outputs",
+    "params",
+    "params_data",
+    "progress",
+    "provenance",
+    "stores",
+    "yaml_files",
+}
 ALLOWED = {
     "diffusion": set(),
     "modeling": LEAVES,

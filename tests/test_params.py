@@ -5,7 +5,8 @@ import copy
 import pytest
 
 from diffutron.errors import UserError
-from diffutron.params import Params, load_params, parse_params, read_yaml
+from diffutron.params import Params, load_params, parse_params
+from diffutron.yaml_files import read_yaml
 
 
 def leaves(values, path=()):
@@ -93,7 +94,7 @@ def test_files_that_are_not_parameters(tmp_path):
     with pytest.raises(UserError, match="not valid YAML"):
         load_params(bad)
     bad.write_text("- 1\n", encoding="utf-8")
-    with pytest.raises(UserError, match="mapping of sections"):
+    with pytest.raises(UserError, match="must hold a mapping of profile, seed"):
         load_params(bad)
     bad.write_bytes("seed: ş".encode("iso-8859-9"))
     with pytest.raises(UserError, match="not UTF-8"):

@@ -5,7 +5,8 @@ import re
 import pytest
 from typer.main import get_command
 
-from diffutron.params import Params, read_yaml
+from diffutron.params import Params
+from diffutron.yaml_files import read_yaml
 
 STAGES = [
     "tokenizer",

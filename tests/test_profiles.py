@@ -5,8 +5,9 @@ import re
 import pytest
 
 from diffutron.errors import UserError
-from diffutron.params import load_params, read_yaml
+from diffutron.params import load_params
 from diffutron.profiles import changed_by_hand, compose, names, write_params
+from diffutron.yaml_files import read_yaml
 
 
 @pytest.fixture

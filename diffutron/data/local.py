@@ -20,12 +20,12 @@ from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
-from pydantic import Field, ValidationError
+from pydantic import Field
 
 from diffutron.data.files import list_files
 from diffutron.errors import UserError
-from diffutron.params import read_yaml
 from diffutron.params_data import Positive, Section
+from diffutron.yaml_files import checked, read_yaml
 
 NAME = "sources.yaml"
 FIELDS = ("text", "source", "group")
@@ -79,10 +79,7 @@ def entries(folder: Path) -> list[Entry]:
     path = folder / NAME
     if not path.exists():
         return []
-    try:
-        found = Listing.model_validate(read_yaml(path)).sources
-    except ValidationError as error:
-        raise UserError(f"{path}: {_explain(error)}") from None
+    found = checked(read_yaml(path), Listing, origin=str(path)).sources
     files = list_files(folder, setting=str(path))
     for entry in found:
         if unknown := set(entry.fields) - set(FIELDS):
@@ -93,13 +90,6 @@ def entries(folder: Path) -> list[Entry]:
             there = ", ".join(file.name for file in files)
             raise UserError(f"{path}: no file is named {entry.files!r} (there are: {there})")
     return found
-
-
-def _explain(error: ValidationError) -> str:
-    first = error.errors(include_url=False)[0]
-    key = ".".join(map(str, first["loc"])) or "the file"
-    allowed = ", ".join(Entry.model_fields)
-    return f"{key}: {first['msg'].lower()}; keys of an entry of `sources`: {allowed}"
 
 
 def entry_of(file: Path, found: Iterable[Entry]) -> Entry:

@@ -4,11 +4,12 @@ import json
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from diffutron.errors import UserError
-from diffutron.params import TASKS, read_yaml
+from diffutron.params import TASKS
 from diffutron.params_data import ContaminationParams, Share
+from diffutron.yaml_files import checked, read_yaml
 
 SYSTEMS = Path("infra/systems.yaml")
 MODELS = ("masked_diffusion", "causal", "encoder_decoder", "pseudo_likelihood")
@@ -87,27 +88,8 @@ class Systems(Entry):
 
 def read_systems(path: Path = SYSTEMS) -> Systems:
     """Read and check a file of systems; one line names the first fault."""
-    if not path.is_file():
-        raise UserError(f"{path} does not exist; give --systems FILE (see {SYSTEMS})")
-    values = read_yaml(path)
-    if not isinstance(values, dict):
-        raise UserError(f"{path}: must hold `scoring` and `systems`")
-    try:
-        return Systems.model_validate(values)
-    except ValidationError as error:
-        raise UserError(f"{path}: {_explain(error)}") from None
-
-
-def _explain(error: ValidationError) -> str:
-    """The first fault in one line."""
-    first = error.errors(include_url=False)[0]
-    key = ".".join(str(part) for part in first["loc"])
-    if first["type"] == "extra_forbidden":
-        return f"unknown key `{key}`; a system has {', '.join(System.model_fields)}"
-    if first["type"] == "missing":
-        return f"missing key `{key}`"
-    message = first["msg"].removeprefix("Value error, ")
-    return f"`{key}`: {message[:1].lower()}{message[1:]}"
+    absent = f"does not exist; give --systems FILE (see {SYSTEMS})"
+    return checked(read_yaml(path, absent=absent), Systems, origin=str(path))
 
 
 # What `config.json` must say for an architecture; the published families and their like.

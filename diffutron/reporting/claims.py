@@ -8,12 +8,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from diffutron.errors import UserError
 from diffutron.outputs import read_json
-from diffutron.params import read_yaml
 from diffutron.reporting.claim_checks import CHECKS
+from diffutron.yaml_files import checked, read_yaml
 
 CLAIMS = Path("docs/claims.yaml")
 Status = Literal[
@@ -89,24 +89,8 @@ class Found:
 
 
 def read_claims(path: Path = CLAIMS) -> list[Claim]:
-    if not path.is_file():
-        raise UserError(f"{path} does not exist; give --file FILE (see {CLAIMS})")
-    try:
-        return Claims.model_validate(read_yaml(path)).claims
-    except ValidationError as error:
-        raise UserError(f"{path}: {_explain(error)}") from None
-
-
-def _explain(error: ValidationError) -> str:
-    """The first fault in one line."""
-    first = error.errors(include_url=False)[0]
-    key = ".".join(str(part) for part in first["loc"])
-    if first["type"] == "extra_forbidden":
-        return f"unknown key `{key}`; a claim has {', '.join(Claim.model_fields)}"
-    if first["type"] == "missing":
-        return f"missing key `{key}`"
-    message = first["msg"].removeprefix("Value error, ")
-    return f"`{key}`: {message[:1].lower()}{message[1:]}"
+    absent = f"does not exist; give --file FILE (see {CLAIMS})"
+    return checked(read_yaml(path, absent=absent), Claims, origin=str(path)).claims
 
 
 def check_claims(claims: list[Claim], *, root: Path = Path()) -> list[Found]:

@@ -8,20 +8,10 @@ from typing import Any
 
 from diffutron.errors import UserError
 from diffutron.outputs import read_json
+from diffutron.params import STAGES
 from diffutron.reporting.published import MODELS
 
-STAGES = (
-    "tokenizer",
-    "corpus",
-    "backbone",
-    "pretrain",
-    "merge",
-    "instructions",
-    "instruct_phase1",
-    "instruct_phase2",
-    "evaluate",
-)
-"""The stages before the report, in the order in which they run."""
+EARLIER = STAGES[: STAGES.index("report")]
 
 CURVE_COLUMNS = ("step", "loss", "learning_rate", "eval_loss")
 
@@ -57,12 +47,12 @@ def read_inputs(*, metrics_dir: Path, evaluation: Path, corpus: Path, instructio
     Only the metrics of `evaluate` must be there; the report says "not measured" for the rest.
     """
     metrics = {"evaluate": read_json(metrics_dir / "evaluate.json", made_by="evaluate")}
-    found = [stage for stage in STAGES[:-1] if (metrics_dir / f"{stage}.json").exists()]
+    found = [stage for stage in EARLIER[:-1] if (metrics_dir / f"{stage}.json").exists()]
     metrics |= {stage: read_json(metrics_dir / f"{stage}.json", made_by=stage) for stage in found}
-    curves = {s: metrics_dir / f"{s}.csv" for s in STAGES if (metrics_dir / f"{s}.csv").exists()}
+    curves = {s: metrics_dir / f"{s}.csv" for s in EARLIER if (metrics_dir / f"{s}.csv").exists()}
     answers = {model: evaluation / f"instructions_{model}.jsonl" for model in MODELS}
     return Inputs(
-        metrics={stage: metrics[stage] for stage in STAGES if stage in metrics},
+        metrics={stage: metrics[stage] for stage in EARLIER if stage in metrics},
         curves={stage: read_curve(path, made_by=stage) for stage, path in curves.items()},
         cards={"corpus": _card(corpus), "instructions": _card(instructions)},
         traces=_optional(evaluation / "traces.json", empty=[]),

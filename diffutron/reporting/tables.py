@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from diffutron.reporting import format, published
-from diffutron.reporting.inputs import STAGES, Inputs
+from diffutron.reporting.inputs import EARLIER, Inputs
 
 BANDS = ["0-.1", ".1-.3", ".3-.6", ".6-1"]
 TEXTS = {
@@ -44,7 +44,7 @@ def stage_table(inputs: Inputs, outputs: dict[str, dict[str, str]]) -> Table:
     """A row a stage: time, share, device and the hashes of what it made."""
     total = sum(values.get("seconds") or 0.0 for values in inputs.metrics.values())
     rows = []
-    for stage in STAGES:
+    for stage in EARLIER:
         values = inputs.metrics.get(stage, {})
         seconds = values.get("seconds")
         share = f"{100 * seconds / total:.0f} %" if seconds is not None and total else ""

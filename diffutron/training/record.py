@@ -9,6 +9,7 @@ from typing import Any
 
 from diffutron.modeling.backbone import count_parameters
 from diffutron.modeling.flops import matmul_peak, training_flops
+from diffutron.modeling.products import prefers_onednn
 from diffutron.outputs import write_json, write_text
 from diffutron.training.loop import Training
 
@@ -56,6 +57,7 @@ def figures(training: Training) -> dict[str, Any]:
         "device": device_name(ranks.device),
         "machine": platform.processor() or platform.machine(),
         "world_size": ranks.world_size,
+        "products": "onednn" if prefers_onednn() else "blas",
         "threads": int(os.environ.get("OMP_NUM_THREADS", 0)) or len(os.sched_getaffinity(0)),
         "zero_stage": training.params.zero_stage,
         "resumed_from": training.resumed_from,

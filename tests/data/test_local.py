@@ -47,10 +47,13 @@ def test_fields_group_and_name(folder, make_params):
     ("text", "message"),
     [
         ("sources:\n  - {files: yok.jsonl}", r"no file is named 'yok\.jsonl' \(there are: haber_1"),
-        ("sources:\n  - {files: kitap.jsonl, lisans: x}", r"sources\.0\.lisans: .*keys of an"),
+        (
+            "sources:\n  - {files: kitap.jsonl, lisans: x}",
+            r"key `sources\.0\.lisans`; allowed here: files",
+        ),
         ("sources:\n  - {files: kitap.jsonl, fields: {metin: x}}", "fields: metin; allowed: text"),
-        ("sources:\n  - {files: kitap.jsonl, quota: 0}", r"sources\.0\.quota: .*greater"),
-        ("- kitap.jsonl", "the file: "),
+        ("sources:\n  - {files: kitap.jsonl, quota: 0}", "`sources.0.quota` = 0: .*greater"),
+        ("- kitap.jsonl", "must hold a mapping of sources, not list"),
         ("sources: [", "is not valid YAML"),
     ],
 )

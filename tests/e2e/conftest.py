@@ -1,7 +1,6 @@
 """A copy of this project with settings of a minute, served by `diffutron up`, and a browser."""
 
 import os
-import re
 import shutil
 import signal
 import socket
@@ -34,7 +33,7 @@ GATE |= {"max_bits_per_byte_of_unigram": 100.0}
 
 def tiny_values(repo: Path) -> dict[str, Any]:
     """The demo's values, cut down: every stage runs really, and learns next to nothing."""
-    from diffutron.params import read_yaml
+    from diffutron.yaml_files import read_yaml
 
     values = read_yaml(repo / "infra/profiles/demo.yaml")
     for stage in ("backbone", "pretrain", "instruct_phase1", "instruct_phase2"):
@@ -71,13 +70,45 @@ def project(repo: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@dataclass(frozen=True)
+@dataclass
 class Servers:
     """Where Prefect and MLflow answer, and the project that they serve."""
 
     project: Path
-    prefect: str
-    mlflow: str
+    ports: tuple[int, int]
+    process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def prefect(self) -> str:
+        return f"http://127.0.0.1:{self.ports[0]}"
+
+    @property
+    def mlflow(self) -> str:
+        return f"http://127.0.0.1:{self.ports[1]}"
+
+    def start(self) -> None:
+        """`diffutron up` as a user starts it."""
+        command = [sys.executable, "-m", "diffutron", "up"]
+        command += ["--prefect-port", str(self.ports[0]), "--mlflow-port", str(self.ports[1])]
+        path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+        environment = {k: v for k, v in os.environ.items() if not k.startswith("PREFECT_")}
+        told = self.project / "up.log"
+        with told.open("wb") as log:
+            self.process = process = subprocess.Popen(
+                command, cwd=self.project, env={**environment, "PATH": path}, stdout=log, stderr=log
+            )
+
+        def answers() -> bool:
+            assert process.poll() is None, told.read_text()
+            return "Ctrl-C stops" in told.read_text()
+
+        wait_for(answers, seconds=START_SECONDS, what="`diffutron up`")
+
+    def stop(self) -> None:
+        """Ctrl-C."""
+        if self.process:
+            self.process.send_signal(signal.SIGINT)
+            self.process.wait(timeout=60)
 
     def api(self, method: str, path: str, **body: Any) -> Any:
         answer = httpx.request(method, f"{self.prefect}/api{path}", json=body or None, timeout=60)
@@ -138,27 +169,13 @@ def free_port() -> int:
 
 @pytest.fixture(scope="session")
 def servers(project: Path) -> Iterator[Servers]:
-    """`diffutron up` as a user starts it, until the end of the session."""
-    prefect, mlflow = free_port(), free_port()
-    command = [sys.executable, "-m", "diffutron", "up"]
-    command += ["--prefect-port", str(prefect), "--mlflow-port", str(mlflow)]
-    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-    environment = {k: v for k, v in os.environ.items() if not k.startswith("PREFECT_")}
-    with (project / "up.log").open("wb") as log:
-        process = subprocess.Popen(
-            command, cwd=project, env={**environment, "PATH": path}, stdout=log, stderr=log
-        )
-
-    def answers() -> bool:
-        assert process.poll() is None, (project / "up.log").read_text()
-        return bool(re.search("Ctrl-C stops", (project / "up.log").read_text()))
-
+    """Both servers, until the end of the session."""
+    made = Servers(project, (free_port(), free_port()))
     try:
-        wait_for(answers, seconds=START_SECONDS, what="`diffutron up`")
-        yield Servers(project, f"http://127.0.0.1:{prefect}", f"http://127.0.0.1:{mlflow}")
+        made.start()
+        yield made
     finally:
-        process.send_signal(signal.SIGINT)
-        process.wait(timeout=60)
+        made.stop()
 
 
 @pytest.fixture(scope="session")

@@ -4,14 +4,15 @@ import time
 from pathlib import Path
 from typing import Any
 
+import httpx
 import psutil
 import pytest
+
+from diffutron.params import STAGES
 
 from .conftest import Servers, wait_for, write_values
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(1800)]
-STAGES = "tokenizer corpus backbone pretrain merge instructions instruct_phase1 instruct_phase2"
-STAGES += " evaluate report register"
 BUILD_SECONDS = 1500
 
 
@@ -66,7 +67,7 @@ def test_a_build_is_triggered_from_the_form_and_watched(page, servers, pictures)
         what="the end of the build",
     )
     assert state == "Completed", servers.artifacts(run)
-    assert servers.tasks(run) == dict.fromkeys(STAGES.split(), "Completed")
+    assert servers.tasks(run) == dict.fromkeys(STAGES, "Completed")
     shown = servers.artifacts(run)
     assert {"plan", "progress", "report", "report-page", "mlflow-run"} <= shown.keys()
     assert "| pretrain | pretrain will run again: it has not run here yet. |" in shown["plan"]
@@ -77,7 +78,7 @@ def test_a_build_is_triggered_from_the_form_and_watched(page, servers, pictures)
 def test_a_cancelled_build_leaves_no_process(page, servers, repo, pictures):
     params = servers.project / "params.yaml"
     before = params.read_text(encoding="utf-8")
-    from diffutron.params import read_yaml
+    from diffutron.yaml_files import read_yaml
 
     values = read_yaml(params)
     values["pretrain"]["training"]["steps"] = 100_000
@@ -137,3 +138,17 @@ def test_the_report_opens(page, servers, pictures):
     time.sleep(0.5)  # figures draw themselves
     page.screenshot(path=pictures / "report.png")
     assert errors == []
+
+
+def test_versions_aliases_and_runs_survive_a_restart_of_the_servers(page, servers):
+    run = servers.newest_run("promote")["id"]
+    told = servers.artifacts(run)["gate"]
+    servers.stop()
+    with pytest.raises(httpx.ConnectError):
+        servers.alias("champion")
+    servers.start()
+    assert servers.alias("champion") == "1"
+    assert servers.state(run) == "Promoted"
+    assert servers.artifacts(run)["gate"] == told
+    page.goto(f"{servers.mlflow}/#/models/diffutron")
+    page.get_by_text("champion").first.wait_for()

@@ -52,7 +52,7 @@ contamination: {ngram: 2, min_words: 3, min_item_words: 3, threshold: 0.3, short
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("[]", "must hold `scoring` and `systems`"),
+        ("[]", "must hold a mapping of scoring, contamination, systems"),
         (HEAD, "missing key `systems`"),
         (HEAD + "systems: [{name: x, architecture: causal}]", "needs a `model`"),
         (HEAD + "systems: [{name: x, architecture: causal, modl: y}]", "key `systems.0.modl`"),
