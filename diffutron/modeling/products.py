@@ -20,6 +20,10 @@ from torch.nn.functional import linear
 from diffutron.errors import UserError
 
 CHOICE = "DIFFUTRON_PRODUCTS"  # blas or onednn, instead of what suits the processor
+MKL_MAKER = "GenuineIntel"
+# oneDNN makes a kernel for each new shape, which costs what these sizes save:
+SMALL_PRODUCT = 2**25  # multiplications
+SMALL_WEIGHT = 2**16  # elements of a layer; such models have few layers to use the kernel again
 
 
 def product(left: Tensor, right: Tensor) -> Tensor:
@@ -27,7 +31,7 @@ def product(left: Tensor, right: Tensor) -> Tensor:
     no_grad = not torch.is_grad_enabled()
     if left.is_cuda and left.dtype in (torch.bfloat16, torch.float16) and no_grad:
         return torch.mm(left, right, out_dtype=torch.float32)  # cuda only
-    if no_grad and _for_onednn(left, right):
+    if no_grad and _for_onednn(left, right.shape[1], right):
         return _onednn_product(left, right)
     return (left @ right).to(wide(left.dtype))
 
@@ -51,8 +55,8 @@ class Linear(nn.Linear):
     """
 
     def forward(self, input: Tensor) -> Tensor:
-        whole = input.dim() > 1 and not hasattr(self.weight, "ds_id")
-        if whole and _for_onednn(input, self.weight):
+        whole = self.weight.numel() >= SMALL_WEIGHT and not hasattr(self.weight, "ds_id")
+        if whole and input.dim() > 1 and _for_onednn(input, self.out_features, self.weight):
             rows = _OneDNNLinear.apply(input.flatten(0, -2), self.weight, self.bias)
             return cast(Tensor, rows).unflatten(0, input.shape[:-1])
         return linear(input, self.weight, self.bias)
@@ -74,21 +78,28 @@ class _OneDNNLinear(torch.autograd.Function):
         needs_rows, needs_weight, needs_bias = ctx.needs_input_grad
         return (
             _onednn_product(grad, weight) if needs_rows else None,
-            _onednn_product(grad.t(), rows) if needs_weight else None,
+            _weight_gradient(grad, rows) if needs_weight else None,
             grad.sum(dim=0) if needs_bias else None,
         )
+
+
+def _weight_gradient(grad: Tensor, rows: Tensor) -> Tensor:
+    """grad^T rows; oneDNN copies a transposed left factor, so that is the smaller one."""
+    if rows.shape[1] < grad.shape[1]:
+        return _onednn_product(rows.t(), grad).t()
+    return _onednn_product(grad.t(), rows)
 
 
 def _onednn_product(left: Tensor, right: Tensor, bias: Tensor | None = None) -> Tensor:
     return torch.ops.mkldnn._linear_pointwise(left, right.t(), bias, "none", [], "")
 
 
-def _for_onednn(left: Tensor, right: Tensor) -> bool:
-    """For two float32 tensors on a CPU that is better served so."""
+def _for_onednn(left: Tensor, columns: int, right: Tensor) -> bool:
+    """Whether left [..., K] times right [K, columns] or its transpose is better served so."""
     return (
         left.dtype == right.dtype == torch.float32
         and left.device.type == "cpu"
-        and left.numel() > 0
+        and left.numel() * columns >= SMALL_PRODUCT
         and prefers_onednn()
     )
 
@@ -107,9 +118,6 @@ def prefers_onednn() -> bool:
         return choice == "onednn"
     wide_vectors = torch.backends.cpu.get_cpu_capability() == "AVX512"
     return wide_vectors and torch.backends.mkl.is_available() and processor_maker() != MKL_MAKER
-
-
-MKL_MAKER = "GenuineIntel"
 
 
 def processor_maker(cpuinfo: Path = Path("/proc/cpuinfo")) -> str:

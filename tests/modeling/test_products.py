@@ -21,6 +21,8 @@ def choice(request, monkeypatch):
     if request.param == "onednn" and not ONEDNN:
         pytest.skip("needs a PyTorch with oneDNN (the x86 and ARM wheels have it)")
     monkeypatch.setenv(products.CHOICE, request.param)
+    monkeypatch.setattr(products, "SMALL_PRODUCT", 1)
+    monkeypatch.setattr(products, "SMALL_WEIGHT", 1)
     products.prefers_onednn.cache_clear()
     yield request.param
     products.prefers_onednn.cache_clear()
@@ -49,9 +51,10 @@ class TestLinear:
     @pytest.mark.parametrize("shape", [(1,), (5,), (2, 7), (3, 2, 4), (300,)], ids=str)
     @pytest.mark.parametrize("bias", [True, False])
     def test_values_and_gradients(self, shape: tuple[int, ...], bias: bool) -> None:
-        fast, plain = layers(33, 17, bias=bias)
-        rows = torch.randn(*shape, 33)
-        torch.testing.assert_close(run(fast, rows), run(plain, rows.double()), rtol=1e-4, atol=1e-4)
+        for fast, plain in (layers(33, 17, bias=bias), layers(17, 33, bias=bias)):
+            rows = torch.randn(*shape, fast[0].in_features)
+            expected = run(plain, rows.double())
+            torch.testing.assert_close(run(fast, rows), expected, rtol=1e-4, atol=1e-4)
 
     def test_a_vector_an_empty_batch_and_rows_with_gaps(self) -> None:
         fast, plain = layers(6, 4)
@@ -135,3 +138,16 @@ def test_an_unknown_choice_is_told(monkeypatch) -> None:
     monkeypatch.setenv(products.CHOICE, "cublas")
     with pytest.raises(UserError, match=r"DIFFUTRON_PRODUCTS.*'cublas'.*blas or onednn"):
         products.prefers_onednn.__wrapped__()
+
+
+def test_small_products_stay_with_blas(monkeypatch) -> None:
+    """Making a kernel for a new shape would cost more than it saves."""
+    monkeypatch.setattr(products, "prefers_onednn", lambda: True)
+
+    def used(rows: int, size: int) -> bool:
+        layer = Linear(size, size)
+        return "OneDNN" in repr(layer(torch.zeros(rows, 1, size)).grad_fn.next_functions[0][0])
+
+    monkeypatch.setattr(products, "SMALL_PRODUCT", 1000)
+    monkeypatch.setattr(products, "SMALL_WEIGHT", 100)
+    assert [used(10, 10), used(9, 10), used(1000, 9)] == [True, False, False]
