@@ -60,6 +60,7 @@ class Machine:
     ranks: int | None
     flops_per_s: float
     on_gpu: bool
+    by_onednn: bool = False  # large products; small ones go to BLAS, at half that speed
 
     @property
     def weight_bytes(self) -> int:
@@ -68,9 +69,14 @@ class Machine:
     def reached(self, hidden_size: int) -> float:
         """Share of the matrix-product speed that training reaches.
 
-        CPU: fitted to 0.2 at width 96 and 0.58 at width 768, both measured. GPU: assumed.
+        CPU: fitted to widths 96 and 768, both measured: 0.2 and 0.58 by BLAS, 0.12 and 0.64 by
+        oneDNN. GPU: assumed.
         """
-        return 0.4 if self.on_gpu else min(0.6, 0.0205 * math.sqrt(hidden_size))
+        if self.on_gpu:
+            return 0.4
+        if self.by_onednn:
+            return min(0.65, 0.003 * hidden_size**0.81)
+        return min(0.6, 0.0205 * math.sqrt(hidden_size))
 
     def hours(self, flops: float, *, ranks: int, hidden_size: int) -> float:
         # Ranks on one CPU share its cores, and the speed was measured with all of them.
@@ -105,6 +111,7 @@ def this_machine(*, ranks: int | None = None, gpu_tflops: float | None = None) -
     import torch
 
     from diffutron.modeling.flops import matmul_peak
+    from diffutron.modeling.products import prefers_onednn
 
     given = os.environ.get("DIFFUTRON_RANKS", "")
     ranks = ranks or (int(given) if given.isdecimal() else None)
@@ -112,7 +119,8 @@ def this_machine(*, ranks: int | None = None, gpu_tflops: float | None = None) -
         return Machine(ranks or 1, gpu_tflops * 1e12, on_gpu=True)
     on_gpu = torch.cuda.is_available()
     speed = matmul_peak("cuda" if on_gpu else "cpu")
-    return Machine(ranks or torch.cuda.device_count() or None, speed, on_gpu=on_gpu)
+    ranks = ranks or torch.cuda.device_count() or None
+    return Machine(ranks, speed, on_gpu, by_onednn=not on_gpu and prefers_onednn())
 
 
 @dataclass(frozen=True)

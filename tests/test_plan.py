@@ -214,6 +214,13 @@ def test_speed_is_measured_or_given(monkeypatch):
     assert there == Machine(ranks=8, flops_per_s=4e14, on_gpu=True)
 
 
+@pytest.mark.parametrize(("by_onednn", "at_96", "at_768"), [(False, 0.2, 0.57), (True, 0.12, 0.65)])
+def test_the_share_of_the_speed_is_as_it_was_measured(by_onednn, at_96, at_768):
+    machine = Machine(ranks=None, flops_per_s=1e11, on_gpu=False, by_onednn=by_onednn)
+    assert machine.reached(96) == pytest.approx(at_96, abs=0.01)
+    assert machine.reached(768) == pytest.approx(at_768, abs=0.01)
+
+
 @pytest.mark.parametrize("options", [["--json"], []])
 def test_the_command(repo, monkeypatch, options):
     monkeypatch.chdir(repo)
