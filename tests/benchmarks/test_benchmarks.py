@@ -37,6 +37,12 @@ def test_training_steps_give_equal_losses_and_gradients(run, name: str, case: st
     assert (rows[case]["padding_share"] > 0) == (case == "packed")
 
 
+def test_products_of_both_libraries_agree(run) -> None:
+    rows = run("products")
+    assert list(rows) == ["forward", "input", "weight", "head", "new_forward"]
+    assert all(row["max_abs_diff"] < 1e-3 for row in rows.values())
+
+
 def test_sampling_gives_equal_canvases(run) -> None:
     rows = run("sampling")
     assert list(rows) == ["greedy_b1", "greedy_b8", "t1"]
