@@ -1,7 +1,9 @@
 """What every test shares: one seeded tiny model, its tokenizer, and no network."""
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -23,6 +25,16 @@ SENTENCES = [
     "Çocuklar ağacın altında oynuyorlar mı?",
     "Yarın sabah erkenden yola çıkacağız.",
 ]
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Iterator[None]:
+    """In CI no test of real servers or of the browser may be skipped: that is a failure."""
+    report: Any = yield
+    needed = item.get_closest_marker("infra") or item.get_closest_marker("e2e")
+    if report.skipped and needed and os.environ.get("CI") == "true":
+        report.outcome, report.longrepr = "failed", f"{item.name}: skipped, which CI does not allow"
+    return report
 
 
 @pytest.fixture(autouse=True)

@@ -112,12 +112,15 @@ def _load_diffusion(system: System, checkpoint: Checkpoint, dtype: Any) -> tuple
 def _load_transformers(architecture: str, folder: Path, dtype: Any) -> tuple[Any, Any]:
     import transformers
 
+    from diffutron.modeling.products import use_fast_products
+
     kind = {
         "causal": "AutoModelForCausalLM",
         "encoder_decoder": "AutoModelForSeq2SeqLM",
         "pseudo_likelihood": "AutoModelForMaskedLM",
     }[architecture]
     model: Any = getattr(transformers, kind).from_pretrained(folder, dtype=dtype)
+    use_fast_products(model)
     tokenizer: Any = transformers.AutoTokenizer.from_pretrained(folder)
     if architecture == "pseudo_likelihood" and tokenizer.mask_token_id is None:
         raise ValueError(f"{folder}: the tokenizer has no mask token")
