@@ -45,6 +45,11 @@ def direct_needs(path: Path = PIPELINE) -> dict[str, set[str]]:
     }
 
 
+def command_of(stage: str, path: Path = PIPELINE) -> str:
+    """The shell command of a stage."""
+    return str(yaml.safe_load(path.read_text(encoding="utf-8"))["stages"][stage]["cmd"])
+
+
 def _paths(entry: dict[str, Any], *kinds: str) -> Iterator[PurePosixPath]:
     """The paths of a stage; DVC writes one with options as a mapping `path: options`."""
     for kind in kinds:

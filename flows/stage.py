@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import IO
 from uuid import UUID
@@ -51,8 +51,12 @@ class CommandFailed(Exception):
         self.cause, self.code, self.tail = cause, code, list(tail)
 
 
-def run_command(command: Sequence[str], *, log: Callable[[str], None]) -> None:
+def run_command(
+    command: Sequence[str], *, log: Callable[[str], None], extra: Mapping[str, str] | None = None
+) -> None:
     """Run a command under a guard; hand each readable line of its output to `log`.
+
+    extra: what its environment holds besides.
 
     Whatever interrupts this (cancel, Ctrl-C, a fault in `log`), and also if this process is
     killed, the command and all that it has started end before the interruption goes on.
@@ -63,7 +67,7 @@ def run_command(command: Sequence[str], *, log: Callable[[str], None]) -> None:
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         start_new_session=True,
-        env=environment(),
+        env={**environment(), **(extra or {})},
     )
     assert process.stdout is not None
     tail: deque[str] = deque(maxlen=TAIL)
@@ -158,6 +162,7 @@ def run_stage(
     up_to_date: bool = False,
     force: bool = False,
     bar: Bar | None = None,
+    extra: Mapping[str, str] | None = None,
 ) -> State:
     """Bring one stage up to date; `up_to_date` marks it at once, without asking DVC again."""
     if up_to_date:
@@ -174,7 +179,7 @@ def run_stage(
             show(line)
 
     try:
-        run_command([*command, "--force"] if force else command, log=each)
+        run_command([*command, "--force"] if force else command, log=each, extra=extra)
     except CommandFailed as failure:
         return report_failure(stage, failure)
     return Completed(message="done")

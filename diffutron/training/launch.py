@@ -1,7 +1,7 @@
 """Ranks: how many, who starts them, and what one of them is told.
 
 On one machine the command starts itself once a rank through torchrun's own launcher, in this
-process; under an outer torchrun or Slurm it finds itself to be a rank already.
+process; on several it becomes torchrun; under an outer one it finds itself to be a rank already.
 """
 
 import ctypes
@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from diffutron.errors import StageFailure, UserError
+from diffutron.training.hosts import this_host
 
 if TYPE_CHECKING:
     import torch
@@ -90,20 +91,29 @@ def _num_gpus() -> int:
 def launch_ranks(argv: Sequence[str], *, ranks_on_cpu: int) -> bool:
     """Run `python -m diffutron ARGV` once a rank and wait; False if this process is to do the work.
 
+    With other hosts (`training.hosts`) this process becomes their common launcher's part here.
     A rank's `UserError` or `StageFailure` is raised here again; one that died otherwise is a
     `StageFailure` that names it. On SIGTERM and SIGINT the ranks end first (TERM, 30 s, KILL).
     """
     if "RANK" in os.environ:
         return False
     number = num_ranks(ranks_on_cpu=ranks_on_cpu)
+    if hosts := this_host():
+        os.environ.setdefault("OMP_NUM_THREADS", _threads(number))
+        launcher = hosts.torchrun(argv, ranks=number)
+        os.execve(launcher[0], launcher, {**os.environ, **hosts.environment()})
     if number == 1:
         return False
     with tempfile.TemporaryDirectory(prefix="diffutron-ranks-") as errors:
-        cores = len(os.sched_getaffinity(0))
-        os.environ.setdefault("OMP_NUM_THREADS", str(max(1, cores // number)))
+        os.environ.setdefault("OMP_NUM_THREADS", _threads(number))
         os.environ.update({ERRORS: errors, LAUNCHER: str(os.getpid())})
         _run_elastic([sys.executable, "-u", "-m", "diffutron", *argv], number, Path(errors))
     return True
+
+
+def _threads(number: int) -> str:
+    """Of each of so many ranks on this machine."""
+    return str(max(1, len(os.sched_getaffinity(0)) // number))
 
 
 def _run_elastic(command: Sequence[str], number: int, errors: Path) -> None:

@@ -8,7 +8,12 @@ import sys
 from pathlib import Path
 
 import httpx
+import psutil
 import pytest
+
+from benchmarks.kill import newest, uninterrupted, weights
+from benchmarks.tiny_project import make_project, select, write_params
+from diffutron.yaml_files import read_yaml
 
 from .conftest import wait_for
 
@@ -39,15 +44,14 @@ def machines(tmp_path_factory, repo) -> dict[str, Path]:
 
 
 @pytest.fixture(scope="module")
-def prefect(api, machines, repo, tmp_path_factory):
-    """`prefect("one", "worker", "start", ...)`: the command in that machine's clone."""
+def prefect(api, repo, tmp_path_factory):
+    """`prefect(folder, "worker", "start", ..., log=FILE)`: the command in a machine's clone."""
     common = {"PREFECT_API_URL": api, "PYTHONPATH": str(repo), "OMP_NUM_THREADS": "1"}
     common |= {"PREFECT_HOME": str(tmp_path_factory.mktemp("home"))}
-    common |= {"PREFECT_WORKER_QUERY_SECONDS": "3"}
+    common |= {"PREFECT_WORKER_QUERY_SECONDS": "3", "DIFFUTRON_RANKS": "1"}
     started = []
 
-    def call(machine: str, *words: str, log: Path) -> "subprocess.Popen[bytes]":
-        home = machines[machine]
+    def call(home: Path, *words: str, log: Path) -> "subprocess.Popen[bytes]":
         with log.open("wb") as stream:
             process = subprocess.Popen(
                 [sys.executable, "-m", "prefect", "--no-prompt", *words],
@@ -61,43 +65,121 @@ def prefect(api, machines, repo, tmp_path_factory):
         return process
 
     yield call
-    for process in started:
+    end(started)
+
+
+def end(processes: "list[subprocess.Popen[bytes]]") -> None:
+    for process in processes:
         process.terminate()
-    for process in started:
+    for process in processes:
         process.wait(60)
 
 
-def test_each_machine_takes_a_run_into_its_own_clone(api, prefect, machines, tmp_path):
-    for words in (
-        ("work-pool", "create", "--type", "process", "machines"),
-        ("deploy", "--all", "--prefect-file", "infra/prefect.yaml"),
-    ):
-        log = tmp_path / f"{words[0]}.log"
-        assert prefect("one", *words, log=log).wait(300) == 0, log.read_text()
-    logs = {name: tmp_path / f"{name}.log" for name in MACHINES}
-    for name, log in logs.items():
-        words = ("worker", "start", "--pool", "machines", "--type", "process", "--limit", "1")
-        prefect(name, *words, "--name", name, log=log)
+@pytest.fixture
+def pool(api, prefect, tmp_path):
+    """`pool("machines", {"one": folder, "two": folder})`: deployments and a worker a machine."""
+    workers = []
 
-    def ask(path: str, **body: object):
-        answer = httpx.post(f"{api}{path}", json=body, timeout=60)
-        answer.raise_for_status()
-        return answer.json()
+    def make(name: str, folders: dict[str, Path]) -> dict[str, Path]:
+        first = next(iter(folders.values()))
+        for words in (
+            ("work-pool", "create", "--type", "process", "--overwrite", "machines"),
+            ("deploy", "--all", "--prefect-file", "infra/prefect.yaml"),
+        ):
+            log = tmp_path / f"{words[0]}.log"
+            assert prefect(first, *words, log=log).wait(300) == 0, log.read_text()
+        logs = {machine: tmp_path / f"{machine}.log" for machine in folders}
+        for machine, folder in folders.items():
+            words = ("worker", "start", "--pool", "machines", "--type", "process", "--limit", "1")
+            workers.append(prefect(folder, *words, "--name", machine, log=logs[machine]))
 
-    workers = "/work_pools/machines/workers/filter"
-    wait_for(lambda: len(ask(workers)) == 2, seconds=180, what="two workers")
-    deployment = httpx.get(f"{api}/deployments/name/promote/promote", timeout=60).json()["id"]
-    runs = [ask(f"/deployments/{deployment}/create_flow_run")["id"] for _ in MACHINES]
+        def online() -> bool:
+            found = ask(api, "/work_pools/machines/workers/filter")
+            return {each["name"] for each in found if each["status"] == "ONLINE"} >= {*folders}
 
-    def ended() -> bool:
-        found = ask("/flow_runs/filter", flow_runs={"id": {"any_": runs}})
-        return all(run["state_type"] in ("FAILED", "CRASHED", "COMPLETED") for run in found)
+        wait_for(online, seconds=180, what="the workers")
+        return logs
 
-    wait_for(ended, seconds=300, what="the end of both runs")
+    yield make
+    end(workers)
+
+
+def ask(api: str, path: str, **body: object):
+    answer = httpx.post(f"{api}{path}", json=body, timeout=60)
+    answer.raise_for_status()
+    return answer.json()
+
+
+def trigger(api: str, name: str, **parameters: object) -> str:
+    deployment = httpx.get(f"{api}/deployments/name/{name}/{name}", timeout=60).json()["id"]
+    path = f"/deployments/{deployment}/create_flow_run"
+    return ask(api, path, parameters=parameters)["id"]
+
+
+def states(api: str, runs: list[str]) -> list[dict]:
+    """Of runs that have all ended; an empty list before."""
+    found = ask(api, "/flow_runs/filter", flow_runs={"id": {"any_": runs}})
+    over = all(r["state_type"] in ("FAILED", "CRASHED", "COMPLETED", "CANCELLED") for r in found)
+    return [run["state"] for run in found] if over else []
+
+
+def test_each_machine_takes_a_run_into_its_own_clone(api, pool, machines):
+    logs = pool("machines", machines)
+    runs = [trigger(api, "promote") for _ in MACHINES]
+    ended = wait_for(lambda: states(api, runs), seconds=300, what="the end of both runs")
     told = {name: log.read_text() for name, log in logs.items()}
     for name, folder in machines.items():
         assert len([run for run in runs if run in told[name]]) == 1, told
         assert (folder / "mlflow.db").exists()  # `diffutron gate` has looked into its registry
-    found = ask("/flow_runs/filter", flow_runs={"id": {"any_": runs}})
-    said = {run["state"]["message"].split(";")[0] for run in found}
+    said = {state["message"].split(";")[0] for state in ended}
     assert said == {"gate: no registered model diffutron"}
+
+
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory, repo) -> Path:
+    """A project on a file system that all machines see, and its training without any of them."""
+    folder = make_project(tmp_path_factory.mktemp("shared"), steps=40)
+    for name in ("flows", "infra"):
+        shutil.copytree(repo / name, folder / name)
+    return folder
+
+
+def test_machines_train_one_stage_together(api, pool, shared):
+    """Both workers take part, DVC runs on one; the weights are those of two ranks on one host."""
+    undisturbed = uninterrupted(shared, "pretrain", 2)
+    select(shared, "pretrain", 2)
+    logs = pool("machines", dict.fromkeys(MACHINES, shared))
+    run = trigger(api, "train", stage="pretrain", machines=2)
+    (ended,) = wait_for(lambda: states(api, [run]), seconds=400, what="the training")
+    told = {name: log.read_text() for name, log in logs.items()}
+    assert ended["message"] == "trained pretrain on 2 machines", told
+    (joined,) = ask(api, "/flow_runs/filter", flows={"name": {"any_": ["join"]}})
+    wait_for(lambda: states(api, [joined["id"]]), seconds=60, what="the end of the other")
+    assert states(api, [joined["id"]])[0]["message"] == "took part in pretrain", told
+    leading = [name for name, text in told.items() if run in text]
+    assert [name for name, text in told.items() if joined["id"] in text] not in ([], leading)
+    assert weights(shared, "pretrain") == undisturbed
+    again = trigger(api, "train", stage="pretrain", machines=2)
+    (ended,) = wait_for(lambda: states(api, [again]), seconds=300, what="the second run")
+    assert ended["message"] == "pretrain: nothing it depends on has changed"
+
+
+def test_a_cancelled_training_leaves_no_machine_behind(api, pool, shared):
+    values = read_yaml(shared / "params.yaml")
+    values["pretrain"]["training"]["steps"] = 100_000
+    write_params(shared, values)
+    pool("machines", dict.fromkeys(MACHINES, shared))
+    run = trigger(api, "train", stage="pretrain", machines=2)
+    wait_for(lambda: newest(shared), seconds=300, what="a checkpoint")
+    ask(api, f"/flow_runs/{run}/set_state", state={"type": "CANCELLING"})
+    wait_for(lambda: states(api, [run]), seconds=120, what="the cancelled run")
+    wait_for(lambda: not ranks(shared), seconds=90, what="the end of all ranks")
+
+
+def ranks(folder: Path) -> list[psutil.Process]:
+    """Processes of the stage, on either machine."""
+    return [
+        process
+        for process in psutil.process_iter(["cwd", "cmdline"])
+        if process.info["cwd"] == str(folder) and "pretrain" in (process.info["cmdline"] or [])
+    ]
