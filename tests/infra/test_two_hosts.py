@@ -1,10 +1,11 @@
-"""Two hosts train together by plain torchrun; one is cut off and comes back, or never does."""
+"""Two hosts train together; one is cut off and comes back, or never does."""
 
 import os
 import shutil
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +18,7 @@ from diffutron.footprint import communication_bytes
 from diffutron.yaml_files import read_yaml
 
 from .conftest import need, wait_for
-from .two_hosts import torchrun, two_hosts
+from .two_hosts import Host, torchrun, two_hosts
 
 pytestmark = pytest.mark.infra
 STEPS, EVERY, TIMEOUT = 200, 10, 10
@@ -91,14 +92,16 @@ def alone(project, environment, repo):
 
 @pytest.fixture
 def start(hosts, project, environment):
-    """`start("job")`: the same command on both hosts, by torchrun's own rendezvous."""
+    """`start("job", command)`: `command(host)` on both hosts at once."""
 
-    def call(job: str, *, restarts: int = 5, grace: int = 60) -> "list[subprocess.Popen[bytes]]":
+    def call(
+        job: str, command: "Callable[[Host], list[str]]", **more: str
+    ) -> "list[subprocess.Popen[bytes]]":
         return [
             host.start(
-                torchrun(host, hosts[0], job=job, restarts=restarts, grace=grace),
+                command(host),
                 cwd=project,
-                env=environment,
+                env=environment | more,
                 log=project / f"{job}-{host.interface}.log",
             )
             for host in hosts
@@ -151,7 +154,9 @@ def test_a_host_that_was_cut_off_comes_back_and_the_training_ends_the_same(
     hosts, project, alone, start
 ):
     undisturbed = alone(2)
-    processes = start("back")
+    meeting = {"DIFFUTRON_HOSTS": "2", "DIFFUTRON_HEAD": f"{hosts[0].address}:29400"}
+    pretrain = [sys.executable, "-m", "diffutron", "pretrain"]
+    processes = start("back", lambda _: pretrain, **meeting, DIFFUTRON_RANKS="1")
     sent = sent_a_step(hosts, project, first=2 * EVERY, last=12 * EVERY)
     hosts[1].link("down")
     cut = newest(project)
@@ -170,7 +175,13 @@ def test_a_launcher_that_is_cut_off_for_good_ends_and_the_next_one_goes_on(
     hosts, project, alone, start
 ):
     undisturbed = alone(3)
-    processes = start("gone", restarts=0, grace=5)
+
+    def by_torchrun(job: str, *, restarts: int = 5, grace: int = 60):
+        return start(
+            job, lambda host: torchrun(host, hosts[0], job=job, restarts=restarts, grace=grace)
+        )
+
+    processes = by_torchrun("gone", restarts=0, grace=5)
     sent = sent_a_step(hosts, project, first=2 * EVERY, last=12 * EVERY)
     states = [file.stat().st_size for file in project.glob("checkpoints/*/step-*/*optim_states.pt")]
     hosts[1].link("down")
@@ -182,7 +193,7 @@ def test_a_launcher_that_is_cut_off_for_good_ends_and_the_next_one_goes_on(
 
     saved = newest(project)
     hosts[1].link("up")
-    assert codes(start("next"), seconds=300) == [0, 0], told(project, "next")
+    assert codes(by_torchrun("next"), seconds=300) == [0, 0], told(project, "next")
     assert f"pretrain: resumed at step {saved} of {STEPS}" in told(project, "next")
     assert weights(project, "pretrain") == undisturbed
     # Each weight is gathered by itself: here many of them are small, next to their headers.

@@ -27,7 +27,7 @@ class Host:
             process = subprocess.Popen(
                 ["ip", "netns", "exec", self.name, *command],
                 cwd=cwd,
-                env={**os.environ, "GLOO_SOCKET_IFNAME": self.interface, **env},
+                env={**os.environ, **env},
                 stdin=subprocess.DEVNULL,
                 stdout=stream,
                 stderr=subprocess.STDOUT,
@@ -89,9 +89,10 @@ def two_hosts() -> Iterator[tuple[Host, Host]]:
 
 
 def torchrun(host: Host, head: Host, *, job: str, restarts: int, grace: float) -> list[str]:
-    """The command of docs/operations.md for one of two hosts."""
+    """torchrun as docs/operations.md has it, for one of two hosts."""
     patience = "join_timeout=60,read_timeout=20,keep_alive_interval=2,keep_alive_max_attempt=3"
     return [
+        *("env", f"GLOO_SOCKET_IFNAME={host.interface}"),
         *(sys.executable, "-m", "diffutron.watchdog", str(grace)),
         *(sys.executable, "-m", "torch.distributed.run", "--nnodes", "2", "--nproc-per-node", "1"),
         *("--rdzv-backend", "c10d", "--rdzv-endpoint", f"{head.address}:29400"),
