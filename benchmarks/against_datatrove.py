@@ -70,7 +70,8 @@ def lone_texts(source: Path, out: Path) -> None:
 
 def texts_of(path: Path) -> Iterator[str]:
     openers: dict[str, Any] = {".gz": gzip.open, ".zst": zstandard.open}
-    with openers.get(path.suffix, open)(path, "rb") as lines:
+    opener = openers.get(path.suffix, open)
+    with opener(path, "rt", encoding="utf-8", errors="replace") as lines:
         for line in lines:
             try:
                 yield json.loads(line)["text"]

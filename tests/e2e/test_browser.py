@@ -33,6 +33,7 @@ def submit(page: Any, servers: Servers, deployment: str, *, picture: Path | None
     page.get_by_role("button", name="Submit").wait_for()
     page.get_by_text("Enforce Parameter Schema").wait_for()
     if picture:
+        page.get_by_text("Settings to build with").first.wait_for()  # the form comes last
         page.screenshot(path=picture, full_page=True)
     page.get_by_role("button", name="Submit").click()
 
@@ -58,6 +59,7 @@ def test_a_build_is_triggered_from_the_form_and_watched(page, servers, pictures)
         what="the stage pretrain",
     )
     page.goto(f"{servers.prefect}/v2/runs/flow-run/{run}")
+    page.get_by_role("tab", name="Task Runs").click()
     page.get_by_text("pretrain", exact=True).first.wait_for()
     page.screenshot(path=pictures / "build-run.png")
     final = ("Completed", "Failed", "Crashed", "Cancelled")
