@@ -132,13 +132,12 @@ def test_the_alias_is_seen_in_mlflow(page, servers, pictures):
     page.screenshot(path=pictures / "mlflow-champion.png")
 
 
-def test_the_report_opens(page, servers, pictures):
+def test_the_report_opens(page, servers):
     errors: list[str] = []
     page.on("pageerror", lambda error: errors.append(str(error)))
     page.goto((servers.project / "report/report.html").as_uri())
     page.get_by_text("mnli_tr").first.wait_for()
     time.sleep(0.5)  # figures draw themselves
-    page.screenshot(path=pictures / "report.png")
     assert errors == []
 
 
