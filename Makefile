@@ -33,14 +33,15 @@ demo: setup  ## raw text -> trained, evaluated, reported and registered model (a
 test: setup  ## the test suite with coverage (no network), a file at a time on each of two processes
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --cov --cov-report=term:skip-covered --cov-fail-under=90
 
+# Real servers and a browser on a machine that others use: what fails is tried once more, in sight.
 test-e2e: setup  ## a build, a cancel and a promotion in Chromium (installs it)
 	command -v chromium >/dev/null || (apt-get update -qq && apt-get install -qq -y --no-install-recommends chromium)
 	$(BIN)/uv pip install -q --python $(BIN)/python --no-deps $$(grep -E '^(playwright|greenlet)==' constraints.txt)
-	$(BIN)/python -m pytest -m e2e tests/e2e
+	$(BIN)/python -m pytest -m e2e tests/e2e || $(BIN)/python -m pytest -m e2e tests/e2e
 
 test-infra: setup  ## real Slurm, Postgres, S3 and the composed servers on this machine (installs them)
 	dpkg -s $(SERVICES) >/dev/null 2>&1 || (apt-get update -qq && apt-get install -qq -y --no-install-recommends $(SERVICES))
-	$(BIN)/python -m pytest -m infra tests/infra
+	$(BIN)/python -m pytest -m infra tests/infra || $(BIN)/python -m pytest -m infra --last-failed tests/infra
 
 check: setup  ## style, types, task files
 	$(BIN)/ruff check .
