@@ -21,6 +21,7 @@ from prefect.settings import PREFECT_API_URL
 from prefect.states import Cancelling, Completed, Failed
 from pydantic import Field
 
+from diffutron.training.hosts import HEAD, LEADS, NUMBER, address_towards
 from diffutron.why import changes, sentence
 from flows.graph import command_of
 from flows.pipeline import training_slot
@@ -91,11 +92,7 @@ def join(stage: Trained, machines: Number, head: str) -> State:
 
 def meeting(machines: int, head: str, *, leads: bool) -> dict[str, str]:
     """What `diffutron.training.hosts` reads."""
-    return {
-        "DIFFUTRON_HOSTS": str(machines),
-        "DIFFUTRON_HEAD": head,
-        "DIFFUTRON_LEADS": str(int(leads)),
-    }
+    return {NUMBER: str(machines), HEAD: head, LEADS: str(int(leads))}
 
 
 def ask_for_another(stage: str, machines: int, head: str) -> UUID:
@@ -117,9 +114,7 @@ def own_address() -> str:
     if given := os.environ.get(ADDRESS):
         return given
     server = urlsplit(PREFECT_API_URL.value() or "http://127.0.0.1:4200")
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
-        probe.connect((server.hostname or "127.0.0.1", server.port or 80))
-        return str(probe.getsockname()[0])
+    return address_towards(server.hostname or "127.0.0.1", server.port or 80)
 
 
 def free_port() -> int:

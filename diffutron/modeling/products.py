@@ -42,6 +42,7 @@ def wide(dtype: torch.dtype) -> torch.dtype:
 def use_fast_products(model: nn.Module) -> None:
     """Lets the linear layers of `model` choose their products; what is saved of it does not
     change."""
+    prefers_onednn()  # a wrong choice is told before anything is computed
     for module in model.modules():
         if type(module) is nn.Linear:
             module.__class__ = Linear

@@ -69,7 +69,7 @@ def address_towards(host: str, port: int) -> str:
         try:
             probe.connect((host, port))
         except OSError as error:
-            raise UserError(f"{HEAD}: no way to {host} from this host ({error})") from None
+            raise UserError(f"no way to {host}:{port} from this host ({error})") from None
         return str(probe.getsockname()[0])
 
 

@@ -134,10 +134,11 @@ def test_the_maker_is_read_from_the_system(tmp_path: Path) -> None:
     assert products.processor_maker(tmp_path / "none") == products.MKL_MAKER
 
 
-def test_an_unknown_choice_is_told(monkeypatch) -> None:
+def test_an_unknown_choice_is_told_when_a_model_is_taken(monkeypatch) -> None:
     monkeypatch.setenv(products.CHOICE, "cublas")
+    products.prefers_onednn.cache_clear()
     with pytest.raises(UserError, match=r"DIFFUTRON_PRODUCTS.*'cublas'.*blas or onednn"):
-        products.prefers_onednn.__wrapped__()
+        use_fast_products(nn.Linear(2, 2))
 
 
 def test_small_products_stay_with_blas(monkeypatch) -> None:
