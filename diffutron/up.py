@@ -127,7 +127,7 @@ def prefect_server(port: int) -> Service:
 def deployments(*, prefect_port: int, mlflow_port: int) -> Service:
     return Service(
         "flows",
-        [sys.executable, "-m", "flows.serve"],
+        [sys.executable, "-m", "flows.serve", "--alone"],
         {
             "PREFECT_API_URL": f"http://{HOST}:{prefect_port}/api",
             "MLFLOW_TRACKING_URI": f"http://{HOST}:{mlflow_port}",

@@ -3,7 +3,7 @@
 from prefect import flow
 from prefect.client.schemas.objects import State
 
-from flows.pipeline import bring_up_to_date
+from flows.pipeline import bring_up_to_date, training_slot
 
 STAGES = ("evaluate", "report")
 
@@ -15,4 +15,5 @@ def evaluate(rerun: bool = False) -> State:
     Args:
         rerun: Score again even where DVC sees no change.
     """
-    return bring_up_to_date(STAGES, force=rerun)
+    with training_slot():
+        return bring_up_to_date(STAGES, force=rerun)

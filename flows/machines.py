@@ -42,27 +42,32 @@ def train(stage: Trained = "pretrain", machines: Number = 2, force: bool = False
         machines: How many machines take part, this one included. Each needs a free worker.
         force: Train although nothing has changed.
     """
-    try:
-        stale = changes()
-    except RuntimeError as error:
-        return Failed(message=str(error))
-    if stage not in stale and not force:
-        return Completed(message=f"{stage}: nothing it depends on has changed")
     with training_slot():
-        head = f"{own_address()}:{free_port()}"
-        others = [ask_for_another(stage, machines, head) for _ in range(machines - 1)]
-        get_run_logger().info("waiting for %d more machines at %s", len(others), head)
         try:
-            state = run_stage.with_options(name=stage, task_run_name=stage)(
-                stage,
-                why=sentence(stage, stale),
-                force=force,
-                extra=meeting(machines, head, leads=True),
-                return_state=True,
-            )
-        except BaseException:  # a cancel: nobody may wait for this machine any more
-            cancel(others)
-            raise
+            stale = changes()
+        except RuntimeError as error:
+            return Failed(message=str(error))
+        if stage not in stale and not force:
+            return Completed(message=f"{stage}: nothing it depends on has changed")
+        return train_together(stage, machines, why=sentence(stage, stale), force=force)
+
+
+def train_together(stage: str, machines: int, *, why: str, force: bool) -> State:
+    """Lead: run the stage here, and runs of `join` on `machines - 1` other machines."""
+    head = f"{own_address()}:{free_port()}"
+    others = [ask_for_another(stage, machines, head) for _ in range(machines - 1)]
+    get_run_logger().info("waiting for %d more machines at %s", len(others), head)
+    try:
+        state = run_stage.with_options(name=stage, task_run_name=stage)(
+            stage,
+            why=why,
+            force=force,
+            extra=meeting(machines, head, leads=True),
+            return_state=True,
+        )
+    except BaseException:  # a cancel: nobody may wait for this machine any more
+        cancel(others)
+        raise
     if state.is_failed():
         cancel(others)
         return Failed(message=state.message)

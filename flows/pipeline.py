@@ -64,11 +64,12 @@ def build(
         return Failed(
             message=f"the stage {first} comes after {last}: choose an earlier first stage"
         )
-    if profile != "current" or overrides:
-        composed = compose_params(profile, overrides, force, return_state=True)
-        if composed.is_failed():
-            return Failed(message=composed.message)
-    return bring_up_to_date(order[start : end + 1])
+    with training_slot():
+        if profile != "current" or overrides:
+            composed = compose_params(profile, overrides, force, return_state=True)
+            if composed.is_failed():
+                return Failed(message=composed.message)
+        return bring_up_to_date(order[start : end + 1])
 
 
 @task(name="params", task_run_name="params")
@@ -98,22 +99,19 @@ def bring_up_to_date(stages: Sequence[str], *, force: bool = False) -> State:
     ran: set[str] = set()
     progress = create_progress_artifact(0.0, key="progress", description=", ".join(stages))
     assert isinstance(progress, UUID)
-    with ExitStack() as slot:
-        for number, stage in enumerate(stages):
-            must_ask = force or stage in stale or bool(needs[stage] & ran)
-            if must_ask and not ran:
-                slot.enter_context(training_slot())
-            state = run_stage.with_options(name=stage, task_run_name=stage)(
-                stage,
-                up_to_date=not must_ask,
-                why=why(stage, stale, needs[stage]),
-                force=force,
-                bar=Bar(progress, number / len(stages), 1 / len(stages)) if must_ask else None,
-                return_state=True,
-            )
-            if state.is_failed():
-                return Failed(message=state.message)
-            ran |= {stage} if must_ask else set()
+    for number, stage in enumerate(stages):
+        must_run = force or stage in stale or bool(needs[stage] & ran)
+        state = run_stage.with_options(name=stage, task_run_name=stage)(
+            stage,
+            up_to_date=not must_run,
+            why=why(stage, stale, needs[stage]),
+            force=force,
+            bar=Bar(progress, number / len(stages), 1 / len(stages)) if must_run else None,
+            return_state=True,
+        )
+        if state.is_failed():
+            return Failed(message=state.message)
+        ran |= {stage} if must_run else set()
     update_progress_artifact(progress, progress=100.0)
     if "report" in stages:
         publish_report()
@@ -149,7 +147,11 @@ def publish_plan(stages: Sequence[str], stale: Changes, *, force: bool) -> None:
 
 @contextmanager
 def training_slot() -> Iterator[None]:
-    """Hold the one slot for training, where the server has such a limit; say so while waiting."""
+    """Hold the one slot for training, where the server has such a limit; say so while waiting.
+
+    Not a limit of the deployment: Prefect holds that one for five minutes after a crash, says
+    nothing while a run waits, and ends a run when the server is away for as long.
+    """
     if not _slot_exists():
         yield
         return

@@ -1,10 +1,14 @@
 """`python -m flows.serve`: the deployments, served from this machine (`diffutron up` starts it)."""
 
+import argparse
 import asyncio
 
-from prefect.client.orchestration import get_client
+from prefect.client.orchestration import PrefectClient, get_client
+from prefect.client.schemas.filters import DeploymentFilter, FlowRunFilter, TaskRunFilter
+from prefect.client.schemas.objects import StateType
 from prefect.deployments.runner import RunnerDeployment
 from prefect.runner import Runner
+from prefect.states import Crashed
 
 from flows.evaluation import evaluate
 from flows.leaderboard import leaderboard
@@ -28,24 +32,47 @@ PROMOTE = (
     "Shows the evidence of a version, waits for a decision (open the run, **Resume**), "
     "and moves the alias `champion` when it is approved. No answer means that nothing moves."
 )
+LOST = "ended together with the server or the machine; run it again, it goes on where it stopped"
+AT_WORK = [StateType.PENDING, StateType.RUNNING, StateType.CANCELLING, StateType.PAUSED]
+RUNS = 10  # at a time; most of them wait for the training slot, or for a person
 
 
-async def main() -> None:
+async def main(*, alone: bool) -> None:
+    found = await deployments()
     async with get_client() as client:
         await client.upsert_global_concurrency_limit_by_name(SLOT, 1)
+        if alone:
+            await end_lost_runs(client, [deployment.name for deployment in found])
     # `prefect.serve` would pause the schedules when it ends.
-    runner = Runner(limit=4, pause_on_shutdown=False)
-    for deployment in await deployments():
+    runner = Runner(limit=RUNS, pause_on_shutdown=False)
+    for deployment in found:
         await runner.aadd_deployment(deployment)
     print("serving build, evaluate, leaderboard, promote", flush=True)
     await runner.start()
 
 
+async def end_lost_runs(client: PrefectClient, names: list[str]) -> None:
+    """Call the runs of these deployments crashed that were at work when everything ended.
+
+    Nobody else would: what watched over them has ended as well.
+    """
+    ours = DeploymentFilter.model_validate({"name": {"any_": names}})
+    at_work = {"state": {"type": {"any_": AT_WORK}}}
+    tasks = await client.read_task_runs(
+        deployment_filter=ours, task_run_filter=TaskRunFilter.model_validate(at_work)
+    )
+    for task in tasks:
+        await client.set_task_run_state(task.id, Crashed(message=LOST), force=True)
+    runs = await client.read_flow_runs(
+        deployment_filter=ours, flow_run_filter=FlowRunFilter.model_validate(at_work)
+    )
+    for run in runs:
+        await client.set_flow_run_state(run.id, Crashed(message=LOST), force=True)
+
+
 async def deployments() -> list[RunnerDeployment]:
     return [
-        await build.ato_deployment(
-            "build", description=BUILD, tags=["training"], concurrency_limit=1
-        ),
+        await build.ato_deployment("build", description=BUILD, tags=["training"]),
         await evaluate.ato_deployment("evaluate", description=EVALUATE, tags=["evaluation"]),
         await leaderboard.ato_deployment(
             "leaderboard", description=LEADERBOARD, tags=["evaluation"], concurrency_limit=1
@@ -55,4 +82,10 @@ async def deployments() -> list[RunnerDeployment]:
 
 
 if __name__ == "__main__":
-    asyncio.run(main())
+    parser = argparse.ArgumentParser(prog="python -m flows.serve", description=__doc__)
+    parser.add_argument(
+        "--alone",
+        action="store_true",
+        help="nothing else serves these deployments: a run that is at work by the server is lost",
+    )
+    asyncio.run(main(alone=parser.parse_args().alone))

@@ -96,6 +96,11 @@ class Api:
         with urllib.request.urlopen(f"{self.url}/flow_runs/{run}", timeout=60) as answer:
             return json.load(answer)["state"]["type"]
 
+    def tasks(self, run: str) -> list[dict]:
+        found = self.post("/task_runs/filter", {"flow_runs": {"id": {"any_": [run]}}})
+        assert isinstance(found, list)
+        return found
+
     def logs(self, run: str) -> list[str]:
         found = self.post("/logs/filter", {"logs": {"flow_run_id": {"any_": [run]}}})
         assert isinstance(found, list)
@@ -109,9 +114,8 @@ def wait_for(holds, what: str, seconds: float = 150) -> None:
         time.sleep(0.2)
 
 
-@pytest.mark.slow
-@pytest.mark.timeout(600)
-def test_start_trigger_cancel_stop(project: Path, ports: list[int]):
+def start(ports: list[int]) -> "tuple[subprocess.Popen[str], list[str]]":
+    """`diffutron up`, once all of it answers; what it said until then."""
     command = ["--prefect-port", str(ports[0]), "--mlflow-port", str(ports[1])]
     running = subprocess.Popen(
         [sys.executable, "-m", "diffutron", "up", *command],
@@ -119,13 +123,20 @@ def test_start_trigger_cancel_stop(project: Path, ports: list[int]):
         stderr=subprocess.STDOUT,
         text=True,
     )
+    assert running.stdout is not None
+    said = []
+    for line in running.stdout:
+        said.append(line)
+        if line.startswith("Ctrl-C"):
+            break
+    return running, said
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_start_trigger_cancel_stop(project: Path, ports: list[int]):
+    running, said = start(ports)
     try:
-        assert running.stdout is not None
-        said = []
-        for line in running.stdout:
-            said.append(line)
-            if line.startswith("Ctrl-C"):
-                break
         assert any(f"http://127.0.0.1:{ports[0]}/v2/deployments" in line for line in said), said
         with urllib.request.urlopen(f"http://127.0.0.1:{ports[1]}/", timeout=60) as page:
             assert page.status == 200
@@ -149,6 +160,41 @@ def test_start_trigger_cancel_stop(project: Path, ports: list[int]):
     assert working_in(project) == []
     kept = {path.name for path in Path().iterdir()}
     assert kept - {"mlartifacts"} == {".dvc", "dvc.yaml", ".prefect", "mlflow.db"}
+
+
+def server(ports: list[int]) -> psutil.Process:
+    """The process that listens for Prefect."""
+    for one in psutil.net_connections("tcp"):
+        if one.status == "LISTEN" and one.laddr[1] == ports[0]:
+            return psutil.Process(one.pid)
+    raise AssertionError(f"nobody listens on {ports[0]}")
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_after_the_server_was_killed_the_next_run_starts(project: Path, ports: list[int]):
+    """The run that was at work is called crashed, and its slot is free within 90 seconds."""
+    running, _ = start(ports)
+    api = Api(ports[0])
+    lost = api.run(api.deployments()["build"])
+    wait_for(lambda: "hanging" in api.logs(lost), "log line of the stage")
+    server(ports).kill()
+    rest, _ = running.communicate(timeout=90)
+    assert running.returncode == 1
+    assert [line for line in rest.splitlines() if line.startswith("error: prefect ended")], rest
+    assert working_in(project) == []
+
+    running, _ = start(ports)
+    try:
+        assert api.state(lost) == "CRASHED"
+        assert {task["state"]["type"] for task in api.tasks(lost)} <= {"CRASHED", "COMPLETED"}
+        run = api.run(api.deployments()["build"])
+        wait_for(lambda: "hanging" in api.logs(run), "start of the next run", seconds=90)
+    finally:
+        running.send_signal(signal.SIGINT)
+        running.communicate(timeout=90)
+    assert running.returncode == 0
+    assert working_in(project) == []
 
 
 @pytest.mark.parametrize(("position", "option"), [(0, "--prefect-port"), (1, "--mlflow-port")])
