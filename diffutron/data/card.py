@@ -3,8 +3,6 @@
 A card holds source text, so it is an output of the stage and never enters git.
 """
 
-import hashlib
-import json
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
@@ -24,31 +22,33 @@ KEPT_EXAMPLES = 20
 DROPPED_EXAMPLES = 5
 EXCERPT = 300  # characters of an example in the Markdown card
 LENGTHS = (0, 8, 16, 32, 64, 128, 256, 512, 1024)
+KEPT = "split <> ''"
 CHARACTERS = (0, 50, 100, 200, 400, 800, 1600, 3200, 6400)
 
 
 def count_corpus(fates: Fates, quarantine: Quarantine, edited: Counter[str]) -> dict[str, Any]:
     """The counts of the corpus stage as plain JSON: its metrics, and the head of its card."""
-    dropped = fates.reason.counts()
-    dropped["bad_line"] = len(quarantine.bad)
-    splits = {name: np.flatnonzero(fates.split.are(name)) for name in SPLITS}
-    kept = np.concatenate(list(splits.values()))
-    tokens = int(fates.num_tokens[kept].sum())
-    inner = tokens - 2 * len(kept)  # begin and end tokens belong to no word
+    dropped = Counter({**fates.count("reason"), "bad_line": quarantine.bad})
+    split = fates.count("split")
+    documents, tokens, spoken, characters = fates.base.rows("""
+        select count(*), sum(num_tokens), sum(num_words), sum(num_characters)
+        from documents where split <> ''
+    """)[0]
+    of_split = dict(
+        fates.base.rows("select split, sum(num_tokens)::bigint from documents group by split")
+    )
+    inner = int(tokens) - 2 * documents  # begin and end tokens belong to no word
     return {
         "documents": {
             "read": quarantine.read,
-            "kept": len(kept),
-            **{name: len(members) for name, members in splits.items()},
+            "kept": documents,
+            **{name: split.get(name, 0) for name in SPLITS},
         },
-        "dropped": {reason: int(dropped[reason]) for reason in REASONS},
-        "tokens": {
-            "kept": tokens,
-            **{name: int(fates.num_tokens[members].sum()) for name, members in splits.items()},
-        },
-        "words": int(fates.num_words[kept].sum()),
-        "fertility": round(inner / max(int(fates.num_words[kept].sum()), 1), 4),
-        "characters_per_token": round(int(fates.num_characters[kept].sum()) / max(inner, 1), 4),
+        "dropped": {reason: dropped[reason] for reason in REASONS},
+        "tokens": {"kept": int(tokens), **{name: of_split.get(name, 0) for name in SPLITS}},
+        "words": int(spoken),
+        "fertility": round(inner / max(int(spoken), 1), 4),
+        "characters_per_token": round(int(characters) / max(inner, 1), 4),
         "edited_lines": edited["lines"],
         "personal_data": {kind: edited[kind] for kind in KINDS},
     }
@@ -64,94 +64,74 @@ def write_corpus_card(
     seed: int,
 ) -> None:
     """`card.json`, `card.md`, `card.html` and `bad_lines.jsonl` of a corpus folder."""
-    kept = ~fates.split.are("")
     found = {
         **counts,
-        "bad_lines": quarantine.report()["examples"],
+        "bad_lines": quarantine.examples,
         "licences": [asdict(one) for one in licences],
         "by_source": _by_source(fates),
         "rules": _rules(fates),
-        "duplicate_clusters": {
-            str(size): number for size, number in sorted(fates.cluster_sizes.items())
-        },
-        "contaminated_by": _contaminated(fates),
-        "token_histogram": histogram(fates.num_tokens[kept]),
-        "character_histogram": histogram(fates.num_characters[kept], CHARACTERS),
+        "duplicate_clusters": _cluster_sizes(fates),
+        "contaminated_by": fates.count("split_part(rule, ':', 1)", where="reason = 'contaminated'"),
+        "token_histogram": histogram(fates.count("num_tokens", where=KEPT)),
+        "character_histogram": histogram(fates.count("num_characters", where=KEPT), CHARACTERS),
         "examples": _examples(fates, seed=seed),
     }
     write_json(out / "card.json", found)
     write_text(out / "card.md", _markdown(found))
     write_text(out / "card.html", page("Corpus", corpus_sections(found)))
-    write_bad_lines(quarantine, out)
-
-
-def write_bad_lines(quarantine: Quarantine, out: Path, *, name: str = "bad_lines.jsonl") -> None:
-    """Where each line stands that could not be used, and why; absent when there is none."""
-    if quarantine.bad:
-        lines = [
-            json.dumps({"file": bad.file, "line": bad.line, "why": bad.why}, ensure_ascii=False)
-            for bad in quarantine.bad
-        ]
-        write_text(out / name, "\n".join(lines) + "\n")
+    quarantine.write(out / "bad_lines.jsonl")
 
 
 def _rules(fates: Fates) -> dict[str, int]:
     """Dropped documents by the rule within a step that dropped them."""
-    found = {
-        f"{reason}: {rule}": number
-        for reason in fates.reason.names
-        if reason and reason != "contaminated"
-        for rule, number in fates.rule.counts(fates.reason.are(reason)).items()
-        if rule
-    }
-    return dict(sorted(found.items()))
+    where = "reason not in ('', 'contaminated') and rule <> ''"
+    return dict(sorted(fates.count("reason || ': ' || rule", where=where).items()))
 
 
 def _by_source(fates: Fates) -> dict[str, dict[str, int]]:
-    found = {}
-    for source in sorted(fates.source.counts()):
-        counts = fates.reason.counts(fates.source.are(source))
-        found[source] = {
-            reason or "kept": counts[reason] for reason in ("", *REASONS) if counts[reason]
-        }
-    return found
+    counts: dict[str, dict[str, int]] = {}
+    rows = fates.base.rows("select source, reason, count(*) from documents group by all")
+    for source, reason, number in sorted(rows):
+        counts.setdefault(source, {})[reason] = number
+    return {
+        source: {reason or "kept": of[reason] for reason in ("", *REASONS) if reason in of}
+        for source, of in counts.items()
+    }
 
 
-def _contaminated(fates: Fates) -> dict[str, int]:
-    found: Counter[str] = Counter()
-    for item, number in fates.rule.counts(fates.reason.are("contaminated")).items():
-        found[item.split(":")[0]] += number
-    return dict(sorted(found.items()))
+def _cluster_sizes(fates: Fates) -> dict[str, int]:
+    """Size of a cluster of copies -> how many there are."""
+    rows = fates.base.rows("""
+        select size, count(*) from (select count(*) as size from clusters group by cluster)
+        group by size order by size
+    """)
+    return {str(size): number for size, number in rows}
 
 
-def histogram(values: np.ndarray, lows: Sequence[int] = LENGTHS) -> dict[str, int]:
-    """Documents by length: the lower bound of each bin and its count."""
-    counts, _ = np.histogram(values, bins=[*lows, np.iinfo(np.int64).max])
+def histogram(lengths: Mapping[int, int], lows: Sequence[int] = LENGTHS) -> dict[str, int]:
+    """From how often each length occurs: the lower bound of each bin and its count."""
+    counts, _ = np.histogram(
+        list(lengths), bins=[*lows, np.iinfo(np.int64).max], weights=list(lengths.values())
+    )
     return {str(low): int(count) for low, count in zip(lows, counts, strict=True)}
 
 
 def _examples(fates: Fates, *, seed: int) -> dict[str, list[dict[str, str]]]:
     """Documents drawn by a hash of their place: some kept ones, and some of each reason."""
-    groups = {reason or "kept": fates.reason.are(reason) for reason in ("", *REASONS)}
-    return {
-        name: _drawn(
-            fates,
-            np.flatnonzero(members).tolist(),
-            KEPT_EXAMPLES if name == "kept" else DROPPED_EXAMPLES,
-            seed=seed,
-        )
-        for name, members in groups.items()
-        if members.any()
-    }
-
-
-def _drawn(fates: Fates, members: Sequence[int], number: int, *, seed: int) -> list[dict[str, str]]:
-    drawn = sorted(members, key=lambda place: hashlib.sha256(f"{seed}:{place}".encode()).digest())
     text = fates.texts()
-    return [
-        {"source": fates.source[index], "rule": fates.rule[index], "text": text(index)}
-        for index in drawn[:number]
-    ]
+    found = {}
+    for reason in ("", *REASONS):
+        drawn = fates.base.rows(
+            """select index, source, rule from documents where reason = ?
+            order by sha256(? || ':' || index) limit ?""",
+            [reason, str(seed), DROPPED_EXAMPLES if reason else KEPT_EXAMPLES],
+        )
+        if drawn:
+            found[reason or "kept"] = [
+                {"source": source, "rule": rule, "text": text(index)}
+                for index, source, rule in drawn
+            ]
+    return found
 
 
 def _markdown(found: Mapping[str, Any]) -> str:

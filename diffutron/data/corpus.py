@@ -18,6 +18,7 @@ from diffutron.data import card, joins
 from diffutron.data.boilerplate import drop_boilerplate
 from diffutron.data.card_page import steps_csv
 from diffutron.data.cleaning import Encoder
+from diffutron.data.database import database
 from diffutron.data.decontaminate import Item, items_of
 from diffutron.data.executors import Kind, clean_all
 from diffutron.data.fates import Fates
@@ -73,15 +74,20 @@ def corpus(
             kind=executor,
             workers=workers,
         )
-        plain, removed_lines = drop_boilerplate(
-            cleaned, recipe.cleaner, most=rules.boilerplate_documents, folder=work / ".plain"
-        )
-        found = _compared(Fates.load(plain, work / ".joins"), rules, quotas, seed=seed)
-        publish(found, work, vocab_size=vocab_size)
-        found.write(work / "fates.parquet")
-        edited = sum((shard.edited for shard in cleaned), Counter(lines=removed_lines))
-        counts = card.count_corpus(found, quarantine, edited)
-        card.write_corpus_card(found, counts, quarantine, licences, work, seed=seed)
+        with database(work / ".joins", threads=workers) as base:
+            plain, removed_lines = drop_boilerplate(
+                cleaned,
+                recipe.cleaner,
+                base,
+                most=rules.boilerplate_documents,
+                folder=work / ".plain",
+            )
+            found = _compared(Fates.load(plain, base), rules, quotas, seed=seed)
+            publish(found, work, vocab_size=vocab_size)
+            found.write(work / "fates.parquet")
+            edited = sum((shard.edited for shard in cleaned), Counter(lines=removed_lines))
+            counts = card.count_corpus(found, quarantine, edited)
+            card.write_corpus_card(found, counts, quarantine, licences, work, seed=seed)
         for aside in (".plain", ".joins"):
             shutil.rmtree(work / aside, ignore_errors=True)
         store.prune(cleaned)

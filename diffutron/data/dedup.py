@@ -3,25 +3,36 @@
 Broder (1997); banding as in Leskovec, Rajaraman, Ullman, chapter 3. The bands only propose pairs:
 a document is dropped because of one *kept* document that it really resembles, never through a
 chain of neighbours.
+
+The three searches are over tables of a `Database`, so what they hold in memory does not grow with
+the number of documents.
 """
 
 import hashlib
 import re
 from collections import Counter, defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
+from itertools import groupby
+from operator import itemgetter
 
 import numpy as np
+import pyarrow as pa
 from numpy.typing import NDArray
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
 
+from diffutron.data.database import Database
 from diffutron.data.turkish import turkish_lower
 from diffutron.params_data import NearDuplicateParams
+from diffutron.progress import Progress
 
 _WORD = re.compile(r"\w+")
 _MIX = np.uint64(0x9E3779B97F4A7C15)
 _MINHASH_SEED = 13  # only proposes pairs; results do not depend on it beyond missed ones
+SHOWN_FROM = 5000  # texts to compare; fewer are done in a second or two
+BANDS = pa.schema(
+    [("index", pa.int64()), ("num_words", pa.int32()), ("band", pa.uint8()), ("key", pa.uint64())]
+)
+PAIRS = pa.schema([("index", pa.int64()), ("other", pa.int64())])
 
 
 def words(text: str) -> list[str]:
@@ -89,76 +100,148 @@ def _shingle_hashes(
     return np.concatenate(hashed), np.concatenate([[0], np.cumsum(counts)]).astype(np.uint64)
 
 
-def find_exact(keys: NDArray[np.uint64], best_first: NDArray[np.int64]) -> NDArray[np.int64]:
-    """For each key the index of the best text with the same key, -1 for that text itself."""
-    instead = np.full(len(keys), -1, np.int64)
-    ordered = keys[best_first]
-    _, first, inverse = np.unique(ordered, return_index=True, return_inverse=True)
-    kept = best_first[first[inverse]]
-    instead[best_first] = np.where(kept == best_first, -1, kept)
-    return instead
+def band_rows(
+    index: NDArray[np.int64], num_words: NDArray[np.int32], keys: NDArray[np.uint64]
+) -> pa.RecordBatch:
+    """`band_keys` of some texts as rows of the table `bands`, one a text and band."""
+    num, bands = keys.shape
+    columns = [
+        np.repeat(index, bands),
+        np.repeat(num_words, bands),
+        np.tile(np.arange(bands, dtype=np.uint8), num),
+        keys.ravel(),
+    ]
+    return pa.record_batch([pa.array(column) for column in columns], schema=BANDS)
+
+
+def find_exact(base: Database) -> None:
+    """From `documents` (index, num_words, key, reason) to `exact` (index, other): the texts of
+    which another one with the same key is kept, the longest, of equally long ones the first."""
+    base.run("""
+        create table exact as
+        with best as (
+            select key, arg_min(index, (-num_words, index)) as other
+            from documents where reason = '' group by key having count(*) > 1
+        )
+        select index, other from documents join best using (key)
+        where reason = '' and index <> other
+    """)
 
 
 def find_near(
-    keys: NDArray[np.uint64],
-    best_first: NDArray[np.int64],
-    words_of: Callable[[int], Sequence[str]],
-    rules: NearDuplicateParams,
-) -> tuple[NDArray[np.int64], list[tuple[int, int]]]:
-    """For each text the index of a better kept text whose Jaccard value reaches the threshold
-    (-1: none, it is kept), and every pair found, which links clusters.
+    base: Database, words_of: Callable[[int], Sequence[str]], rules: NearDuplicateParams
+) -> None:
+    """From `bands` (index, num_words, band, key) to `near` (index, other): each text that a kept
+    one resembles by at least the threshold, with every such one. A text without any is kept.
+
+    The longest text is judged first, of equally long ones the first. They come in groups, whose
+    candidates among the texts kept before are found at once.
 
     Args:
-        keys: `band_keys` of the texts [N, bands]; may lie on disk.
-        best_first: the indices to compare, the text to keep before the text to drop.
         words_of: the words of a text by its index.
     """
-    instead = np.full(len(keys), -1, np.int64)
-    links: list[tuple[int, int]] = []
-    if not len(best_first):
-        return instead, links
-    shared = _shared_keys(keys, best_first)
+    base.run("create table shared as select band, key from bands group by all having count(*) > 1")
+    base.run("create table pending as from bands semi join shared using (band, key)")
+    base.run("create table kept (index bigint, band utinyint, key ubigint)")
+    base.run("create table near (index bigint, other bigint)")
     # Texts at the threshold share bands * threshold^rows keys on average: far fewer is no match.
     least = max(1, int(0.25 * rules.bands * rules.threshold**rules.rows))
-    kept: dict[tuple[int, int], list[int]] = defaultdict(list)
 
     @lru_cache(maxsize=20_000)
     def shingles_of(index: int) -> frozenset[tuple[str, ...]]:
         return shingles(words_of(index), rules.ngram)
 
-    for place in np.flatnonzero(shared.any(axis=1)):
-        index = int(best_first[place])
-        mine = [(int(band), int(keys[index, band])) for band in np.flatnonzero(shared[place])]
-        shares = Counter(other for key in mine for other in kept[key])
-        candidates = sorted(other for other, common in shares.items() if common >= least)
-        alike = [
-            other
-            for other in candidates
-            if jaccard(shingles_of(index), shingles_of(other)) >= rules.threshold
-        ]
-        links += [(index, other) for other in alike]
-        if alike:
-            instead[index] = alike[0]
-            continue
-        for key in mine:
-            kept[key].append(index)
-    return instead, links
+    def alike(one: int, other: int) -> bool:
+        return jaccard(shingles_of(one), shingles_of(other)) >= rules.threshold
+
+    total = base.value("select count(distinct index) from pending")
+    ordered = "select index, band, key from pending order by num_words desc, index, band"
+    shown = total >= SHOWN_FROM
+    with Progress(total=total, desc="duplicates", unit="documents", enabled=shown) as bar:
+        for group in _whole_documents(base.batches(ordered)):
+            kept, near = _judge(group, _kept_before(base, group, least), alike, least)
+            base.add("kept", group.filter(pa.array(kept)))
+            base.add("near", near)
+            bar.update(len(group["index"].unique()))
 
 
-def _shared_keys(keys: NDArray[np.uint64], rows: NDArray[np.int64]) -> NDArray[np.bool_]:
-    """Which keys of these rows occur more than once in their band [len(rows), bands]; one band is
-    in memory at a time."""
-    shared = np.zeros((len(rows), keys.shape[1]), bool)
-    for band in range(keys.shape[1]):
-        _, inverse, counts = np.unique(keys[rows, band], return_inverse=True, return_counts=True)
-        shared[:, band] = counts[inverse] > 1
-    return shared
+def _whole_documents(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.Table]:
+    """The same rows in tables that end with a document."""
+    rest: list[pa.RecordBatch] = []
+    for batch in batches:
+        index = batch["index"].to_numpy()
+        last = int(np.argmax(index == index[-1]))  # this document may go on in the next batch
+        if last:
+            yield pa.Table.from_batches([*rest, batch.slice(0, last)])
+            rest = []
+        rest.append(batch.slice(last))
+    if rest:
+        yield pa.Table.from_batches(rest)
 
 
-def clusters(num: int, links: Sequence[tuple[int, int]]) -> NDArray[np.int64]:
-    """The cluster of each text: the smallest index that links lead to [num]."""
-    ends = np.array(links, np.int64).reshape(-1, 2)
-    graph = coo_array((np.ones(len(ends), np.int8), (ends[:, 0], ends[:, 1])), shape=(num, num))
-    _, component = connected_components(graph, directed=False)
-    _, smallest = np.unique(component, return_index=True)
-    return smallest[component]
+def _kept_before(base: Database, group: pa.Table, least: int) -> dict[int, list[int]]:
+    """For texts of this group the texts kept so far that share at least so many of their keys."""
+    found: dict[int, list[int]] = defaultdict(list)
+    with base.arriving(group):
+        rows = base.rows(
+            """select arriving.index, kept.index from arriving join kept using (band, key)
+            group by all having count(*) >= ?""",
+            [least],
+        )
+    for index, other in rows:
+        found[index].append(other)
+    return found
+
+
+def _judge(
+    group: pa.Table,
+    before: Mapping[int, list[int]],
+    alike: Callable[[int, int], bool],
+    least: int,
+) -> tuple[list[bool], pa.Table]:
+    """Which rows are of texts that are kept, and the pairs of the others."""
+    kept: list[bool] = []
+    pairs: dict[str, list[int]] = {"index": [], "other": []}
+    within: dict[tuple[int, int], list[int]] = defaultdict(list)  # key -> texts of this group
+    columns = (group[name].to_pylist() for name in ("index", "band", "key"))
+    for index, rows in groupby(zip(*columns, strict=True), key=itemgetter(0)):
+        keys = [(band, key) for _, band, key in rows]
+        shares = Counter(other for key in keys for other in within[key])
+        candidates = [other for other, common in shares.items() if common >= least]
+        others = [o for o in sorted([*before.get(index, ()), *candidates]) if alike(index, o)]
+        pairs["index"] += [index] * len(others)
+        pairs["other"] += others
+        kept += [not others] * len(keys)
+        if not others:
+            for key in keys:
+                within[key].append(index)
+    return kept, pa.table(pairs, schema=PAIRS)
+
+
+def find_clusters(base: Database) -> None:
+    """From `exact` and `near` to `clusters` (index, cluster): the texts that pairs connect, with
+    the smallest index that they lead to (labels spread to the neighbours and along themselves)."""
+    base.run("""
+        create table edges as
+        with pairs as (from exact union all from near)
+        from pairs union all select other, index from pairs
+    """)
+    base.run("""
+        create table clusters as
+        select index, least(index, min(other)) as cluster from edges group by index
+    """)
+    changed = 1
+    while changed:
+        base.run("""
+            create or replace table nearer as
+            with around as (
+                select edges.index, min(cluster) as cluster
+                from edges join clusters on clusters.index = edges.other group by edges.index
+            )
+            select clusters.index, clusters.cluster as before,
+                least(around.cluster, further.cluster) as cluster
+            from clusters join around on around.index = clusters.index
+            join clusters as further on further.index = clusters.cluster
+        """)
+        changed = base.value("select count(*) from nearer where cluster <> before")
+        base.run("create or replace table clusters as select index, cluster from nearer")

@@ -14,6 +14,7 @@ from diffutron.data import joins
 from diffutron.data.boilerplate import drop_boilerplate
 from diffutron.data.cleaning import Cleaner
 from diffutron.data.corpus import evaluation_items
+from diffutron.data.database import database
 from diffutron.data.dedup import words
 from diffutron.data.fates import Fates
 from diffutron.data.files import KINDS, BadLine, read_file
@@ -66,31 +67,34 @@ def explain(params: Params, *, tokenizer: Path, file: Path) -> Iterator[Explaine
 
 def _fates(documents: list[Document], recipe: Recipe, params: Params) -> list[Explained]:
     rules, cleaner = params.corpus, recipe.cleaner()
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as folder, database() as base:
         path = Path(folder) / "file.arrow"
         path.write_bytes(clean_batch(documents, cleaner))
         most = rules.boilerplate_documents
         plain, _ = drop_boilerplate(
-            [Cleaned.at(path)], recipe.cleaner, most=most, folder=Path(folder) / "plain"
+            [Cleaned.at(path)], recipe.cleaner, base, most=most, folder=Path(folder) / "plain"
         )
-        fates = Fates.load(plain, Path(folder))
+        fates = Fates.load(plain, base)
         joins.drop_duplicates(fates, rules)
         joins.drop_contaminated(fates)
         text_of, raw = fates.texts(), {one.line: one.text for one in documents}
+        rows = base.rows("""
+            select documents.index, documents.line, documents.reason, documents.rule, other.line
+            from documents left join documents as other on other.index = documents.instead
+            order by documents.index
+        """)
         return [
-            _explained(fates, row, text_of(row), raw[int(fates.line[row])], cleaner)
-            for row in range(len(fates))
+            _explained(line, reason, rule, copied, text_of(index), raw[line], cleaner)
+            for index, line, reason, rule, copied in rows
         ]
 
 
-def _explained(fates: Fates, row: int, text: str, raw: str, cleaner: Cleaner) -> Explained:
+def _explained(
+    line: int, reason: str, rule: str, copied: int | None, text: str, raw: str, cleaner: Cleaner
+) -> Explained:
     steps = _edits(raw) | _verdicts(text, cleaner)
-    other = int(fates.instead[row])
-    steps["duplicate"] = GOOD
-    if other >= 0:
-        steps["duplicate"] = f"{fates.rule[row]} copy of line {fates.line[other]}"
-    reason = fates.reason[row]
-    return Explained(int(fates.line[row]), not reason, reason or None, fates.rule[row], text, steps)
+    steps["duplicate"] = GOOD if copied is None else f"{rule} copy of line {copied}"
+    return Explained(line, not reason, reason or None, rule, text, steps)
 
 
 def _edits(raw: str) -> dict[str, str]:

@@ -1,8 +1,6 @@
-"""What is known of every document: one small row each, while the texts stay in the shards."""
+"""What is known of every document: a row in a table, while the texts stay in the shards."""
 
-from collections import Counter
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -11,10 +9,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
-from numpy.typing import NDArray
 
-from diffutron.data.labels import Labels
-from diffutron.data.shards import Cleaned, list_chunks, read_shard
+from diffutron.data.database import Database, Values
+from diffutron.data.dedup import BANDS, band_rows
+from diffutron.data.shards import Cleaned, read_shard
 from diffutron.errors import UserError
 
 REASONS = (
@@ -31,10 +29,21 @@ REASONS = (
 )
 STEPS = {"too_short": "length", "too_long": "length"}  # where the reason is not the step's name
 SPLITS = ("train", "heldout")
-LABELS = ("file", "source", "group", "reason", "rule", "contaminated")
 ROW_GROUP = 5000  # rows of a parquet file that are written together, whatever the shards
 OPEN_SHARDS = 32  # mapped at once when texts are looked up
-SCHEMA = pa.schema(
+LABELS = ("file", "source", "quota_group", "reason", "rule", "contaminated")
+DOCUMENTS = pa.schema(
+    [
+        ("index", pa.int64()),  # in the order of the input: shard after shard
+        ("line", pa.int64()),
+        *((name, pa.string()) for name in LABELS),
+        ("num_tokens", pa.int32()),
+        ("num_words", pa.int32()),
+        ("num_characters", pa.int64()),
+        ("key", pa.uint64()),
+    ]
+)
+FATES = pa.schema(
     [
         ("file", pa.string()),
         ("line", pa.int64()),
@@ -49,60 +58,43 @@ SCHEMA = pa.schema(
 )
 
 
-@dataclass
 class Fates:
-    """Columns of all documents, in the order of the input.
+    """The table `documents` of a database, which the steps rewrite one after the other.
 
-    `reason` is empty for a kept document, `cluster` is shared by documents linked as duplicates,
-    `instead` is the kept document for which a duplicate was dropped (-1: none), `split` is train,
-    heldout or empty.
+    `reason` is empty for a kept document, `cluster` is shared by documents linked as duplicates
+    (the smallest index, whose key is `cluster_key`), `instead` is the kept document for which a
+    duplicate was dropped, `split` is train, heldout or empty.
     """
 
-    paths: list[Path]
-    shard: NDArray[np.int32]
-    row: NDArray[np.int32]
-    line: NDArray[np.int64]
-    file: Labels
-    source: Labels
-    group: Labels
-    reason: Labels
-    rule: Labels
-    contaminated: Labels
-    num_tokens: NDArray[np.int64]
-    num_words: NDArray[np.int64]
-    num_characters: NDArray[np.int64]
-    key: NDArray[np.uint64]
-    bands: NDArray[np.uint64]  # on disk; of the documents that the first half kept, in their order
-    cluster: NDArray[np.int64] = field(init=False)
-    instead: NDArray[np.int64] = field(init=False)
-    split: Labels = field(init=False)
-    cluster_sizes: Counter[int] = field(default_factory=Counter)
+    def __init__(self, base: Database, paths: Sequence[Path]):
+        self.base, self.paths = base, list(paths)
+        rows = [len(read_shard(path)) for path in self.paths]
+        self.starts = np.concatenate([[0], np.cumsum(rows, dtype=np.int64)])  # index in each shard
 
     @classmethod
-    def load(cls, cleaned: Sequence[Cleaned], folder: Path) -> "Fates":
-        """Read the shards; the band keys, most of what there is, go to a file in `folder`."""
-        columns: dict[str, list[Any]] = {}
-        for number, shard in enumerate(cleaned):
-            for name, values in _columns(read_shard(shard.path), number).items():
-                columns.setdefault(name, []).append(values)
-        labels: dict[str, Any] = {name: Labels.of(columns.pop(name, [])) for name in LABELS}
-        names = list(columns)  # each column is let go as soon as it is in one piece
-        arrays: dict[str, Any] = {name: np.concatenate(columns.pop(name)) for name in names}
-        paths = [shard.path for shard in cleaned]
-        bands = _bands_on_disk(paths, int(labels["reason"].are("").sum()), folder)
-        return cls(paths, **labels, **arrays, bands=bands)
+    def load(cls, cleaned: Sequence[Cleaned], base: Database) -> "Fates":
+        """The tables `documents`, and `bands` of those that the first half kept."""
+        fates = cls(base, [shard.path for shard in cleaned])
+        base.load("loaded", map(_documents, fates.paths, fates.starts), DOCUMENTS)
+        base.run("""
+            create table documents as
+            select *, index as cluster, key as cluster_key, null::bigint as instead, '' as split
+            from loaded
+        """)
+        base.run("drop table loaded")
+        base.load("all_bands", map(_bands, fates.paths, fates.starts), BANDS)
+        return fates
 
-    def __post_init__(self) -> None:
-        self.cluster = np.arange(len(self))
-        self.instead = np.full(len(self), -1)
-        self.split = Labels.empty(len(self))
+    def rewrite(self, query: str, values: Values = ()) -> None:
+        """Put what a query of `documents` answers in its place."""
+        self.base.run(f"create table rewritten as {query}", values)
+        self.base.run("drop table documents")
+        self.base.run("alter table rewritten rename to documents")
 
-    def __len__(self) -> int:
-        return len(self.row)
-
-    @property
-    def kept(self) -> NDArray[np.int64]:
-        return np.flatnonzero(self.reason.are(""))
+    def count(self, of: str, *, where: str = "true") -> dict[Any, int]:
+        """How many documents there are of each value of a column (or expression)."""
+        query = f"select {of}, count(*) from documents where {where} group by all order by all"
+        return dict(self.base.rows(query))
 
     def require_some(self, step: str) -> None:
         """Stop where a step left nothing.
@@ -110,9 +102,10 @@ class Fates:
         Raises:
             UserError: names the step and the commonest reasons.
         """
-        if not self.reason.are("").any():
-            found = self.reason.counts().most_common(3)
-            most = ", ".join(f"{count} {reason}" for reason, count in found)
+        found = self.count("reason")
+        if not found.pop("", 0):
+            commonest = sorted(found, key=found.__getitem__, reverse=True)[:3]
+            most = ", ".join(f"{found[reason]} {reason}" for reason in commonest)
             raise UserError(
                 f"corpus: no document is left after {step} (dropped: {most or 'none read'}); "
                 "look at the thresholds in the section corpus and at the source"
@@ -120,8 +113,8 @@ class Fates:
 
     def last_step(self) -> str:
         """Which of the steps that look at one document dropped last."""
-        there = self.reason.counts()
-        last = max((n for n, reason in enumerate(REASONS) if there[reason]), default=0)
+        there = self.count("reason")
+        last = max((n for n, reason in enumerate(REASONS) if reason in there), default=0)
         name = STEPS.get(REASONS[last], REASONS[last])
         return f"the steps that look at one document, {name} being the last to drop any"
 
@@ -132,64 +125,60 @@ class Fates:
         def texts_of(shard: int) -> pa.ChunkedArray:
             return read_shard(self.paths[shard]).column("text")
 
-        return lambda index: texts_of(int(self.shard[index]))[int(self.row[index])].as_py()
+        def text(index: int) -> str:
+            shard = int(np.searchsorted(self.starts, index, side="right")) - 1
+            return texts_of(shard)[index - int(self.starts[shard])].as_py()
+
+        return text
 
     def write(self, path: Path) -> None:
         """What became of each document, as parquet without any text."""
-        with pq.ParquetWriter(path, SCHEMA) as writer:
-            for start in range(0, len(self), ROW_GROUP):
-                writer.write_table(self._table(np.arange(start, min(start + ROW_GROUP, len(self)))))
-
-    def _table(self, rows: NDArray[np.int64]) -> pa.Table:
-        instead = self.instead[rows]
-        none = instead < 0
-        columns = [
-            self.file.texts(rows),
-            self.line[rows],
-            self.source.texts(rows),
-            self.reason.texts(rows),
-            self.rule.texts(rows),
-            self.split.texts(rows),
-            self.num_tokens[rows].astype(np.int32),
-            pa.array(self.file.texts(instead).to_numpy(zero_copy_only=False), mask=none),
-            pa.array(self.line[instead], mask=none),
-        ]
-        return pa.table(dict(zip(SCHEMA.names, columns, strict=True)), schema=SCHEMA)
+        rows = self.base.batches("""
+            select documents.file, documents.line, source, reason, rule, split, num_tokens,
+                other.file as instead_file, other.line as instead_line
+            from documents left join (
+                select index, file, line from documents
+                where index in (select instead from documents where instead is not null)
+            ) other on other.index = instead
+            order by documents.index
+        """)
+        with pq.ParquetWriter(path, FATES) as writer:
+            for table in grouped(pa.Table.from_batches([batch]) for batch in rows):
+                writer.write_table(table.cast(FATES))
 
 
-def _columns(table: pa.Table, number: int) -> dict[str, Any]:
-    """Copies, so that the shard need not stay mapped."""
-    ids = list_chunks([table], "ids")
-    tokens = [np.diff(chunk.offsets.to_numpy()) for chunk in ids] or [np.empty(0)]
-    plain = {
-        name: np.array(table.column(name).to_numpy(), np.int64) for name in ("line", "num_words")
+def _documents(path: Path, start: int) -> pa.RecordBatch:
+    table = read_shard(path)
+    length = pc.call_function("list_value_length", [table["ids"]])
+    columns = {
+        "index": pa.array(np.arange(start, start + len(table))),
+        "quota_group": table["group"],
+        "num_tokens": length,
+        "num_characters": pc.call_function("utf8_length", [table["text"]]),
     }
-    characters = pc.call_function("utf8_length", [table.column("text")]).to_numpy()
-    return {
-        **plain,
-        **{name: table.column(name).combine_chunks().dictionary_encode() for name in LABELS},
-        "shard": np.full(len(table), number, np.int32),
-        "row": np.arange(len(table), dtype=np.int32),
-        "num_tokens": np.concatenate(tokens).astype(np.int64),
-        "num_characters": characters.astype(np.int64),
-        "key": np.array(table.column("key").to_numpy()),
-    }
+    rows = [columns[name] if name in columns else table[name] for name in DOCUMENTS.names]
+    whole = pa.table(rows, names=DOCUMENTS.names).cast(DOCUMENTS).combine_chunks()
+    return whole.to_batches()[0] if len(whole) else pa.RecordBatch.from_pylist([], DOCUMENTS)
 
 
-def _bands_on_disk(paths: Sequence[Path], kept: int, folder: Path) -> NDArray[np.uint64]:
-    """The band keys [kept, bands], band after band in a file, since they are read band by band."""
-    folder.mkdir(parents=True, exist_ok=True)
-    keys: NDArray[np.uint64] = np.empty((0, 0), np.uint64)
-    done = 0
-    for path in paths:
-        for chunk in list_chunks([read_shard(path)], "bands"):
-            flat, rows = chunk.flatten().to_numpy(), int((np.diff(chunk.offsets) > 0).sum())
-            if not rows:
-                continue
-            mine = flat.reshape(rows, -1)
-            if not done:
-                shape = (kept, mine.shape[1])
-                keys = np.memmap(folder / "bands.u64", np.uint64, "w+", shape=shape, order="F")
-            keys[done : done + rows] = mine
-            done += rows
-    return keys
+def _bands(path: Path, start: int) -> pa.RecordBatch:
+    """Of the documents that have bands: those that the first half kept."""
+    table = read_shard(path)
+    bands = table["bands"].combine_chunks()
+    kept = np.flatnonzero(np.diff(bands.offsets.to_numpy()))
+    keys = bands.flatten().to_numpy().reshape(len(kept), -1) if len(kept) else np.empty((0, 1))
+    return band_rows(start + kept, table["num_words"].to_numpy()[kept], keys.astype(np.uint64))
+
+
+def grouped(tables: Iterable[pa.Table]) -> Iterator[pa.Table]:
+    """The same rows in tables of `ROW_GROUP`."""
+    waiting: list[pa.Table] = []
+    for table in tables:
+        waiting.append(table)
+        while sum(map(len, waiting)) >= ROW_GROUP:
+            whole = pa.concat_tables(waiting)
+            yield whole.slice(0, ROW_GROUP).combine_chunks()
+            waiting = [whole.slice(ROW_GROUP)]
+    whole = pa.concat_tables(waiting) if waiting else None
+    if whole:
+        yield whole.combine_chunks()

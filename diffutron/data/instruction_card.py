@@ -6,8 +6,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from diffutron.data.card import (
     DROPPED_EXAMPLES,
     KEPT_EXAMPLES,
@@ -15,7 +13,6 @@ from diffutron.data.card import (
     histogram,
     reasons_text,
     table,
-    write_bad_lines,
 )
 from diffutron.data.card_page import Bars, Examples, Flow, Rows, Section, Words, page
 from diffutron.data.instruction_rows import REASONS, SPLITS, Row
@@ -35,7 +32,7 @@ def count_instructions(
 
 def _count_phase(rows: Sequence[Row], quarantine: Quarantine) -> dict[str, Any]:
     dropped = Counter(row.reason for row in rows if row.reason)
-    dropped["bad_line"] = len(quarantine.bad)
+    dropped["bad_line"] = quarantine.bad
     kept = [row for row in rows if not row.reason]
     tokens = sum(len(row.input_ids) for row in kept)
     return {
@@ -66,15 +63,15 @@ def write_instructions_card(
         mine = [row for row in rows if row.phase == phase]
         entry = {
             **counts[f"phase{phase}"],
-            "bad_lines": quarantine.report()["examples"],
+            "bad_lines": quarantine.examples,
             "by_source": _rows_by_source(mine),
-            "token_histogram": histogram(np.array([len(r.input_ids) for r in mine if r.split])),
+            "token_histogram": histogram(Counter(len(row.input_ids) for row in mine if row.split)),
             "examples": _row_examples(mine, seed=seed),
         }
         found[f"phase{phase}"] = entry
         lines += _phase_markdown(phase, entry)
         sections += _phase_sections(phase, entry)
-        write_bad_lines(quarantine, out, name=f"phase{phase}_bad_lines.jsonl")
+        quarantine.write(out / f"phase{phase}_bad_lines.jsonl")
     write_json(out / "card.json", found)
     write_text(out / "card.md", "\n".join(lines) + "\n")
     write_text(out / "card.html", page("Instructions", sections))

@@ -7,9 +7,20 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 
+from diffutron.data.database import database
 from diffutron.data.decontaminate import Contamination
-from diffutron.data.dedup import band_keys, clusters, exact_key, find_near, words
+from diffutron.data.dedup import (
+    BANDS,
+    PAIRS,
+    band_keys,
+    band_rows,
+    exact_key,
+    find_clusters,
+    find_near,
+    words,
+)
 from diffutron.data.normalise import normalise_letters
 from diffutron.data.sources import Instruction
 from diffutron.errors import UserError
@@ -215,13 +226,19 @@ def row_clusters(rows: Sequence[Row], near: NearDuplicateParams) -> list[int]:
         [f"prompt {exact_key(row.prompt)}", fact]
         for row, fact in zip(rows, _facts(rows), strict=True)
     ]
-    links: list[tuple[int, int]] = []
     first: dict[str, int] = {}
-    for index, mine in enumerate(keys):
-        links += [(first.setdefault(key, index), index) for key in mine]
-    order = np.arange(len(rows))
-    _, alike = find_near(band_keys(tokens, near), order, lambda index: tokens[index], near)
-    return clusters(len(rows), links + alike).tolist()
+    pairs = [(index, first.setdefault(key, index)) for index, of in enumerate(keys) for key in of]
+    same = pa.table({"index": [one for one, _ in pairs], "other": [other for _, other in pairs]})
+    found = np.arange(len(rows))
+    with database() as base:
+        base.load("exact", same.cast(PAIRS).to_batches(), PAIRS)
+        bands = band_rows(found, np.zeros(len(rows), np.int32), band_keys(tokens, near))
+        base.load("bands", [bands], BANDS)
+        find_near(base, tokens.__getitem__, near)
+        find_clusters(base)
+        for index, cluster in base.rows("select index, cluster from clusters"):
+            found[index] = cluster
+    return found.tolist()
 
 
 def _facts(rows: Sequence[Row]) -> list[str]:

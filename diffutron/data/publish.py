@@ -9,12 +9,11 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
-from numpy.typing import NDArray
 
+from diffutron.data.database import Database
 from diffutron.data.dedup import words
-from diffutron.data.fates import ROW_GROUP, SPLITS, Fates
+from diffutron.data.fates import SPLITS, Fates, grouped
 from diffutron.data.shards import read_shard
-from diffutron.outputs import write_text
 
 OUT_SCHEMA = pa.schema(
     [
@@ -30,24 +29,30 @@ OUT_SCHEMA = pa.schema(
 def publish(fates: Fates, work: Path, *, vocab_size: int) -> None:
     """`SPLIT.parquet`, `SPLIT_ids.npy`, `SPLIT_bounds.npy` for both splits, and `words.txt`."""
     kind = np.uint16 if vocab_size <= 2**16 else np.uint32
+    sizes = fates.base.rows("select split, count(*), sum(num_tokens) from documents group by split")
+    counts = {split: (number, int(tokens)) for split, number, tokens in sizes}
+    fates.base.run("create table vocabulary (word varchar)")
     for name in SPLITS:
-        members = np.flatnonzero(fates.split.are(name))
-        bounds = np.concatenate([[0], np.cumsum(fates.num_tokens[members])])
-        np.save(work / f"{name}_bounds.npy", bounds.astype(np.int64))
-        known: set[str] = set()
+        number, tokens = counts.get(name, (0, 0))
         with (
+            (work / f"{name}_bounds.npy").open("wb") as bounds,
             (work / f"{name}_ids.npy").open("wb") as ids,
             pq.ParquetWriter(work / f"{name}.parquet", OUT_SCHEMA) as writer,
         ):
-            _start_array(ids, kind, int(bounds[-1]))
-            for table in _grouped(_members(fates, members)):
-                tokens = table.column("ids").combine_chunks().flatten().to_numpy()
-                ids.write(tokens.astype(kind).tobytes())
+            _start_array(bounds, np.int64, number + 1)
+            _start_array(ids, kind, tokens)
+            bounds.write(np.int64(0).tobytes())
+            end = 0
+            for table in grouped(_members(fates, name)):
+                rows = table["ids"].combine_chunks()
+                ends = end + np.cumsum(np.diff(rows.offsets.to_numpy()), dtype=np.int64)
+                bounds.write(ends.tobytes())
+                ids.write(rows.flatten().to_numpy().astype(kind).tobytes())
                 writer.write_table(_published(table))
+                end = int(ends[-1])
                 if name == "train":
-                    known.update(*map(words, table.column("text").to_pylist()))
-        if name == "train":
-            write_text(work / "words.txt", "".join(f"{word}\n" for word in sorted(known)))
+                    _note_words(fates.base, table["text"].to_pylist())
+    _write_words(fates.base, work / "words.txt")
 
 
 def _start_array(stream: BinaryIO, kind: type[np.generic], length: int) -> None:
@@ -56,27 +61,27 @@ def _start_array(stream: BinaryIO, kind: type[np.generic], length: int) -> None:
     np.lib.format.write_array_header_1_0(stream, head)
 
 
-def _members(fates: Fates, members: NDArray[np.int64]) -> Iterator[pa.Table]:
+def _members(fates: Fates, split: str) -> Iterator[pa.Table]:
     """The documents of a split, shard by shard."""
-    bounds = np.searchsorted(fates.shard[members], np.arange(len(fates.paths) + 1))
-    for path, start, end in zip(fates.paths, bounds, bounds[1:], strict=False):
-        if end > start:
-            table = read_shard(path).select(["text", "source", "group", "ids"])
-            yield table.take(fates.row[members[start:end]])
+    members = f"select index from documents where split = '{split}' order by index"
+    for batch in fates.base.batches(members):
+        index = batch["index"].to_numpy()
+        shards = np.searchsorted(fates.starts, index, side="right") - 1
+        for shard in np.unique(shards):
+            table = read_shard(fates.paths[shard]).select(["text", "source", "group", "ids"])
+            yield table.take(index[shards == shard] - fates.starts[shard])
 
 
-def _grouped(tables: Iterable[pa.Table]) -> Iterator[pa.Table]:
-    """The same rows in tables of `ROW_GROUP`."""
-    waiting: list[pa.Table] = []
-    for table in tables:
-        waiting.append(table)
-        while sum(map(len, waiting)) >= ROW_GROUP:
-            whole = pa.concat_tables(waiting)
-            yield whole.slice(0, ROW_GROUP).combine_chunks()
-            waiting = [whole.slice(ROW_GROUP)]
-    whole = pa.concat_tables(waiting) if waiting else None
-    if whole:
-        yield whole.combine_chunks()
+def _note_words(base: Database, texts: Iterable[str]) -> None:
+    known = set().union(*map(words, texts))
+    base.add("vocabulary", pa.table({"word": list(known)}))
+
+
+def _write_words(base: Database, path: Path) -> None:
+    """Every word once, in the order of their code points."""
+    with path.open("w", encoding="utf-8") as stream:
+        for batch in base.batches("select distinct word from vocabulary order by word"):
+            stream.writelines(f"{word}\n" for word in batch["word"].to_pylist())
 
 
 def _published(table: pa.Table) -> pa.Table:

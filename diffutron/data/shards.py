@@ -138,8 +138,3 @@ def read_shard(path: Path) -> pa.Table:
 
 def to_rows(table: pa.Table) -> list[Row]:
     return [Row(**values) for values in table.to_pylist()]
-
-
-def list_chunks(tables: Iterable[pa.Table], name: str) -> list[pa.ListArray]:
-    """The pieces of a list column, for work on their offsets and values."""
-    return [chunk for table in tables for chunk in table.column(name).chunks]

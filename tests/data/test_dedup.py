@@ -4,14 +4,20 @@ import random
 from itertools import combinations
 
 import numpy as np
+import pyarrow as pa
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from diffutron.data import database as databases
+from diffutron.data.database import database
 from diffutron.data.dedup import (
+    BANDS,
+    PAIRS,
     band_keys,
-    clusters,
+    band_rows,
     exact_key,
+    find_clusters,
     find_exact,
     find_near,
     jaccard,
@@ -38,6 +44,16 @@ def rules(make_params):
     return make_params({"corpus.near_duplicate.threshold": 0.6}).corpus.near_duplicate
 
 
+def near_pairs(texts, keys, rules, order=None) -> list[tuple[int, int]]:
+    """What `find_near` finds where the texts are judged in this order."""
+    rank = np.empty(len(texts), np.int32)
+    rank[np.arange(len(texts)) if order is None else order] = np.arange(len(texts))[::-1]
+    with database() as base:
+        base.load("bands", [band_rows(np.arange(len(texts)), rank, keys)], BANDS)
+        find_near(base, texts.__getitem__, rules)
+        return sorted(base.rows("select index, other from near"))
+
+
 def test_words_follow_turkish_casing():
     assert words("ISPARTA'da İyi, ışık!") == ["ısparta", "da", "iyi", "ışık"]
 
@@ -62,12 +78,9 @@ def test_near_copies_are_found_and_strangers_are_not(rules):
     numbers = random.Random(7)
     originals = [document(numbers, numbers.randint(40, 120)) for _ in range(200)]
     texts = originals + [with_changes(tokens, 0.05, numbers) for tokens in originals]
-    order = np.arange(len(texts))
-    instead, links = find_near(band_keys(texts, rules), order, lambda index: texts[index], rules)
-    assert (instead[:200] == -1).all()
-    found = [copy for copy in range(200, 400) if instead[copy] == copy - 200]
-    assert len(found) >= 196
-    assert all(one - 200 == other for one, other in links)
+    pairs = near_pairs(texts, band_keys(texts, rules), rules)
+    assert len(pairs) >= 196
+    assert all(copy - 200 == original for copy, original in pairs)
 
 
 def test_every_drop_is_justified_by_a_kept_document(rules):
@@ -84,11 +97,14 @@ def test_every_drop_is_justified_by_a_kept_document(rules):
     ]
     assert near == [(0, 1), (0, 2)]
     keys = np.zeros((3, rules.bands), np.uint64)  # all are candidates of all
-    a_first, _ = find_near(keys, np.array([1, 0, 2]), lambda index: texts[index], rules)
-    assert a_first.tolist() == [1, -1, -1]
+    assert near_pairs(texts, keys, rules, order=[1, 0, 2]) == [(0, 1)]
+    assert near_pairs(texts, keys, rules) == [(1, 0), (2, 0)]
 
 
-def test_result_equals_comparing_all_pairs_when_all_share_a_band(rules):
+@pytest.mark.parametrize("rows", [1, 90, 100_000])
+def test_result_equals_comparing_all_pairs_when_all_share_a_band(rules, monkeypatch, rows):
+    """However many texts are judged together."""
+    monkeypatch.setattr(databases, "ROWS", rows)
     numbers = random.Random(5)
     base = [document(numbers, 30) for _ in range(8)]
     texts = [
@@ -96,22 +112,43 @@ def test_result_equals_comparing_all_pairs_when_all_share_a_band(rules):
         for _ in range(60)
     ]
     keys = np.zeros((60, rules.bands), np.uint64)
-    order = np.array(numbers.sample(range(60), 60))
-    instead, _ = find_near(keys, order, lambda index: texts[index], rules)
-    kept: list[int] = []
+    order = numbers.sample(range(60), 60)
+    expected, kept = [], []
     for index in order:
         alike = [
-            k for k in kept if jaccard(shingles(texts[k], 3), shingles(texts[index], 3)) >= 0.6
+            (index, other)
+            for other in kept
+            if jaccard(shingles(texts[other], 3), shingles(texts[index], 3)) >= 0.6
         ]
-        assert (instead[index] in alike) if alike else (instead[index] == -1)
-        if not alike:
-            kept.append(int(index))
+        expected += alike
+        kept += [] if alike else [index]
+    assert near_pairs(texts, keys, rules, order) == sorted(expected)
 
 
-def test_find_exact_keeps_the_best():
-    keys = np.array([5, 9, 5, 5, 9, 1], np.uint64)
-    instead = find_exact(keys, np.array([2, 0, 1, 3, 4, 5]))
-    assert instead.tolist() == [2, -1, -1, 2, 1, -1]
+def test_groups_of_any_size_find_the_same(rules, monkeypatch):
+    numbers = random.Random(8)
+    base = [document(numbers, 50) for _ in range(40)]
+    texts = base + [with_changes(numbers.choice(base), 0.04, numbers) for _ in range(160)]
+    keys, found = band_keys(texts, rules), []
+    for rows in (1, 300, 100_000):
+        monkeypatch.setattr(databases, "ROWS", rows)
+        found.append(near_pairs(texts, keys, rules))
+    assert found[0] == found[1] == found[2]
+    assert len(found[0]) > 100
+
+
+def test_find_exact_keeps_the_longest_then_the_first():
+    columns = {
+        "index": range(7),
+        "num_words": [4, 7, 9, 4, 7, 1, 99],
+        "key": [5, 9, 5, 5, 9, 1, 5],
+        "reason": [*[""] * 6, "quality"],
+    }
+    with database() as base:
+        table = pa.table({name: list(values) for name, values in columns.items()})
+        base.load("documents", table.to_batches(), table.schema)
+        find_exact(base)
+        assert sorted(base.rows("from exact")) == [(0, 2), (3, 2), (4, 1)]
 
 
 def test_bands_of_short_and_no_texts(rules):
@@ -119,16 +156,35 @@ def test_bands_of_short_and_no_texts(rules):
     keys = band_keys([[], ["bir"], ["bir"], ["iki", "üç"]], rules)
     assert (keys[1] == keys[2]).all()
     assert (keys[0] != keys[1]).any()
-    nothing, links = find_near(keys, np.array([], np.int64), lambda index: [], rules)
-    assert nothing.tolist() == [-1] * 4
-    assert links == []
+    assert near_pairs([], band_keys([], rules), rules) == []
 
 
-@given(st.lists(st.tuples(st.integers(0, 19), st.integers(0, 19)), max_size=30))
-def test_clusters_are_the_connected_components(links):
-    found = clusters(20, links)
+pairs_of_texts = st.lists(st.tuples(st.integers(0, 19), st.integers(0, 19)), max_size=30)
+
+
+@given(pairs_of_texts, pairs_of_texts)
+@settings(deadline=None, max_examples=50)
+def test_clusters_are_the_connected_components(exact, near):
     naive = list(range(20))
     for _ in range(20):
-        for one, other in links:
+        for one, other in [*exact, *near]:
             naive[one] = naive[other] = min(naive[one], naive[other])
-    assert found.tolist() == naive
+    with database() as base:
+        for name, pairs in (("exact", exact), ("near", near)):
+            columns = {"index": [one for one, _ in pairs], "other": [other for _, other in pairs]}
+            base.load(name, pa.table(columns, schema=PAIRS).to_batches(), PAIRS)
+        find_clusters(base)
+        found = dict(base.rows("from clusters"))
+    assert set(found) == {text for pair in [*exact, *near] for text in pair}
+    assert all(cluster == naive[index] for index, cluster in found.items())
+
+
+def test_a_long_chain_is_one_cluster():
+    numbers = random.Random(1)
+    chain = numbers.sample(range(2000), 2000)
+    columns = {"index": chain[:-1], "other": chain[1:]}
+    with database() as base:
+        base.load("exact", pa.table(columns, schema=PAIRS).to_batches(), PAIRS)
+        base.load("near", [], PAIRS)
+        find_clusters(base)
+        assert base.rows("select cluster, count(*) from clusters group by all") == [(0, 2000)]

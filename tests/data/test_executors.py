@@ -6,16 +6,11 @@ from concurrent.futures import Future
 from concurrent.futures.process import BrokenProcessPool
 from functools import partial
 
-import numpy as np
-import pyarrow as pa
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from diffutron.data import executors
 from diffutron.data.cleaning import Cleaner
 from diffutron.data.executors import clean_all, started
-from diffutron.data.labels import Labels
 from diffutron.data.recipe import Recipe
 from diffutron.data.shards import ShardStore, batches, clean_batch, read_shard
 from diffutron.data.sources import Document
@@ -158,16 +153,3 @@ def test_ray_gives_the_same_bytes(recipe, tmp_path):
         ray.shutdown()
     assert [one.path.name for one in local] == [one.path.name for one in there]
     assert [one.path.read_bytes() for one in local] == [one.path.read_bytes() for one in there]
-
-
-@given(st.lists(st.lists(st.sampled_from(["", "a", "b", "ç"]))))
-def test_labels_are_the_strings_they_stand_for(columns):
-    found = Labels.of(pa.array(one, pa.string()).dictionary_encode() for one in columns)
-    plain = [name for column in columns for name in column]
-    assert [found[row] for row in range(len(found))] == plain
-    assert found.are("a").tolist() == [name == "a" for name in plain]
-    assert found.counts() == {name: plain.count(name) for name in set(plain)}
-    assert found.texts().to_pylist() == plain
-    if plain:
-        found.put(np.array([0]), "yeni")
-        assert found[0] == "yeni"
