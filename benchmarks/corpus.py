@@ -29,6 +29,7 @@ from benchmarks.pairs import jaccard_of, most_alike  # noqa: E402
 from benchmarks.planted import PLACEHOLDER, Plant  # noqa: E402
 
 QUOTA = 0.6  # of the documents, from a group that has two thirds of them
+ALONE = 2  # processes of the stage without helpers: itself and what multiprocessing leaves behind
 
 
 def main() -> None:
@@ -107,9 +108,11 @@ def run_stage(work: Path, tokenizer: Path, options: argparse.Namespace) -> dict[
     paths += ["--workers", options.workers] if options.workers else []
     started, before = time.perf_counter(), cpu_seconds()
     process = command("corpus", *map(str, paths), data=data)
-    peak = 0
+    peak = joins = 0
     while process.poll() is None:
-        peak = max(peak, tree_memory(process.pid))
+        memory, processes = tree_memory(process.pid)
+        peak = max(peak, memory)
+        joins = max(joins, memory) if processes <= ALONE else joins
         time.sleep(0.1)
     finish(process)
     seconds = time.perf_counter() - started
@@ -119,6 +122,7 @@ def run_stage(work: Path, tokenizer: Path, options: argparse.Namespace) -> dict[
         "seconds": round(seconds, 1),
         "cpu_seconds": round(cpu_seconds() - before, 1),
         "peak_rss_gb": round(peak / 1e9, 3),
+        "peak_rss_joins_gb": round(joins / 1e9, 3),  # when the helpers have ended
         "workers": options.workers or len(os.sched_getaffinity(0)),
         "kept": counts["documents"]["kept"],
         "reasons": counts["dropped"],
@@ -132,19 +136,20 @@ def cpu_seconds() -> float:
     return used.ru_utime + used.ru_stime
 
 
-def tree_memory(pid: int) -> int:
-    """Resident bytes of a process and all its descendants."""
-    total = 0
+def tree_memory(pid: int) -> tuple[int, int]:
+    """Resident bytes of a process and all its descendants, and how many they are."""
+    total = processes = 0
     try:
         parent = psutil.Process(pid)
         for process in (parent, *parent.children(recursive=True)):
             try:
                 total += process.memory_info().rss
+                processes += 1
             except psutil.Error:
                 continue
     except psutil.Error:
-        return total
-    return total
+        return total, processes
+    return total, processes
 
 
 def judge(text: Text, out: Path) -> dict[str, Any]:

@@ -110,7 +110,7 @@ def compare(
 def _model_folder(place: str) -> Path:
     """A checkpoint folder, fetched from the registry where `place` is models:/NAME@ALIAS."""
     if place.startswith("models:/"):
-        from diffutron.api import registered_folder
+        from diffutron.loading import registered_folder
 
         try:
             return registered_folder(place)

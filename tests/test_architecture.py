@@ -22,7 +22,8 @@ ALLOWED = {
     "data": LEAVES,
     "training": LEAVES | {"modeling", "data", "diffusion"},
     "evaluation": LEAVES | {"modeling", "data", "diffusion"},
-    "api": LEAVES | {"modeling", "diffusion"},
+    "loading": LEAVES | {"modeling"},
+    "api": LEAVES | {"modeling", "diffusion", "loading"},
     "reporting": LEAVES,
     "registry": LEAVES | {"api"},
     "flows": {"params", "errors", "guard", "up", "why"},
@@ -31,7 +32,7 @@ ALLOWED = {
 EXTRA = {("registry", "evaluation.statistics"), ("flows", "training.hosts")}
 HEAVY = {
     "lm_eval": ("diffutron/evaluation/",),
-    "mlflow": ("diffutron/registry/", "diffutron/api.py"),
+    "mlflow": ("diffutron/registry/", "diffutron/loading.py"),
     "deepspeed": ("diffutron/training/",),
     "prefect": ("flows/",),
 }

@@ -96,21 +96,21 @@ def test_compare_two_runs(run, tmp_path):
 
 
 def test_a_registered_version_that_is_not_there_is_one_line(run, monkeypatch):
-    from diffutron import api
+    from diffutron import loading
 
     def absent(uri):
         raise ValueError(f"path={uri!r}: not in the registry")
 
-    monkeypatch.setattr(api, "registered_folder", absent)
+    monkeypatch.setattr(loading, "registered_folder", absent)
     code, _, err = run("compare", "models:/diffutron@champion", "models:/diffutron@1")
     assert code == 2
     assert "not in the registry" in err
 
 
 def test_compare_scores_two_models(run, rows, tmp_path, tiny_model_dir, monkeypatch):
-    from diffutron import api
+    from diffutron import loading
 
-    monkeypatch.setattr(api, "registered_folder", lambda _: tiny_model_dir)
+    monkeypatch.setattr(loading, "registered_folder", lambda _: tiny_model_dir)
     words = ["--data", rows, "--tasks", "ironytr", "--limit", 4, "--out", tmp_path / "o"]
     code, out, _ = run("compare", "models:/d@a", str(tiny_model_dir), *words)
     assert code == 0
