@@ -11,8 +11,10 @@ Every document ends with a reason or in one of the two splits.
 import shutil
 import time
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from diffutron.data import card, joins
 from diffutron.data.boilerplate import drop_boilerplate
@@ -22,11 +24,11 @@ from diffutron.data.database import database
 from diffutron.data.decontaminate import Item, items_of
 from diffutron.data.executors import Kind, clean_all
 from diffutron.data.fates import Fates
-from diffutron.data.local import check_licences
+from diffutron.data.local import Licence, check_licences
 from diffutron.data.publish import publish
 from diffutron.data.quarantine import Quarantine
 from diffutron.data.recipe import Recipe
-from diffutron.data.shards import ShardStore
+from diffutron.data.shards import Cleaned, ShardStore
 from diffutron.data.sources import (
     count_documents,
     licences_of,
@@ -36,7 +38,6 @@ from diffutron.data.sources import (
 )
 from diffutron.outputs import atomic_folder, only_run, write_json, write_text
 from diffutron.params import EvaluationParams, Params
-from diffutron.params_data import CorpusParams
 
 
 def corpus(
@@ -74,22 +75,8 @@ def corpus(
             kind=executor,
             workers=workers,
         )
-        with database(work / ".joins", threads=workers) as base:
-            plain, removed_lines = drop_boilerplate(
-                cleaned,
-                recipe.cleaner,
-                base,
-                most=rules.boilerplate_documents,
-                folder=work / ".plain",
-            )
-            found = _compared(Fates.load(plain, base), rules, quotas, seed=seed)
-            publish(found, work, vocab_size=vocab_size)
-            found.write(work / "fates.parquet")
-            edited = sum((shard.edited for shard in cleaned), Counter(lines=removed_lines))
-            counts = card.count_corpus(found, quarantine, edited)
-            card.write_corpus_card(found, counts, quarantine, licences, work, seed=seed)
-        for aside in (".plain", ".joins"):
-            shutil.rmtree(work / aside, ignore_errors=True)
+        found = Input(cleaned, quarantine, licences, quotas)
+        counts = join(found, recipe, work, vocab_size=vocab_size, seed=seed, threads=workers)
         store.prune(cleaned)
     seconds = round(time.perf_counter() - started, 2)
     write_json(metrics, {**counts, "seconds": seconds})
@@ -97,15 +84,47 @@ def corpus(
     write_text(metrics.with_name(f"{metrics.stem}_steps.csv"), steps_csv(left))
 
 
-def _compared(found: Fates, rules: CorpusParams, quotas: Mapping[str, int], *, seed: int) -> Fates:
-    """The steps that compare documents."""
-    found.require_some(found.last_step())
-    joins.drop_duplicates(found, rules)
-    joins.drop_contaminated(found)
-    found.require_some("decontamination")
-    joins.draw_quotas(found, quotas, seed=seed)
-    joins.split(found, rules, seed=seed)
-    return found
+@dataclass(frozen=True)
+class Input:
+    """What the first half leaves, and what is known of the sources."""
+
+    cleaned: Sequence[Cleaned]
+    quarantine: Quarantine
+    licences: Sequence[Licence]
+    quotas: Mapping[str, int]
+
+
+def join(
+    given: Input,
+    recipe: Recipe,
+    out: Path,
+    *,
+    vocab_size: int,
+    seed: int,
+    threads: int | None = None,
+) -> dict[str, Any]:
+    """The second half: compare the documents, and write the corpus into `out`; its counts."""
+    rules, aside = recipe.params, {name: out / f".{name}" for name in ("plain", "joins")}
+    with database(aside["joins"], threads=threads) as base:
+        most = rules.boilerplate_documents
+        plain, removed_lines = drop_boilerplate(
+            given.cleaned, recipe.cleaner, base, most=most, folder=aside["plain"]
+        )
+        fates = Fates.load(plain, base)
+        fates.require_some(fates.last_step())
+        joins.drop_duplicates(fates, rules)
+        joins.drop_contaminated(fates)
+        fates.require_some("decontamination")
+        joins.draw_quotas(fates, given.quotas, seed=seed)
+        joins.split(fates, rules, seed=seed)
+        publish(fates, out, vocab_size=vocab_size)
+        fates.write(out / "fates.parquet")
+        edited = sum((shard.edited for shard in given.cleaned), Counter(lines=removed_lines))
+        counts = card.count_corpus(fates, given.quarantine, edited)
+        card.write_corpus_card(fates, counts, given.quarantine, given.licences, out, seed=seed)
+    for folder in aside.values():
+        shutil.rmtree(folder, ignore_errors=True)
+    return counts
 
 
 def evaluation_items(params: EvaluationParams) -> list[Item]:

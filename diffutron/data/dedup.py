@@ -28,6 +28,7 @@ from diffutron.progress import Progress
 _WORD = re.compile(r"\w+")
 _MIX = np.uint64(0x9E3779B97F4A7C15)
 _MINHASH_SEED = 13  # only proposes pairs; results do not depend on it beyond missed ones
+RECENT = 5000  # texts whose shingles are kept: pairs are of similar length, so they come close by
 SHOWN_FROM = 5000  # texts to compare; fewer are done in a second or two
 BANDS = pa.schema(
     [("index", pa.int64()), ("num_words", pa.int32()), ("band", pa.uint8()), ("key", pa.uint64())]
@@ -147,7 +148,7 @@ def find_near(
     # Texts at the threshold share bands * threshold^rows keys on average: far fewer is no match.
     least = max(1, int(0.25 * rules.bands * rules.threshold**rules.rows))
 
-    @lru_cache(maxsize=20_000)
+    @lru_cache(maxsize=RECENT)
     def shingles_of(index: int) -> frozenset[tuple[str, ...]]:
         return shingles(words_of(index), rules.ngram)
 
