@@ -113,3 +113,17 @@ def test_the_lines_for_readers_name_every_figure(capsys) -> None:
     with pytest.raises(SystemExit) as stopped:
         command.main(lambda shape, repeats: iter([]), ["--shape", "huge"])
     assert stopped.value.code == 2
+
+
+def test_joins_find_what_is_planted(tmp_path) -> None:
+    found = importlib.import_module("benchmarks.joins").measure(20_000, tmp_path)
+    assert found["found"] == found["planted"] == 900
+    assert found["kept"] == 19_100
+
+
+def test_both_engines_find_the_same_shared_keys(tmp_path) -> None:
+    engines = importlib.import_module("benchmarks.join_engines")
+    engines.write_bands(tmp_path / "bands.parquet", 2 * engines.PART)
+    rounds = [{one: engines.run(one, tmp_path / "bands.parquet") for one in engines.ENGINES}]
+    assert rounds[0]["duckdb"]["shared"] == 2 * engines.COPIES * engines.BANDS
+    assert engines.summary(rounds)["equal"]

@@ -137,77 +137,76 @@ TRACE = {
 }
 
 
+SECONDS = {"tokenizer": 6.2, "corpus": 9.0, "merge": 8.5, "instructions": 7.4}
+TRAININGS = {  # seconds, steps, loss before and after
+    "backbone": (105.0, 2000, 7.2, 1.33),
+    "pretrain": (41.0, 300, 2.4, 1.9),
+    "instruct_phase1": (100.0, 2000, 5.0, 0.2),
+    "instruct_phase2": (96.0, 2600, 1.2, 0.1),
+}
+MODELS = {  # share of what the final one has learned, bits a byte
+    "base": (0.0, 0.589),
+    "merged": (0.02, 0.536),
+    "phase1": (0.8, 0.61),
+    "phase2": (1.0, 0.65),
+}
+ANSWERS = [
+    {
+        "prompt": "Gökyüzü <ne> renktir?",
+        "expected": "Mavi.",
+        "generated": "Mavi.",
+        "correct": True,
+    },
+    {
+        "prompt": "Kuşlar ne yapar?",
+        "expected": "Uçar.",
+        "generated": "Yüzer.",
+        "correct": False,
+    },
+]
+CORPUS_CARD = {
+    "documents": {"read": 9000, "kept": 8700, "train": 8300, "heldout": 400},
+    "dropped": {"too_short": 210, "duplicate": 90, "language": 0},
+    "tokens": {"kept": 234_532, "train": 218_418, "heldout": 16_114},
+    "fertility": 1.59,
+    "examples": {"kept": [{"source": "haber", "text": "Bir cümle."}]},
+}
+PHASE_CARD = {
+    "rows": {"read": 8000, "kept": 7990, "train": 7790, "heldout": 200},
+    "dropped": {"bad_line": 10},
+    "tokens": 160_000,
+    "answer_tokens": 40_000,
+}
+
+
 @pytest.fixture
 def run_files(tmp_path: Path) -> dict[str, Path]:
     """Folders of a finished run: metrics, evaluation, corpus, instructions."""
-    metrics, evaluation = tmp_path / "metrics", tmp_path / "data/evaluation"
-    seconds = {"tokenizer": 6.2, "corpus": 9.0, "merge": 8.5, "instructions": 7.4}
-    for stage, value in seconds.items():
-        write(metrics / f"{stage}.json", {"seconds": value})
-    curves = {
-        "backbone": (105.0, 2000, 7.2, 1.33),
-        "pretrain": (41.0, 300, 2.4, 1.9),
-        "instruct_phase1": (100.0, 2000, 5.0, 0.2),
-        "instruct_phase2": (96.0, 2600, 1.2, 0.1),
-    }
-    for stage, (value, steps, start, end) in curves.items():
+    metrics, data = tmp_path / "metrics", tmp_path / "data"
+    write_metrics(metrics)
+    write(data / "evaluation/traces.json", [TRACE])
+    rows = [json.dumps(row, ensure_ascii=False) + "\n" for row in ANSWERS]
+    (data / "evaluation/instructions_phase2.jsonl").write_text("".join(rows), encoding="utf-8")
+    write(data / "corpus/card.json", CORPUS_CARD)
+    write(data / "instructions/card.json", {"phase1": PHASE_CARD, "phase2": PHASE_CARD})
+    folders = {name: data / name for name in ("evaluation", "corpus", "instructions")}
+    return {"metrics_dir": metrics, **folders}
+
+
+def write_metrics(folder: Path) -> None:
+    for stage, value in SECONDS.items():
+        write(folder / f"{stage}.json", {"seconds": value})
+    for stage, (value, steps, start, end) in TRAININGS.items():
         numbers = training_numbers(stage, steps=steps, before=start, after=end)
-        write(metrics / f"{stage}.json", {"seconds": value, **numbers})
-        write_curve(metrics / f"{stage}.csv", steps=steps, start=start, end=end)
-    models = {
-        "base": model_scores(0.0, bits=0.589),
-        "merged": model_scores(0.02, bits=0.536),
-        "phase1": model_scores(0.8, bits=0.61),
-        "phase2": model_scores(1.0, bits=0.65),
+        write(folder / f"{stage}.json", {"seconds": value, **numbers})
+        write_curve(folder / f"{stage}.csv", steps=steps, start=start, end=end)
+    found = {
+        "models": {name: model_scores(share, bits=bits) for name, (share, bits) in MODELS.items()},
+        "unigram_bits_per_byte": 1.71,
+        "merged_below_base": {"difference": -0.053, "p_value": 1e-9},
+        "sets": SETS,
+        "missing_sets": [],
+        "seconds": 62.0,
+        "device": "cpu",
     }
-    write(
-        metrics / "evaluate.json",
-        {
-            "models": models,
-            "unigram_bits_per_byte": 1.71,
-            "merged_below_base": {"difference": -0.053, "p_value": 1e-9},
-            "sets": SETS,
-            "missing_sets": [],
-            "seconds": 62.0,
-            "device": "cpu",
-        },
-    )
-    write(evaluation / "traces.json", [TRACE])
-    answers = [
-        {
-            "prompt": "Gökyüzü <ne> renktir?",
-            "expected": "Mavi.",
-            "generated": "Mavi.",
-            "correct": True,
-        },
-        {
-            "prompt": "Kuşlar ne yapar?",
-            "expected": "Uçar.",
-            "generated": "Yüzer.",
-            "correct": False,
-        },
-    ]
-    (evaluation / "instructions_phase2.jsonl").write_text(
-        "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in answers), encoding="utf-8"
-    )
-    card = {
-        "documents": {"read": 9000, "kept": 8700, "train": 8300, "heldout": 400},
-        "dropped": {"too_short": 210, "duplicate": 90, "language": 0},
-        "tokens": {"kept": 234_532, "train": 218_418, "heldout": 16_114},
-        "fertility": 1.59,
-        "examples": {"kept": [{"source": "haber", "text": "Bir cümle."}]},
-    }
-    phase = {
-        "rows": {"read": 8000, "kept": 7990, "train": 7790, "heldout": 200},
-        "dropped": {"bad_line": 10},
-        "tokens": 160_000,
-        "answer_tokens": 40_000,
-    }
-    write(tmp_path / "data/corpus/card.json", card)
-    write(tmp_path / "data/instructions/card.json", {"phase1": phase, "phase2": phase})
-    return {
-        "metrics_dir": metrics,
-        "evaluation": evaluation,
-        "corpus": tmp_path / "data/corpus",
-        "instructions": tmp_path / "data/instructions",
-    }
+    write(folder / "evaluate.json", found)
