@@ -6,7 +6,6 @@ runs on the leading one.
 """
 
 import os
-import socket
 from collections.abc import Iterable
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
@@ -21,7 +20,7 @@ from prefect.settings import PREFECT_API_URL
 from prefect.states import Cancelling, Completed, Failed
 from pydantic import Field
 
-from diffutron.training.hosts import HEAD, LEADS, NUMBER, address_towards
+from diffutron.training.hosts import HEAD, LEADS, NUMBER, address_towards, free_port
 from diffutron.why import changes, sentence
 from flows.graph import command_of
 from flows.pipeline import training_slot
@@ -120,9 +119,3 @@ def own_address() -> str:
         return given
     server = urlsplit(PREFECT_API_URL.value() or "http://127.0.0.1:4200")
     return address_towards(server.hostname or "127.0.0.1", server.port or 80)
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("", 0))
-        return int(probe.getsockname()[1])

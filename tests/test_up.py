@@ -15,6 +15,7 @@ import pytest
 
 from diffutron import up
 from diffutron.errors import StageFailure, UserError
+from diffutron.training.hosts import free_port
 
 PIPELINE = """
 stages:
@@ -42,12 +43,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture
 def ports() -> list[int]:
-    """Two ports that were free a moment ago."""
-    probes = [socket.create_server(("127.0.0.1", 0)) for _ in range(2)]
-    found = [probe.getsockname()[1] for probe in probes]
-    for probe in probes:
-        probe.close()
-    return found
+    return [free_port("127.0.0.1"), free_port("127.0.0.1")]
 
 
 def working_in(folder: Path) -> list[psutil.Process]:

@@ -85,3 +85,10 @@ def interface(address: str) -> str:
 
 def _is(host: str, own: str) -> bool:
     return own in {found[4][0] for found in socket.getaddrinfo(host, None, socket.AF_INET)}
+
+
+def free_port(address: str = "") -> int:
+    """A port of this host that nobody used a moment ago."""
+    with socket.socket() as probe:
+        probe.bind((address, 0))
+        return int(probe.getsockname()[1])

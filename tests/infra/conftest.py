@@ -2,7 +2,6 @@
 
 import os
 import shutil
-import socket
 import subprocess
 import time
 from collections.abc import Callable, Iterator
@@ -10,6 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
+from diffutron.training.hosts import free_port
 
 SLURM = """
 ClusterName=t
@@ -49,12 +50,6 @@ CgroupAutomount=no
 ConstrainCores=no
 ConstrainRAMSpace=no
 """
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 def wait_for(found: Callable[[], Any], *, seconds: float, what: str) -> Any:

@@ -10,9 +10,9 @@ import mlflow
 import pytest
 
 from diffutron.cli import main
+from diffutron.training.hosts import free_port
 
 from ..registry.conftest import good_summary, write_build
-from .conftest import free_port
 from .services.processes import REPO, Service, own_path, running
 from .services.team import MLFLOW_LOGIN
 

@@ -9,8 +9,9 @@ from pathlib import Path
 import httpx
 import pytest
 
+from diffutron.training.hosts import free_port
+
 from ..registry.conftest import good_summary, write_build
-from .conftest import free_port
 from .services.clone import commit, git, make_repository
 from .services.processes import Service, running
 from .services.team import BUCKET

@@ -5,7 +5,6 @@ import os
 import select
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 from contextlib import suppress
@@ -17,6 +16,7 @@ import pytest
 from diffutron.errors import UserError
 from diffutron.registry.register import register
 from diffutron.registry.tracking import experiment_id, tracking
+from diffutron.training.hosts import free_port
 
 from .conftest import good_summary, write_build
 
@@ -194,9 +194,7 @@ def test_missing_inputs_name_their_stage(build, make_params, missing):
 @pytest.fixture
 def server(inside):
     """The registered version behind `mlflow models serve`, and its address."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     command = [sys.executable, "-m", "mlflow", "models", "serve"]
     command += ["-m", "models:/diffutron@challenger", "--env-manager", "local"]
     process = subprocess.Popen(

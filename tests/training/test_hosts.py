@@ -1,7 +1,6 @@
 """What a host is told of the others, and the launcher that it becomes."""
 
 import os
-import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -11,7 +10,7 @@ from safetensors.torch import load_file
 
 from diffutron.errors import UserError
 from diffutron.training import hosts
-from diffutron.training.hosts import Hosts, address_towards, interface, this_host
+from diffutron.training.hosts import Hosts, address_towards, free_port, interface, this_host
 
 HERE = {"DIFFUTRON_HOSTS": "3", "DIFFUTRON_HEAD": "127.0.0.1:29400"}
 
@@ -55,12 +54,6 @@ def test_ranks_talk_through_the_interface_of_the_address(monkeypatch) -> None:
     assert address_towards("127.0.0.1", 9) == "127.0.0.1"
     with pytest.raises(UserError, match=r"no network interface .* 192\.0\.2\.1"):
         interface("192.0.2.1")
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 @pytest.mark.slow

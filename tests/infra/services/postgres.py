@@ -8,7 +8,8 @@ from pathlib import Path
 import psycopg2
 import pytest
 
-from ..conftest import free_port
+from diffutron.training.hosts import free_port
+
 from .processes import as_user, give, scratch
 
 USER = "diffutron"

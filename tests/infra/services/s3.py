@@ -10,7 +10,9 @@ from typing import Any
 
 import pytest
 
-from ..conftest import free_port, need
+from diffutron.training.hosts import free_port
+
+from ..conftest import need
 from .processes import Service, running, scratch
 
 COMMON = """

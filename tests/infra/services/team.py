@@ -18,7 +18,8 @@ import httpx
 import pytest
 import yaml
 
-from ..conftest import free_port
+from diffutron.training.hosts import free_port
+
 from .postgres import PASSWORD, Postgres
 from .processes import REPO, Service, as_user, give, own_path, running, scratch
 from .s3 import S3
