@@ -31,7 +31,7 @@ def drop_boilerplate(
     base.run(
         "create table repeated as select line from lines group by line having count(*) > ?", [most]
     )
-    base.run("drop table lines")
+    base.drop("lines")
     if not base.value("select count(*) from repeated"):
         return list(cleaned), 0
     folder.mkdir(exist_ok=True)

@@ -48,6 +48,11 @@ class Database:
         with self.arriving(rows):
             self.run(f"insert into {table} by name from arriving")
 
+    def drop(self, *tables: str) -> None:
+        """Give the disk of these tables back to those to come."""
+        for table in tables:
+            self.run(f"drop table if exists {table}")
+
     @contextmanager
     def arriving(self, rows: pa.Table | pa.RecordBatchReader) -> Iterator[None]:
         """Rows as the table `arriving`, for the queries in the block."""

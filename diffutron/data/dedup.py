@@ -11,7 +11,7 @@ the number of documents.
 import hashlib
 import re
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import lru_cache
 from itertools import groupby
 from operator import itemgetter
@@ -156,14 +156,15 @@ def find_near(
         return jaccard(shingles_of(one), shingles_of(other)) >= rules.threshold
 
     total = base.value("select count(distinct index) from pending")
-    ordered = "select index, band, key from pending order by num_words desc, index, band"
+    best_first = "from pending order by num_words desc, index, band"
     shown = total >= SHOWN_FROM
     with Progress(total=total, desc="duplicates", unit="documents", enabled=shown) as bar:
-        for group in _whole_documents(base.batches(ordered)):
+        for group in _whole_documents(base.batches(best_first)):
             kept, near = _judge(group, _kept_before(base, group, least), alike, least)
-            base.add("kept", group.filter(pa.array(kept)))
+            base.add("kept", group.select(["index", "band", "key"]).filter(pa.array(kept)))
             base.add("near", near)
             bar.update(len(group["index"].unique()))
+    base.drop("shared", "pending", "kept", "judged")
 
 
 def _whole_documents(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.Table]:
@@ -180,23 +181,24 @@ def _whole_documents(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.Table]:
         yield pa.Table.from_batches(rest)
 
 
-def _kept_before(base: Database, group: pa.Table, least: int) -> dict[int, list[int]]:
-    """For texts of this group the texts kept so far that share at least so many of their keys."""
-    found: dict[int, list[int]] = defaultdict(list)
-    with base.arriving(group):
-        rows = base.rows(
-            """select arriving.index, kept.index from arriving join kept using (band, key)
-            group by all having count(*) >= ?""",
-            [least],
-        )
-    for index, other in rows:
-        found[index].append(other)
-    return found
+def _kept_before(base: Database, group: pa.Table, least: int) -> Iterator[tuple[int, list[int]]]:
+    """Texts of this group with those kept before that share at least so many of their keys; in the
+    order of the group, one at a time: a key may stand in very many texts."""
+    base.run("create or replace table judged as from pending limit 0")
+    base.add("judged", group)
+    rows = base.batches(f"""
+        select judged.index, kept.index as other from judged join kept using (band, key)
+        group by judged.num_words, judged.index, kept.index having count(*) >= {least}
+        order by judged.num_words desc, judged.index, kept.index
+    """)
+    pairs = (pair for batch in rows for pair in zip(*batch.to_pydict().values(), strict=True))
+    for index, mine in groupby(pairs, key=itemgetter(0)):
+        yield index, [other for _, other in mine]
 
 
 def _judge(
     group: pa.Table,
-    before: Mapping[int, list[int]],
+    before: Iterator[tuple[int, list[int]]],
     alike: Callable[[int, int], bool],
     least: int,
 ) -> tuple[list[bool], pa.Table]:
@@ -205,11 +207,15 @@ def _judge(
     pairs: dict[str, list[int]] = {"index": [], "other": []}
     within: dict[tuple[int, int], list[int]] = defaultdict(list)  # key -> texts of this group
     columns = (group[name].to_pylist() for name in ("index", "band", "key"))
+    upcoming = next(before, None)
     for index, rows in groupby(zip(*columns, strict=True), key=itemgetter(0)):
         keys = [(band, key) for _, band, key in rows]
         shares = Counter(other for key in keys for other in within[key])
         candidates = [other for other, common in shares.items() if common >= least]
-        others = [o for o in sorted([*before.get(index, ()), *candidates]) if alike(index, o)]
+        if upcoming and upcoming[0] == index:
+            candidates += upcoming[1]
+            upcoming = next(before, None)
+        others = [other for other in sorted(candidates) if alike(index, other)]
         pairs["index"] += [index] * len(others)
         pairs["other"] += others
         kept += [not others] * len(keys)

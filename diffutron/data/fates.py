@@ -81,14 +81,14 @@ class Fates:
             select *, index as cluster, key as cluster_key, null::bigint as instead, '' as split
             from loaded
         """)
-        base.run("drop table loaded")
+        base.drop("loaded")
         base.load("all_bands", map(_bands, fates.paths, fates.starts), BANDS)
         return fates
 
     def rewrite(self, query: str, values: Values = ()) -> None:
         """Put what a query of `documents` answers in its place."""
         self.base.run(f"create table rewritten as {query}", values)
-        self.base.run("drop table documents")
+        self.base.drop("documents")
         self.base.run("alter table rewritten rename to documents")
 
     def count(self, of: str, *, where: str = "true") -> dict[Any, int]:

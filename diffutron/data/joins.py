@@ -18,6 +18,7 @@ def drop_duplicates(fates: Fates, rules: CorpusParams) -> None:
     find_exact(base)
     base.run("create view bands as from all_bands anti join exact using (index)")
     find_near(base, lambda index: words(text(index)), rules.near_duplicate)
+    base.drop("all_bands")
     find_clusters(base)
     # The best of equal texts may itself be near another one: then that one stands for them all.
     fates.rewrite("""
