@@ -18,7 +18,8 @@ from flows.promotion import promote
 BUILD = (
     "From raw text to a registered model, in eleven stages; what is up to date is skipped. "
     "**Run, Quick run** builds with params.yaml as it is; **Custom run** chooses a profile, "
-    "the stages and settings. Cancel ends every process; the next run goes on where it stopped."
+    "the stages and settings. Cancel ends every process; the next run goes on where it stopped. "
+    "One training at a time: a second run waits for the first, and says so in its log."
 )
 EVALUATE = (
     "Scores the models in `models/` on held-out text, the seven tasks and instructions, "
