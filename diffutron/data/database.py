@@ -4,6 +4,7 @@ Raasveldt, Muehleisen (2019). What is asked is ordered or counted, so that neith
 the size of the memory change an answer.
 """
 
+import errno
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -84,7 +85,8 @@ def database(folder: Path | None = None, *, threads: int | None = None) -> Itera
         threads: None for the cores there are.
 
     Raises:
-        UserError: the disk is full, or one answer needs more than the memory allowed.
+        OSError: the disk is full.
+        UserError: the files cannot be read or written, or an answer needs more memory than allowed.
     """
     settings: dict[str, Any] = {
         "memory_limit": MEMORY,
@@ -98,8 +100,13 @@ def database(folder: Path | None = None, *, threads: int | None = None) -> Itera
     try:
         with duckdb.connect(place, config=settings) as opened:
             yield Database(opened)
-    except (duckdb.IOException, duckdb.OutOfMemoryException) as error:
-        raise UserError(
-            f"the documents cannot be compared in {folder or 'memory'} "
-            f"({str(error).splitlines()[0]}); free some disk and run again"
-        ) from error
+    except duckdb.Error as error:
+        said = str(error).splitlines()[0]
+        if os.strerror(errno.ENOSPC) in said:
+            raise OSError(errno.ENOSPC, said, str(place)) from error
+        if isinstance(error, (duckdb.IOException, duckdb.OutOfMemoryException)):
+            raise UserError(
+                f"the documents cannot be compared in {folder or 'memory'} ({said}); "
+                "free some disk and run again"
+            ) from error
+        raise

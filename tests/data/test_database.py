@@ -8,6 +8,7 @@ import pytest
 from diffutron.data import database as databases
 from diffutron.data.database import database
 from diffutron.errors import UserError
+from diffutron.outputs import atomic_folder
 
 SCHEMA = pa.schema([("index", pa.int64()), ("key", pa.uint64())])
 
@@ -50,6 +51,17 @@ def test_more_than_memory_and_disk_hold_is_one_line(tmp_path, monkeypatch):
 
     with pytest.raises(UserError, match=r"cannot be compared in .*base \(.+\); free some disk"):
         sort_many()
+
+
+@pytest.mark.parametrize("kind", [duckdb.IOException, duckdb.TransactionException])
+def test_a_full_disk_is_an_error_of_the_system(tmp_path, kind):
+    """DuckDB says it in several ways; the stage turns it into its one line."""
+    with (
+        pytest.raises(UserError, match=r"cannot write .*out: the disk is full"),
+        atomic_folder(tmp_path / "out") as work,
+        database(work / "base"),
+    ):
+        raise kind('Failed to commit: Could not write file "x.wal": No space left on device')
 
 
 def test_a_mistake_of_ours_is_none_of_the_user():
