@@ -31,7 +31,7 @@ def product(left: Tensor, right: Tensor) -> Tensor:
     if left.is_cuda and left.dtype in (torch.bfloat16, torch.float16) and no_grad:
         return torch.mm(left, right, out_dtype=torch.float32)  # cuda only
     if no_grad and _for_onednn(left, right.shape[1], right):
-        return _onednn_product(left, right)
+        return onednn_product(left, right)
     return (left @ right).to(wide(left.dtype))
 
 
@@ -68,7 +68,7 @@ class _OneDNNLinear(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, rows: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         ctx.save_for_backward(rows, weight)
-        return _onednn_product(rows, weight.t(), bias)
+        return onednn_product(rows, weight.t(), bias)
 
     @staticmethod
     @once_differentiable
@@ -77,20 +77,20 @@ class _OneDNNLinear(torch.autograd.Function):
         rows, weight = ctx.saved_tensors
         needs_rows, needs_weight, needs_bias = ctx.needs_input_grad
         return (
-            _onednn_product(grad, weight) if needs_rows else None,
-            _weight_gradient(grad, rows) if needs_weight else None,
+            onednn_product(grad, weight) if needs_rows else None,
+            weight_gradient(grad, rows) if needs_weight else None,
             grad.sum(dim=0) if needs_bias else None,
         )
 
 
-def _weight_gradient(grad: Tensor, rows: Tensor) -> Tensor:
+def weight_gradient(grad: Tensor, rows: Tensor) -> Tensor:
     """grad^T rows; oneDNN copies a transposed left factor, so that is the smaller one."""
     if rows.shape[1] < grad.shape[1]:
-        return _onednn_product(rows.t(), grad).t()
-    return _onednn_product(grad.t(), rows)
+        return onednn_product(rows.t(), grad).t()
+    return onednn_product(grad.t(), rows)
 
 
-def _onednn_product(left: Tensor, right: Tensor, bias: Tensor | None = None) -> Tensor:
+def onednn_product(left: Tensor, right: Tensor, bias: Tensor | None = None) -> Tensor:
     return torch.ops.mkldnn._linear_pointwise(left, right.t(), bias, "none", [], "")
 
 

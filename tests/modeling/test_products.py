@@ -82,7 +82,7 @@ def test_any_shape_and_either_order_in_memory(rows, inner, columns, left_t, righ
         pytest.skip("needs a PyTorch with oneDNN (the x86 and ARM wheels have it)")
     left = torch.randn(inner, rows).t() if left_t else torch.randn(rows, inner)
     right = torch.randn(columns, inner).t() if right_t else torch.randn(inner, columns)
-    found = products._onednn_product(left, right)
+    found = products.onednn_product(left, right)
     torch.testing.assert_close(found.double(), left.double() @ right.double(), rtol=1e-4, atol=1e-4)
 
 
