@@ -155,3 +155,49 @@ def _exam(n: int) -> dict[str, Any]:
     texts, labels = [f"{word} {n}" for word in ("bir", "iki", "üç", "dört")], list("ABCD")
     choices = {"text": texts, "label": labels}
     return {"question": {"stem": f"Kaç {n}?", "choices": choices}, "answerKey": labels[n % 4]}
+
+
+SYSTEMS = """
+scoring: {{max_rows: 4, batch_tokens: 400, seed: 13}}
+contamination: {{ngram: 2, min_words: 3, min_item_words: 3, threshold: 0.3, short_threshold: 0.85}}
+systems:
+  - {{name: random, architecture: baseline}}
+  - {{name: constant, architecture: baseline}}
+  - {{name: bow, architecture: supervised}}
+  - name: tiny
+    architecture: masked_diffusion
+    model: {model}
+    training: [{training}]
+    column: Tiny
+    published: {{news_cat: 0.324, belebele_tr: 0.27}}
+  - {{name: absent, architecture: masked_diffusion, model: no/such/folder}}
+  - {{name: other, architecture: encoder_decoder, model: {t5}}}
+"""
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory, tiny_model_dir, rows_dir):
+    """A folder with a systems file, training data that gives one item away, and a T5 config."""
+    import polars
+
+    folder = tmp_path_factory.mktemp("board")
+    (folder / "corpus").mkdir()
+    texts = ["Dün haber sport 0 vardı.", "Başka bir metin."]
+    polars.DataFrame({"text": texts}).write_parquet(folder / "corpus" / "train.parquet")
+    (folder / "t5").mkdir()
+    (folder / "t5" / "config.json").write_text('{"model_type": "t5", "is_encoder_decoder": true}')
+    text = SYSTEMS.format(model=tiny_model_dir, training=folder / "corpus", t5=folder / "t5")
+    (folder / "systems.yaml").write_text(text)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def options(place, rows_dir):
+    """`options(out, only=[...])`: the options of a leaderboard on those systems and rows."""
+    from diffutron.evaluation.leaderboard import Options
+
+    def make(out, **changes):
+        given = {"systems": place / "systems.yaml", "data": str(rows_dir), **changes}
+        return Options(out=out, **given)
+
+    return make

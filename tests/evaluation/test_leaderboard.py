@@ -6,10 +6,9 @@ from pathlib import Path
 import pytest
 
 from diffutron.data.evaluation_sets import load_rows
-from diffutron.errors import UserError
 from diffutron.evaluation.adapters.adapter import Adapter
 from diffutron.evaluation.adapters.masked_diffusion import MaskedDiffusion
-from diffutron.evaluation.leaderboard import Options, leaderboard
+from diffutron.evaluation.leaderboard import leaderboard
 from diffutron.evaluation.leaderboard_rows import failed_canaries
 from diffutron.evaluation.tasks import best_per_letter
 from diffutron.params import TASKS
@@ -18,47 +17,6 @@ KEYS = [
     "system", "task", "stand_in", "protocol", "shots", "n", "correct", "acc", "acc_norm", "low",
     "high", "chance", "constant", "published", "canaries",
 ]  # fmt: skip
-SYSTEMS = """
-scoring: {{max_rows: 4, batch_tokens: 400, seed: 13}}
-contamination: {{ngram: 2, min_words: 3, min_item_words: 3, threshold: 0.3, short_threshold: 0.85}}
-systems:
-  - {{name: random, architecture: baseline}}
-  - {{name: constant, architecture: baseline}}
-  - {{name: bow, architecture: supervised}}
-  - name: tiny
-    architecture: masked_diffusion
-    model: {model}
-    training: [{training}]
-    column: Tiny
-    published: {{news_cat: 0.324, belebele_tr: 0.27}}
-  - {{name: absent, architecture: masked_diffusion, model: no/such/folder}}
-  - {{name: other, architecture: encoder_decoder, model: {t5}}}
-"""
-
-
-@pytest.fixture(scope="module")
-def place(tmp_path_factory, tiny_model_dir, rows_dir):
-    """A folder with a systems file, training data that gives one item away, and a T5 config."""
-    import polars
-
-    folder = tmp_path_factory.mktemp("board")
-    (folder / "corpus").mkdir()
-    texts = ["Dün haber sport 0 vardı.", "Başka bir metin."]
-    polars.DataFrame({"text": texts}).write_parquet(folder / "corpus" / "train.parquet")
-    (folder / "t5").mkdir()
-    (folder / "t5" / "config.json").write_text('{"model_type": "t5", "is_encoder_decoder": true}')
-    text = SYSTEMS.format(model=tiny_model_dir, training=folder / "corpus", t5=folder / "t5")
-    (folder / "systems.yaml").write_text(text)
-    return folder
-
-
-@pytest.fixture(scope="module")
-def options(place, rows_dir):
-    def make(out, **changes):
-        given = {"systems": place / "systems.yaml", "data": str(rows_dir), **changes}
-        return Options(out=out, **given)
-
-    return make
 
 
 @pytest.fixture(scope="module")
@@ -272,36 +230,3 @@ def test_the_built_in_sample_is_a_stand_in_throughout(options, tmp_path):
     assert results is not None
     assert {row["stand_in"] for row in results["rows"]} == set(TASKS)
     assert {row["task"] for row in results["rows"]} == {f"sample_{task}" for task in TASKS}
-
-
-@pytest.mark.parametrize(
-    ("changes", "message"),
-    [
-        ({"tasks": ["nonsense"]}, "unknown task 'nonsense'; allowed: belebele_tr"),
-        ({"only": ["nonsense"]}, "unknown system 'nonsense'; allowed: random"),
-        ({"protocol": "nonsense"}, "unknown protocol 'nonsense'; allowed: corrected"),
-        ({"shots": 6}, "--shots 6"),
-        ({"limit": 0}, "--limit 0"),
-        ({"data": "nowhere"}, "--data nowhere: no such folder"),
-        ({"only": ["other"]}, "other: its files cannot be loaded"),
-        ({"only": ["absent"]}, "absent: there is no folder"),
-        ({"systems": Path("none.yaml")}, "none.yaml does not exist"),
-    ],
-)
-def test_mistakes_are_one_line(options, tmp_path, changes, message):
-    given = {"only": ["random"], "tasks": ["ironytr"], **changes}
-    with pytest.raises(UserError, match=message):
-        leaderboard(options(tmp_path, **given))
-
-
-@pytest.mark.parametrize(
-    ("row", "message"),
-    [
-        ({"text": "Ne hoş!"}, "row 1: field `label` is missing"),
-        ({"text": "Ne hoş!", "label": 2}, "row 1: `label` = 2"),
-    ],
-)
-def test_a_row_that_does_not_fit_is_one_line(options, tmp_path, row, message):
-    (tmp_path / "ironytr.jsonl").write_text(json.dumps(row))
-    with pytest.raises(UserError, match=message):
-        leaderboard(options(tmp_path / "o", data=str(tmp_path), only=["random"], tasks=["ironytr"]))
