@@ -17,13 +17,13 @@ from typing import Any
 import torch
 from transformers import ModernBertConfig, ModernBertForMaskedLM
 
-from diffutron.evaluation.adapters.masked_diffusion import MaskedDiffusion
-from diffutron.evaluation.answering import answer_all
-from diffutron.evaluation.item_cache import ItemCache
-from diffutron.evaluation.protocols import PROTOCOLS
-from diffutron.evaluation.questions import Question
+from diffutron.evaluation.cetvel.protocols import PROTOCOLS
+from diffutron.evaluation.cetvel.questions import Question
+from diffutron.evaluation.scorers.masked_diffusion import MaskedDiffusion
+from diffutron.evaluation.scoring.answer_cache import ItemCache
+from diffutron.evaluation.scoring.answering import answer_all
 from diffutron.modeling.tokenizer import train
-from diffutron.yaml_files import read_yaml
+from diffutron.runtime.yaml_files import read_yaml
 
 LETTERS = ("A", "B", "C", "D")
 WORDS = ("kedi", "bahçede", "uyudu", "köpek", "evde", "bekledi", "yarın", "sabah", "yola", "çıktı")
@@ -75,7 +75,7 @@ def questions(number: int) -> list[Question]:
 
 def adapter_of(shape: str) -> MaskedDiffusion:
     """A model with random weights and a tokenizer in which every letter is one token."""
-    from diffutron.params import parse_params
+    from diffutron.config.params import parse_params
 
     values = read_yaml(Path("infra/profiles/demo.yaml"))
     section = parse_params(values, origin="demo").tokenizer.model_copy(update={"vocab_size": 600})

@@ -8,10 +8,10 @@ from torch import Tensor, nn
 
 from benchmarks import plain
 from benchmarks.shapes import FIRST_TOKEN, MASK, Shape, new_model
-from diffutron.diffusion.loss import weighted_nll
-from diffutron.diffusion.subsets import plan_subsets
+from diffutron.diffusion.likelihood.subsets import plan_subsets
+from diffutron.diffusion.process.loss import weighted_nll
 from diffutron.modeling.head import head_nll, trunk
-from diffutron.progress import track
+from diffutron.runtime.progress import track
 
 STATES, CONTEXT, LENGTH, DRAWS = 8, 8, 8, 128
 STEPS, BATCH = 300, 32

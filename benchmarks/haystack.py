@@ -18,9 +18,9 @@ from benchmarks.planted import (
     secrets,
 )
 from benchmarks.recombine import Recombiner
-from diffutron.data.evaluation_sets import load_sets
-from diffutron.data.turkish import turkish_upper
-from diffutron.params import TASKS
+from diffutron.config.params import TASKS
+from diffutron.data.evaluation_sets.evaluation_sets import load_sets
+from diffutron.text.turkish import turkish_upper
 
 SOURCES = ("ansiklopedi.jsonl", "haber.jsonl.gz", "web.jsonl.zst")  # the last two are one group
 SHARE = {"exact": 0.01, "near": 0.01, "near_short": 0.002, "across": 0.01}  # of the documents

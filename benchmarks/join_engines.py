@@ -86,7 +86,7 @@ def with_polars(file: Path) -> int:
 
 
 def with_duckdb(file: Path) -> int:
-    from diffutron.data.database import database
+    from diffutron.data.corpus.database import database
 
     with tempfile.TemporaryDirectory(dir=file.parent) as folder, database(Path(folder)) as base:
         base.run(f"create view bands as from '{file}'")

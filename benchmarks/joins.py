@@ -22,13 +22,13 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from diffutron.data.corpus import Input, join
-from diffutron.data.quarantine import Quarantine
-from diffutron.data.recipe import Recipe
-from diffutron.data.shards import SCHEMA, Cleaned, shard_bytes
-from diffutron.params import parse_params
-from diffutron.params_data import CorpusParams
-from diffutron.profiles import compose
+from diffutron.config.params import parse_params
+from diffutron.config.params_data import CorpusParams
+from diffutron.data.corpus.corpus import Input, join
+from diffutron.data.corpus.recipe import Recipe
+from diffutron.data.corpus.shards import SCHEMA, Cleaned, shard_bytes
+from diffutron.data.sources.bad_rows import Quarantine
+from diffutron.operations.profiles import compose
 
 ROWS = 5000  # of a shard
 WORDS = 20  # of a document

@@ -28,7 +28,7 @@ from pathlib import Path
 import psutil
 
 from benchmarks.tiny_project import OUTPUTS, STAGES, make_project, select
-from diffutron.guard import LOWER
+from diffutron.operations.guard import LOWER
 
 ZERO_STAGES = (1, 2, 3)
 KILLS = (2, 3, 4)
@@ -227,7 +227,7 @@ def kill_one(process: "subprocess.Popen[str]", chance: random.Random) -> str:
 def part_of(process: psutil.Process) -> str:
     try:
         line = " ".join(process.cmdline())
-        if "diffutron.guard" in line:
+        if "diffutron.operations.guard" in line:
             return "lower guard" if LOWER in line else "guard"
         if "-m dvc" in line:
             return "dvc"

@@ -22,8 +22,8 @@ import psutil
 
 from benchmarks.corpus import write_params
 from benchmarks.haystack import Text
-from diffutron.data.corpus import corpus
-from diffutron.params import load_params
+from diffutron.config.params import load_params
+from diffutron.data.corpus.corpus import corpus
 
 SHARD_DOCUMENTS = 500
 

@@ -11,7 +11,7 @@ from benchmarks.command import main
 from benchmarks.estimators import eight_token_row
 from benchmarks.measure import compare, max_abs_diff
 from benchmarks.shapes import BOS, MASK, PAD, Pair, Shape, forward_flops, new_pair, random_ids
-from diffutron.diffusion.likelihood import Score, score_continuations
+from diffutron.diffusion.likelihood.any_order import Score, score_continuations
 from diffutron.modeling.head import logprob_fn
 
 CONTEXT = 60

@@ -11,7 +11,7 @@ from pathlib import Path
 import torch
 
 from diffutron.modeling.flops import matmul_peak
-from diffutron.progress import Progress
+from diffutron.runtime.progress import Progress
 
 STATUS = Path("/proc/self/status")
 RESET = Path("/proc/self/clear_refs")

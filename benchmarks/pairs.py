@@ -4,7 +4,7 @@ import re
 
 import numpy as np
 
-from diffutron.data.turkish import turkish_lower
+from diffutron.text.turkish import turkish_lower
 
 NGRAM = 3
 COMMON = 40  # documents of an n-gram that says nothing about a pair

@@ -5,9 +5,9 @@ from dataclasses import dataclass, field
 from random import Random
 
 from benchmarks.recombine import Recombiner
-from diffutron.data.decontaminate import FIELDS
-from diffutron.data.privacy import KINDS, iban_holds, identity_number_holds, luhn_holds
-from diffutron.data.turkish import turkish_lower, turkish_upper
+from diffutron.data.corpus.decontaminate import FIELDS
+from diffutron.text.privacy import KINDS, iban_holds, identity_number_holds, luhn_holds
+from diffutron.text.turkish import turkish_lower, turkish_upper
 
 NEAR_WORDS = 40  # words of a document whose near copies must be found
 NEAR_CHANGED = 0.05

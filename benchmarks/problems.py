@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from benchmarks.shapes import FIRST_TOKEN, MASK, PAD, Shape
-from diffutron.data.packing import Samples
+from diffutron.data.token_store import Samples
 from diffutron.training.batches import GlobalBatch, Layout, Task, training_batch
 from diffutron.training.engine import MaskedLoss
 from diffutron.training.objective import masked_diffusion

@@ -14,7 +14,7 @@ from torch import Tensor
 from benchmarks.command import main
 from benchmarks.measure import compare, max_abs_diff
 from benchmarks.shapes import Shape
-from diffutron.modeling.products import onednn_product, weight_gradient
+from diffutron.modeling.matmul import onednn_product, weight_gradient
 
 TOKENS, MASKED, VOCABULARY = 1024, 525, 1024
 CALLS = 20  # of a product in a timed run

@@ -15,9 +15,9 @@ from benchmarks import plain
 from benchmarks.command import main
 from benchmarks.measure import compare, max_abs_diff
 from benchmarks.shapes import BOS, MASK, PAD, Pair, Shape, forward_flops, new_pair, random_ids
-from diffutron.diffusion.canvas import Event
-from diffutron.diffusion.sampling import denoise
-from diffutron.diffusion.settings import Settings
+from diffutron.diffusion.sampling.canvas import Event
+from diffutron.diffusion.sampling.denoise import denoise
+from diffutron.diffusion.sampling.settings import Settings
 from diffutron.modeling.head import logits_fn
 
 NEW_TOKENS, BLOCK = 128, 32

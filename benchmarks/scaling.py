@@ -19,8 +19,8 @@ from pathlib import Path
 
 from benchmarks.kill import environment
 from benchmarks.tiny_project import make_project, write_params
-from diffutron.progress import Progress
-from diffutron.yaml_files import read_yaml
+from diffutron.runtime.progress import Progress
+from diffutron.runtime.yaml_files import read_yaml
 
 ENCODER = {
     "hidden_size": 288,

@@ -6,9 +6,9 @@ import torch
 from torch import nn
 from transformers import ModernBertConfig, ModernBertForMaskedLM
 
+from diffutron.config.params import LoraParams
 from diffutron.modeling.head import masked_lm
 from diffutron.modeling.lora import attach_lora
-from diffutron.params import LoraParams
 
 PAD, EOS, BOS, MASK = 0, 1, 2, 4
 FIRST_TOKEN = 5  # ids below are special

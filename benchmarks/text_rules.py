@@ -12,10 +12,10 @@ from random import Random
 
 from benchmarks.planted import PLACEHOLDER, personal_data
 from benchmarks.recombine import real_texts
-from diffutron.data.language import in_kept_language
-from diffutron.data.normalise import normalise
-from diffutron.data.privacy import KINDS, replace_personal_data
-from diffutron.params import load_params
+from diffutron.config.params import load_params
+from diffutron.text.language import in_kept_language
+from diffutron.text.normalize import normalise
+from diffutron.text.privacy import KINDS, replace_personal_data
 
 LONG = 5  # words of a text whose language is judged
 CONTEXT = "Bilgi için {} adresine ya da numarasına başvurun, sonra bize haber verin."

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
-from diffutron.yaml_files import read_yaml
+from diffutron.runtime.yaml_files import read_yaml
 
 STAGES = ("pretrain", "instruct_phase1", "instruct_phase2")
 OUTPUTS = {

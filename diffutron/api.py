@@ -13,16 +13,16 @@ from collections.abc import Callable, Sequence
 from dataclasses import astuple
 from typing import Any
 
-from diffutron.diffusion import likelihood
-from diffutron.diffusion.canvas import Denoised, Event
-from diffutron.diffusion.sampling import denoise
-from diffutron.diffusion.settings import Settings, generation_settings, make_settings
-from diffutron.loading import load
-from diffutron.modeling import prompts as prompting
+from diffutron.diffusion.likelihood import any_order as likelihood
+from diffutron.diffusion.sampling.canvas import Denoised, Event
+from diffutron.diffusion.sampling.denoise import denoise
+from diffutron.diffusion.sampling.settings import Settings, generation_settings, make_settings
+from diffutron.inference import prompts as prompting
+from diffutron.inference.language_model import LanguageModel
+from diffutron.inference.loading import load
+from diffutron.inference.results import Bound, Committed, Generated, Scored, committed
 from diffutron.modeling.encoding import begin_ids, encode_pairs, encode_texts, end_ids
 from diffutron.modeling.head import logits_fn, logprob_fn
-from diffutron.modeling.language_model import LanguageModel
-from diffutron.modeling.results import Bound, Committed, Generated, Scored, committed
 
 __all__ = ["generate", "infill", "load", "nelbo", "score"]
 

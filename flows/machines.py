@@ -20,8 +20,8 @@ from prefect.settings import PREFECT_API_URL
 from prefect.states import Cancelling, Completed, Failed
 from pydantic import Field
 
+from diffutron.operations.why import changes, sentence
 from diffutron.training.hosts import HEAD, LEADS, NUMBER, address_towards, free_port
-from diffutron.why import changes, sentence
 from flows.graph import command_of
 from flows.pipeline import training_slot
 from flows.stage import CommandFailed, report_failure, run_command, run_stage

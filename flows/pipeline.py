@@ -23,8 +23,8 @@ from prefect.exceptions import ObjectNotFound
 from prefect.logging import get_run_logger
 from prefect.states import Completed, Failed
 
-from diffutron.params import Stage
-from diffutron.why import Changes, changes, sentence
+from diffutron.config.params import Stage
+from diffutron.operations.why import Changes, changes, sentence
 from flows.graph import all_needs, stages_in_order
 from flows.stage import Bar, CommandFailed, report_failure, run_command, run_stage
 

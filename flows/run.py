@@ -11,8 +11,8 @@ from typing import get_args
 
 from rich.console import Console
 
-from diffutron.errors import UserError
-from diffutron.up import settings
+from diffutron.operations.up import settings
+from diffutron.runtime.errors import UserError
 from flows.results import show_results
 
 SHORT_LINES = {

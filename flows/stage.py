@@ -18,7 +18,7 @@ from prefect.client.schemas.objects import State
 from prefect.logging import get_run_logger
 from prefect.states import Completed, Failed
 
-from diffutron.guard import GRACE, guarded
+from diffutron.operations.guard import GRACE, guarded
 
 TAIL = 100  # lines in which the cause of a failure is looked for
 SHOWN = 40  # lines shown of them

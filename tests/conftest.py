@@ -52,7 +52,7 @@ def repo() -> Path:
 @pytest.fixture(scope="session")
 def demo_values() -> dict:
     """The values of the demo profile, plain; copy before changing."""
-    from diffutron.yaml_files import read_yaml
+    from diffutron.runtime.yaml_files import read_yaml
 
     return read_yaml(REPO / "infra" / "profiles" / "demo.yaml")
 
@@ -62,7 +62,7 @@ def make_params(demo_values):
     """`make_params({"pretrain.training.steps": 4})`: the demo's parameters with changes."""
     import copy
 
-    from diffutron.params import parse_params
+    from diffutron.config.params import parse_params
 
     def make(changes: dict | None = None):
         values = copy.deepcopy(demo_values)
@@ -80,8 +80,8 @@ def make_params(demo_values):
 @pytest.fixture(scope="session")
 def tiny_tokenizer_dir(tmp_path_factory: pytest.TempPathFactory, demo_values: dict) -> Path:
     """A byte-level BPE of 400 tokens with the specials and chat template of a scratch build."""
+    from diffutron.config.params import parse_params
     from diffutron.modeling.tokenizer import chat_template, train
-    from diffutron.params import parse_params
 
     section = parse_params(demo_values, origin="test").tokenizer
     made = train(SENTENCES * 4, section.model_copy(update={"vocab_size": 400}))

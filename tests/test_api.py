@@ -98,7 +98,7 @@ def test_the_answer_ends_at_its_marker(lm, published, monkeypatch) -> None:
 
 
 def test_a_published_checkpoint_gets_the_published_chat_format(published) -> None:
-    from diffutron.modeling.prompts import encode
+    from diffutron.inference.prompts import encode
 
     model = diffutron.load(published, device="cpu")
     assert model.info == {}

@@ -5,8 +5,8 @@ import re
 import pytest
 from typer.main import get_command
 
-from diffutron.params import Params
-from diffutron.yaml_files import read_yaml
+from diffutron.config.params import Params
+from diffutron.runtime.yaml_files import read_yaml
 
 STAGES = [
     "tokenizer",
@@ -30,7 +30,7 @@ def stages(repo):
 
 @pytest.fixture(scope="module")
 def commands():
-    from diffutron.cli import app
+    from diffutron.cli.app import app
 
     return get_command(app).commands  # pyright: ignore[reportAttributeAccessIssue]
 

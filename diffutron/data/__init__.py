@@ -1,1 +1,1 @@
-"""Sources, filters, corpus and instruction recipes, evaluation sets, and the built-in sample."""
+"""From sources to token ids: the corpus, the instructions and the evaluation sets."""

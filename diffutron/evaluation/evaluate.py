@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from diffutron.data.evaluation_sets import EvaluationSet, load_sets
-from diffutron.data.perplexity_text import read_perplexity_text
-from diffutron.data.sources import local_digest
-from diffutron.errors import UserError
-from diffutron.evaluation.answers import (
+from diffutron.config.params import EvaluationParams, Params
+from diffutron.data.evaluation_sets.evaluation_sets import EvaluationSet, load_sets
+from diffutron.data.evaluation_sets.perplexity_text import read_perplexity_text
+from diffutron.data.sources.sources import local_digest
+from diffutron.evaluation.instruction_answers import (
     Question,
     answer,
     answer_settings,
@@ -21,7 +21,6 @@ from diffutron.evaluation.answers import (
     instruction_measures,
     read_questions,
 )
-from diffutron.evaluation.generation import listed_words, measures
 from diffutron.evaluation.perplexity import (
     TextMeasures,
     TextSet,
@@ -31,11 +30,16 @@ from diffutron.evaluation.perplexity import (
     text_set,
     unigram_bits_per_byte,
 )
-from diffutron.evaluation.tasks import answered_items, item_rows, summarise
-from diffutron.modeling.backbone import load_model
+from diffutron.evaluation.scoring.task_numbers import (
+    answered_items,
+    item_rows,
+    summarise,
+)
+from diffutron.evaluation.text_quality import listed_words, measures
+from diffutron.modeling.encoder import load_model
 from diffutron.modeling.tokenizer import load_tokenizer
-from diffutron.outputs import atomic_folder, require_folder, write_json, write_text
-from diffutron.params import EvaluationParams, Params
+from diffutron.runtime.errors import UserError
+from diffutron.runtime.files import atomic_folder, require_folder, write_json, write_text
 
 MADE_BY = {
     "base": "backbone",
@@ -154,14 +158,14 @@ def read_sets(section: EvaluationParams) -> tuple[list[EvaluationSet], list[str]
 
 
 def _tasks(sets: Sequence[EvaluationSet], section: EvaluationParams) -> dict[str, Any]:
-    from diffutron.evaluation.harness import build_tasks
+    from diffutron.evaluation.lm_eval_model import build_tasks
 
     return build_tasks(sets, casing=section.casing)
 
 
 def _word_test(params: Params, corpus: Path) -> Callable[[str], bool]:
     if params.corpus.source == "sample":
-        from diffutron.data.sample import is_word
+        from diffutron.sample import is_word
 
         return is_word
     return listed_words(corpus / "words.txt")
@@ -224,7 +228,7 @@ def _text_numbers(texts: TextMeasures) -> dict[str, Any]:
 def _measure_tasks(
     name: str, model: Any, material: Material, *, params: Params, work: Path
 ) -> dict[str, dict[str, Any]]:
-    from diffutron.evaluation.harness import DiffusionLM, run_tasks
+    from diffutron.evaluation.lm_eval_model import DiffusionLM, run_tasks
 
     section = params.evaluation
     items = section.items_phase2 if name == "phase2" else section.items

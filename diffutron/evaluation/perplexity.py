@@ -13,15 +13,19 @@ from typing import Any
 
 import numpy as np
 
-from diffutron.data.packing import read_documents
-from diffutron.diffusion.likelihood import Score, nelbo, windows
-from diffutron.diffusion.mask_rates import masked_nll
-from diffutron.errors import UserError
-from diffutron.evaluation.statistics import PairedDifference, one_sided, paired_difference
+from diffutron.data.token_store import read_documents
+from diffutron.diffusion.likelihood.any_order import Score, nelbo, windows
+from diffutron.diffusion.likelihood.mask_rates import masked_nll
+from diffutron.evaluation.statistics.intervals import (
+    PairedDifference,
+    one_sided,
+    paired_difference,
+)
 from diffutron.evaluation.unigram import unigram_logprobs, unigram_nats
 from diffutron.modeling.encoding import begin_ids, encode_texts, end_ids
 from diffutron.modeling.head import logprob_fn
-from diffutron.progress import Progress
+from diffutron.runtime.errors import UserError
+from diffutron.runtime.progress import Progress
 
 BANDS = ((0.0, 0.1), (0.1, 0.3), (0.3, 0.6), (0.6, 1.0))  # mask rates
 DRAWS = 2  # masks a document and band

@@ -37,7 +37,7 @@ def matmul_peak(
     """FLOP/s of a large matrix product on this machine now: the roof that training is held to."""
     import torch
 
-    from diffutron.modeling.products import product
+    from diffutron.modeling.matmul import product
 
     on_gpu = device.startswith("cuda")
     side, dtype = (8192, torch.bfloat16) if on_gpu else (1024, torch.float32)

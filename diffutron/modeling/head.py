@@ -16,8 +16,8 @@ import torch
 from torch import Tensor, nn
 
 from diffutron.modeling.cuda_loss import cuda_kernel, kernel_nll
-from diffutron.modeling.fused_nll import FusedNLL, chunk_logits
-from diffutron.modeling.products import product, use_fast_products, wide
+from diffutron.modeling.fused_cross_entropy import FusedNLL, chunk_logits
+from diffutron.modeling.matmul import product, use_fast_products, wide
 
 LogitsFn = Callable[[Tensor, Tensor | None, Tensor], Tensor]
 LogprobFn = Callable[[Tensor, Tensor | None, Tensor, Tensor, Tensor], Tensor]

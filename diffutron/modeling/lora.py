@@ -10,9 +10,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from diffutron.errors import UserError
-from diffutron.outputs import require_folder
-from diffutron.params import LoraParams
+from diffutron.config.params import LoraParams
+from diffutron.runtime.errors import UserError
+from diffutron.runtime.files import require_folder
 
 if TYPE_CHECKING:
     from peft import PeftModel

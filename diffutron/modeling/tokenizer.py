@@ -13,11 +13,11 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from diffutron.errors import UserError
-from diffutron.outputs import atomic_folder, write_json, write_text
-from diffutron.params import Params
-from diffutron.params_data import TokenizerParams
-from diffutron.progress import track
+from diffutron.config.params import Params
+from diffutron.config.params_data import TokenizerParams
+from diffutron.runtime.errors import UserError
+from diffutron.runtime.files import atomic_folder, write_json, write_text
+from diffutron.runtime.progress import track
 
 SPECIAL_TOKENS = ("<pad>", "<eos>", "<bos>", "<unk>", "<mask>")
 END_OF_ANSWER = "[/Answer]"

@@ -6,7 +6,10 @@ from typing import Any
 
 import numpy as np
 
-from diffutron.evaluation.statistics import holm, mcnemar
+from diffutron.evaluation.statistics.intervals import (
+    holm,
+    mcnemar,
+)
 
 ALPHA = 0.05
 DRAWS = 9999

@@ -8,13 +8,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from diffutron.errors import UserError
-from diffutron.outputs import read_json
-from diffutron.params import Params, load_params
+from diffutron.config.params import Params, load_params
 from diffutron.registry.comparison import Answers
-from diffutron.registry.gate import JUDGED
+from diffutron.registry.mlflow_runs import ITEMS, read_metrics
 from diffutron.registry.promote import require_version
-from diffutron.registry.runs import ITEMS, read_metrics
+from diffutron.registry.registration_gate import JUDGED
+from diffutron.runtime.errors import UserError
+from diffutron.runtime.files import read_json
 
 if TYPE_CHECKING:
     from mlflow.tracking import MlflowClient

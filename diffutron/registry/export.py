@@ -6,12 +6,12 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from diffutron.errors import UserError
-from diffutron.outputs import atomic_folder, verify_checksums
 from diffutron.registry.evidence import MODEL
+from diffutron.registry.mlflow_client import tracking
 from diffutron.registry.package import KEPT
 from diffutron.registry.promote import NAME, require_version
-from diffutron.registry.tracking import tracking
+from diffutron.runtime.errors import UserError
+from diffutron.runtime.files import atomic_folder, verify_checksums
 
 FILES = KEPT | {".md"}
 

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from diffutron.registry.mlflow_client import tracking
 from diffutron.registry.promote import (
     CHALLENGER,
     CHAMPION,
@@ -12,7 +13,6 @@ from diffutron.registry.promote import (
     decisions,
     require_model,
 )
-from diffutron.registry.tracking import tracking
 
 if TYPE_CHECKING:
     from mlflow.tracking import MlflowClient

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from diffutron.errors import UserError
+from diffutron.runtime.errors import UserError
 
 if TYPE_CHECKING:
     from mlflow.tracking import MlflowClient

@@ -4,9 +4,9 @@ from typing import Any
 
 import yaml
 
-from diffutron.params import Params
-from diffutron.registry.gate import JUDGED
-from diffutron.registry.licences import hub_licence, licences, sources
+from diffutron.config.params import Params
+from diffutron.registry.licenses import hub_licence, licences, sources
+from diffutron.registry.registration_gate import JUDGED
 
 DATASETS = {
     "belebele_tr": "facebook/belebele",

@@ -11,9 +11,9 @@ from importlib.metadata import requires, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from diffutron.errors import UserError
-from diffutron.outputs import require_folder, write_json
-from diffutron.registry.tracking import tracking_uri
+from diffutron.registry.mlflow_client import tracking_uri
+from diffutron.runtime.errors import UserError
+from diffutron.runtime.files import require_folder, write_json
 
 if TYPE_CHECKING:
     from mlflow.models import ModelSignature
@@ -22,17 +22,7 @@ if TYPE_CHECKING:
 SERVE_SECONDS = 300.0
 EXAMPLE = "Türkiye'nin başkenti neresidir?"
 SERVED = Path(__file__).with_name("served_model.py")
-CODE = (
-    "__init__.py",
-    "api.py",
-    "errors.py",
-    "outputs.py",
-    "params.py",
-    "progress.py",
-    "stores.py",
-    "diffusion",
-    "modeling",
-)
+CODE = ("__init__.py", "api.py", "config", "diffusion", "inference", "modeling", "runtime")
 """What generating needs of this package; it travels with the weights."""
 
 KEPT = {".safetensors", ".json", ".jinja", ".txt"}

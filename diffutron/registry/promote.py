@@ -6,9 +6,9 @@ from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from diffutron.errors import UserError
 from diffutron.registry.lock import promotion_lock
-from diffutron.registry.tracking import tracking
+from diffutron.registry.mlflow_client import tracking
+from diffutron.runtime.errors import UserError
 
 if TYPE_CHECKING:
     from mlflow.tracking import MlflowClient

@@ -7,16 +7,16 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from diffutron.outputs import read_json, require_folder, write_json
-from diffutron.params import Params
-from diffutron.registry.gate import gate
+from diffutron.config.params import Params
 from diffutron.registry.history import REGISTERED_AT
-from diffutron.registry.licences import licences
+from diffutron.registry.licenses import licences
+from diffutron.registry.mlflow_client import experiment_id, tracking
+from diffutron.registry.mlflow_runs import fingerprints, log_build, parent_run, read_metrics
 from diffutron.registry.model_card import description, model_card
 from diffutron.registry.package import ask, log_package, stage_code, stage_model, weights_digest
 from diffutron.registry.promote import CHALLENGER
-from diffutron.registry.runs import fingerprints, log_build, parent_run, read_metrics
-from diffutron.registry.tracking import experiment_id, tracking
+from diffutron.registry.registration_gate import gate
+from diffutron.runtime.files import read_json, require_folder, write_json
 
 if TYPE_CHECKING:
     from mlflow.tracking import MlflowClient

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from diffutron.errors import UserError
-from diffutron.outputs import read_json
-from diffutron.params import STAGES
-from diffutron.reporting.published import MODELS
+from diffutron.config.params import STAGES
+from diffutron.paper.published import MODELS
+from diffutron.runtime.errors import UserError
+from diffutron.runtime.files import read_json
 
 EARLIER = STAGES[: STAGES.index("report")]
 

@@ -2,8 +2,8 @@
 
 from dataclasses import dataclass
 
-from diffutron import provenance as fingerprints
-from diffutron.params import Params
+from diffutron.config.params import Params, params_digest
+from diffutron.runtime import provenance as fingerprints
 
 
 @dataclass(frozen=True)
@@ -21,7 +21,7 @@ def provenance(params: Params) -> Origin:
     libraries = ", ".join(f"{name} {found}" for name, found in machine.libraries.items())
     facts = [
         ("commit", _commit(code)),
-        ("parameters", f"profile {params.profile}, sha256 {fingerprints.params_digest(params)}"),
+        ("parameters", f"profile {params.profile}, sha256 {params_digest(params)}"),
         ("dvc.lock", _lock()),
         ("seed", str(params.seed)),
         *_sources(params),

@@ -3,8 +3,8 @@
 from collections.abc import Mapping
 from typing import Any
 
+from diffutron.paper.published import PERPLEXITY
 from diffutron.reporting.format import decimal
-from diffutron.reporting.published import PERPLEXITY
 
 UNITS = ("token", "word", "byte")
 

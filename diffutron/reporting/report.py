@@ -3,16 +3,17 @@
 from pathlib import Path
 from typing import Any
 
-from diffutron.outputs import atomic_folder, write_json, write_text
-from diffutron.params import Params
-from diffutron.reporting import charts, format, published, tables
-from diffutron.reporting.caveats import caveats
-from diffutron.reporting.data import data_tables
+from diffutron.config.params import Params
+from diffutron.paper import published
+from diffutron.paper.caveats import caveats
+from diffutron.reporting import charts, format, tables
+from diffutron.reporting.data_tables import data_tables
+from diffutron.reporting.denoising.trace import read_traces
 from diffutron.reporting.headline import tiles, verdict
 from diffutron.reporting.inputs import Inputs, Point, read_inputs
 from diffutron.reporting.origin import provenance
 from diffutron.reporting.summary import build_summary
-from diffutron.reporting.traces import read_traces
+from diffutron.runtime.files import atomic_folder, write_json, write_text
 
 SHOWN_ANSWERS = 3
 SECTIONS = (

@@ -2,9 +2,9 @@
 
 from typing import Any
 
-from diffutron.params import TASKS
+from diffutron.config.params import TASKS
+from diffutron.paper.published import MODELS
 from diffutron.reporting.inputs import Inputs
-from diffutron.reporting.published import MODELS
 
 TASK_KEYS = (
     "n",

@@ -4,7 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from diffutron.reporting import format, published
+from diffutron.paper import published
+from diffutron.reporting import format
 from diffutron.reporting.inputs import EARLIER, Inputs
 
 BANDS = ["0-.1", ".1-.3", ".3-.6", ".6-1"]

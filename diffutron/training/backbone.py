@@ -4,17 +4,17 @@ import time
 from pathlib import Path
 from typing import Any
 
-from diffutron.data.packing import read_documents
-from diffutron.errors import UserError
-from diffutron.modeling.backbone import (
+from diffutron.config.params import Params
+from diffutron.data.token_store import read_documents
+from diffutron.modeling.encoder import (
     count_parameters,
     load_model,
     read_special_ids,
     save_model,
     scratch_model,
 )
-from diffutron.outputs import atomic_folder, write_json, write_text
-from diffutron.params import Params
+from diffutron.runtime.errors import UserError
+from diffutron.runtime.files import atomic_folder, write_json, write_text
 from diffutron.training.batches import Task
 from diffutron.training.objective import masked_language_model
 
@@ -29,8 +29,8 @@ def backbone(params: Params, *, tokenizer: Path, corpus: Path, out: Path, metric
 
 def _train(params: Params, *, tokenizer: Path, corpus: Path, out: Path, metrics: Path) -> None:
     """Masked-language-model pre-training of a new encoder."""
-    from diffutron.training.launch import training_process
-    from diffutron.training.stage import train_stage
+    from diffutron.training.ranks import training_process
+    from diffutron.training.train_stage import train_stage
 
     started = time.monotonic()
     section = params.backbone

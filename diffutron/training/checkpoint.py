@@ -16,10 +16,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
-from diffutron.errors import StageFailure, UserError
-from diffutron.outputs import content_digest, explain_os_error, write_json
-from diffutron.params_data import Section
-from diffutron.training.launch import Ranks
+from diffutron.config.params_data import Section
+from diffutron.runtime.errors import StageFailure, UserError
+from diffutron.runtime.files import content_digest, explain_os_error, write_json
+from diffutron.training.ranks import Ranks
 
 ROOT = "DIFFUTRON_CHECKPOINTS"  # folder of all checkpoints; a fact of the machine
 MANIFEST = "complete.json"

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from diffutron.training.launch import Ranks
+from diffutron.training.ranks import Ranks
 
 FILE = "ema.safetensors"
 

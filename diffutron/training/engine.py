@@ -11,16 +11,16 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from diffutron.data.packing import attention_masks
-from diffutron.diffusion.loss import weighted_nll
-from diffutron.errors import UserError
+from diffutron.config.params import TrainingParams
+from diffutron.data.token_store import attention_masks
+from diffutron.diffusion.process.loss import weighted_nll
 from diffutron.modeling.attention import unpadded, use_packed_attention
 from diffutron.modeling.head import head_nll, masked_lm, trunk
-from diffutron.modeling.products import use_fast_products
-from diffutron.params import TrainingParams
+from diffutron.modeling.matmul import use_fast_products
+from diffutron.runtime.errors import UserError
 from diffutron.training.batches import MicroBatch
-from diffutron.training.launch import Ranks, limit_collectives
-from diffutron.training.optimiser import adamw
+from diffutron.training.optimizer import adamw
+from diffutron.training.ranks import Ranks, limit_collectives
 
 CONFIG = "DIFFUTRON_DEEPSPEED"  # a JSON file of machine facts: offloading, bucket sizes, logging
 OURS = (

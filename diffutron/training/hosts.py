@@ -11,7 +11,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from diffutron.errors import UserError
+from diffutron.runtime.errors import UserError
 
 NUMBER, HEAD, LEADS = "DIFFUTRON_HOSTS", "DIFFUTRON_HEAD", "DIFFUTRON_LEADS"
 RESTARTS = 5  # of the ranks, when a host was cut off or a rank has ended
@@ -38,7 +38,7 @@ class Hosts:
         patience = "read_timeout=20,keep_alive_interval=2,keep_alive_max_attempt=3"
         meeting = f"is_host={int(self.leads)},join_timeout={JOIN},{patience}"
         return [
-            *(sys.executable, "-m", "diffutron.watchdog", str(ALONE)),
+            *(sys.executable, "-m", "diffutron.operations.watchdog", str(ALONE)),
             *(sys.executable, "-m", "torch.distributed.run"),
             *("--nnodes", str(self.number), "--nproc-per-node", str(ranks)),
             *("--rdzv-backend", "c10d", "--rdzv-endpoint", self.head),

@@ -11,16 +11,16 @@ from typing import Any
 
 import numpy as np
 
-from diffutron.data.packing import Samples
-from diffutron.errors import UserError
-from diffutron.modeling.backbone import load_model, read_special_ids, save_model
+from diffutron.config.params import InstructParams, Params
+from diffutron.data.token_store import Samples
+from diffutron.modeling.encoder import load_model, read_special_ids, save_model
 from diffutron.modeling.lora import attach_lora, unload
-from diffutron.outputs import require_folder
-from diffutron.params import InstructParams, Params
+from diffutron.runtime.errors import UserError
+from diffutron.runtime.files import require_folder
 from diffutron.training.batches import EndFill, Task
-from diffutron.training.launch import training_process
 from diffutron.training.objective import masked_diffusion
-from diffutron.training.stage import train_stage
+from diffutron.training.ranks import training_process
+from diffutron.training.train_stage import train_stage
 
 
 def instruct(

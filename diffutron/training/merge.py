@@ -3,10 +3,10 @@
 import time
 from pathlib import Path
 
-from diffutron.modeling.backbone import count_parameters, load_model, save_model
+from diffutron.config.params import Params
+from diffutron.modeling.encoder import count_parameters, load_model, save_model
 from diffutron.modeling.lora import merge_lora
-from diffutron.outputs import atomic_folder, write_json
-from diffutron.params import Params
+from diffutron.runtime.files import atomic_folder, write_json
 from diffutron.training.engine import import_deepspeed
 
 

@@ -11,9 +11,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from diffutron.diffusion.masking import truncation_factor
-from diffutron.diffusion.schedule import Schedule, schedule
-from diffutron.params import GeometricParams
+from diffutron.config.params import GeometricParams
+from diffutron.diffusion.process.masking import truncation_factor
+from diffutron.diffusion.process.schedule import Schedule, schedule
 
 
 @dataclass(frozen=True)

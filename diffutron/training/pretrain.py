@@ -3,15 +3,15 @@
 import time
 from pathlib import Path
 
-from diffutron.data.packing import read_documents
-from diffutron.modeling.backbone import copy_tokenizer, load_model, read_special_ids
+from diffutron.config.params import Params
+from diffutron.data.token_store import read_documents
+from diffutron.modeling.encoder import copy_tokenizer, load_model, read_special_ids
 from diffutron.modeling.lora import attach_lora
-from diffutron.outputs import write_json
-from diffutron.params import Params
+from diffutron.runtime.files import write_json
 from diffutron.training.batches import Task
-from diffutron.training.launch import training_process
 from diffutron.training.objective import masked_diffusion
-from diffutron.training.stage import train_stage
+from diffutron.training.ranks import training_process
+from diffutron.training.train_stage import train_stage
 
 
 def pretrain(params: Params, *, backbone: Path, corpus: Path, out: Path, metrics: Path) -> None:

@@ -7,11 +7,11 @@ import platform
 from pathlib import Path
 from typing import Any
 
-from diffutron.modeling.backbone import count_parameters
+from diffutron.modeling.encoder import count_parameters
 from diffutron.modeling.flops import matmul_peak, training_flops
-from diffutron.modeling.products import prefers_onednn
-from diffutron.outputs import write_json, write_text
-from diffutron.training.loop import Training
+from diffutron.modeling.matmul import prefers_onednn
+from diffutron.runtime.files import write_json, write_text
+from diffutron.training.trainer import Training
 
 COLUMNS = ("step", "loss", "eval_loss", "learning_rate", "tokens")
 

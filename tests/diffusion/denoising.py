@@ -1,8 +1,8 @@
 """The denoising loop on a table, with the settings that a test does not name."""
 
-from diffutron.diffusion.canvas import Denoised
-from diffutron.diffusion.sampling import denoise
-from diffutron.diffusion.settings import Settings
+from diffutron.diffusion.sampling.canvas import Denoised
+from diffutron.diffusion.sampling.denoise import denoise
+from diffutron.diffusion.sampling.settings import Settings
 
 
 def run(

@@ -7,10 +7,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from diffutron.diffusion.decisions import draw_tokens, keep_top_
-from diffutron.diffusion.noise import uniform
-from diffutron.diffusion.sampling import denoise
-from diffutron.diffusion.settings import Settings
+from diffutron.diffusion.process.noise import uniform
+from diffutron.diffusion.sampling.denoise import denoise
+from diffutron.diffusion.sampling.settings import Settings
+from diffutron.diffusion.sampling.token_choice import draw_tokens, keep_top_
 
 
 @pytest.mark.parametrize("vocab", [3, 512, 1500])

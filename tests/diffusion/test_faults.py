@@ -8,12 +8,12 @@ import torch
 from torch import Tensor
 
 import diffutron
-from diffutron.diffusion.likelihood import score_continuations
-from diffutron.diffusion.loss import weighted_nll
-from diffutron.diffusion.sampling import denoise
-from diffutron.diffusion.settings import Settings
-from diffutron.diffusion.subsets import plan_subsets
-from diffutron.modeling.prompts import end_finder
+from diffutron.diffusion.likelihood.any_order import score_continuations
+from diffutron.diffusion.likelihood.subsets import plan_subsets
+from diffutron.diffusion.process.loss import weighted_nll
+from diffutron.diffusion.sampling.denoise import denoise
+from diffutron.diffusion.sampling.settings import Settings
+from diffutron.inference.prompts import end_finder
 
 
 @pytest.fixture(scope="module")
@@ -149,7 +149,7 @@ def test_a_mask_in_the_context_is_no_target(table) -> None:
 
 
 def test_prompts_are_whole_and_unended_whatever_the_tokenizer_adds(lm) -> None:
-    from diffutron.modeling.prompts import encode
+    from diffutron.inference.prompts import encode
 
     class Bare:
         """The same tokenizer, but one that adds neither begin nor end token."""

@@ -8,20 +8,20 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from diffutron.diffusion.likelihood import (
+from diffutron.diffusion.likelihood.any_order import (
     add_scores,
     fit,
     nelbo,
     score_continuations,
     windows,
 )
-from diffutron.diffusion.mask_rates import masked_nll
-from diffutron.diffusion.orders import (
+from diffutron.diffusion.likelihood.by_order import (
     order_mixture_loglikelihood,
     ordered_loglikelihood,
     pseudo_loglikelihood,
 )
-from diffutron.diffusion.subsets import plan_subsets
+from diffutron.diffusion.likelihood.mask_rates import masked_nll
+from diffutron.diffusion.likelihood.subsets import plan_subsets
 
 X = [0, 1, 2, 1, 0, 2, 2, 1]
 

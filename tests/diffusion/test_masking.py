@@ -8,10 +8,10 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from diffutron.diffusion.loss import sample_weight
-from diffutron.diffusion.masking import GOLDEN, mask_samples, sample_t, truncation_factor
-from diffutron.diffusion.noise import hash_keys, uniform
-from diffutron.diffusion.schedule import Cosine, Geometric, Linear
+from diffutron.diffusion.process.loss import sample_weight
+from diffutron.diffusion.process.masking import GOLDEN, mask_samples, sample_t, truncation_factor
+from diffutron.diffusion.process.noise import hash_keys, uniform
+from diffutron.diffusion.process.schedule import Cosine, Geometric, Linear
 
 RATES = st.floats(1e-6, 1.0)
 

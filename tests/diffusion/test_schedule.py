@@ -5,9 +5,9 @@ import math
 import pytest
 import torch
 
-from diffutron.diffusion.loss import sample_weight, weighted_nll
-from diffutron.diffusion.masking import truncation_factor
-from diffutron.diffusion.schedule import Cosine, Geometric, Linear, schedule
+from diffutron.diffusion.process.loss import sample_weight, weighted_nll
+from diffutron.diffusion.process.masking import truncation_factor
+from diffutron.diffusion.process.schedule import Cosine, Geometric, Linear, schedule
 
 ALL = [Linear(), Cosine(), Geometric()]
 T = torch.linspace(0.001, 0.999, 97, dtype=torch.float64)

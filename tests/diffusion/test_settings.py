@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from diffutron.diffusion.settings import Settings, generation_settings, make_settings
+from diffutron.diffusion.sampling.settings import Settings, generation_settings, make_settings
 
 
 @pytest.mark.parametrize(

@@ -34,7 +34,7 @@ GATE |= {"max_bits_per_byte_of_unigram": 100.0}
 
 def tiny_values(repo: Path) -> dict[str, Any]:
     """The demo's values, cut down: every stage runs really, and learns next to nothing."""
-    from diffutron.yaml_files import read_yaml
+    from diffutron.runtime.yaml_files import read_yaml
 
     values = read_yaml(repo / "infra/profiles/demo.yaml")
     for stage in ("backbone", "pretrain", "instruct_phase1", "instruct_phase2"):

@@ -8,7 +8,7 @@ import httpx
 import psutil
 import pytest
 
-from diffutron.params import STAGES
+from diffutron.config.params import STAGES
 
 from .conftest import Servers, wait_for, write_values
 
@@ -80,7 +80,7 @@ def test_a_build_is_triggered_from_the_form_and_watched(page, servers, pictures)
 def test_a_cancelled_build_leaves_no_process(page, servers, repo, pictures):
     params = servers.project / "params.yaml"
     before = params.read_text(encoding="utf-8")
-    from diffutron.yaml_files import read_yaml
+    from diffutron.runtime.yaml_files import read_yaml
 
     values = read_yaml(params)
     values["pretrain"]["training"]["steps"] = 100_000

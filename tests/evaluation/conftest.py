@@ -11,7 +11,7 @@ import pytest
 @pytest.fixture(scope="session")
 def tiny(tiny_model_dir: Path) -> tuple[Any, Any]:
     """The seeded random model and its tokenizer."""
-    from diffutron.modeling.backbone import load_model
+    from diffutron.modeling.encoder import load_model
     from diffutron.modeling.tokenizer import load_tokenizer
 
     return load_model(tiny_model_dir, made_by="test").eval(), load_tokenizer(tiny_model_dir)
@@ -194,7 +194,7 @@ def place(tmp_path_factory, tiny_model_dir, rows_dir):
 @pytest.fixture(scope="module")
 def options(place, rows_dir):
     """`options(out, only=[...])`: the options of a leaderboard on those systems and rows."""
-    from diffutron.evaluation.leaderboard import Options
+    from diffutron.evaluation.leaderboard.leaderboard import Options
 
     def make(out, **changes):
         given = {"systems": place / "systems.yaml", "data": str(rows_dir), **changes}

@@ -4,14 +4,14 @@ import math
 
 import pytest
 
-from diffutron.data.evaluation_sets import load_rows
-from diffutron.evaluation.adapters import baselines
-from diffutron.evaluation.adapters.answer import Answer
-from diffutron.evaluation.adapters.bag_of_words import answer
-from diffutron.evaluation.item_cache import ItemCache
-from diffutron.evaluation.protocols import PROTOCOLS
-from diffutron.evaluation.questions import Question, ask
-from diffutron.evaluation.tasks import answered
+from diffutron.data.evaluation_sets.evaluation_sets import load_rows
+from diffutron.evaluation.cetvel.protocols import PROTOCOLS
+from diffutron.evaluation.cetvel.questions import Question, ask
+from diffutron.evaluation.scorers import baselines
+from diffutron.evaluation.scorers.answer import Answer
+from diffutron.evaluation.scorers.bag_of_words import answer
+from diffutron.evaluation.scoring.answer_cache import ItemCache
+from diffutron.evaluation.scoring.task_numbers import answered
 
 
 def question(*choices, gold=0, context="Soru", row=1):
@@ -62,7 +62,7 @@ def test_an_answer_without_a_likelihood_has_one_accuracy():
 
 
 def test_bag_of_words_reads_the_question(rows_dir):
-    from diffutron.data.evaluation_sets import training_set
+    from diffutron.data.evaluation_sets.evaluation_sets import training_set
 
     for task in ("news_cat", "sts_tr", "exams_tr"):
         asked = ask(load_rows(task, source="local", folder=rows_dir), PROTOCOLS["corrected"])

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from diffutron.config.params import TASKS
 from diffutron.evaluation.cetvel import prompts
-from diffutron.params import TASKS
 
 FOLDER = Path(prompts.__file__).parent
 STS_LABELS = [

@@ -3,9 +3,13 @@
 import polars
 import pytest
 
-from diffutron.evaluation.contamination import touched_rows, training_files, training_texts
-from diffutron.evaluation.material import choose_protocols, read_material
-from diffutron.params_data import ContaminationParams
+from diffutron.config.params_data import ContaminationParams
+from diffutron.evaluation.cetvel.asked import choose_protocols, read_material
+from diffutron.evaluation.leaderboard.contamination import (
+    touched_rows,
+    training_files,
+    training_texts,
+)
 
 RULES = ContaminationParams(
     ngram=2, min_words=3, min_item_words=3, threshold=0.9, short_threshold=0.85
@@ -49,7 +53,9 @@ def test_touched_items_are_named_by_row_and_kept(asked, folders, tmp_path, monke
     def refuse(*_):
         raise AssertionError("looked for already")
 
-    monkeypatch.setattr("diffutron.evaluation.contamination.Contamination", refuse)
+    monkeypatch.setattr(
+        "diffutron.evaluation.leaderboard.leaderboard.contamination.Contamination", refuse
+    )
     assert touched_rows(asked, folders, RULES, tmp_path / "cache") == found
 
 

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from diffutron.errors import UserError
+from diffutron.config.params import TASKS
 from diffutron.evaluation.evaluate import evaluate
-from diffutron.params import TASKS
+from diffutron.runtime.errors import UserError
 
 SMALL = {
     "evaluation.items": 3,
@@ -30,7 +30,7 @@ def run(demo_values, model_dirs, corpus_dir, instructions_dir, tmp_path_factory)
     """Runs the stage with changed parameters or inputs into a folder of its own."""
     import copy
 
-    from diffutron.params import parse_params
+    from diffutron.config.params import parse_params
 
     def start(changes: dict | None = None, **inputs: Path):
         values = copy.deepcopy(demo_values)
@@ -174,7 +174,7 @@ def test_local_data_need_the_digest_of_their_files(run, local_folder):
 
 
 def test_missing_sets_are_said_and_stand_ins_keep_their_name(run, local_folder, capsys):
-    from diffutron.data.sources import local_digest
+    from diffutron.data.sources.sources import local_digest
 
     values, out = run({**LOCAL, "evaluation.digest": local_digest("evaluation")})
     name = "standin_nli_2way_from_sts_tr"

@@ -5,13 +5,13 @@ from pathlib import Path
 
 import pytest
 
-from diffutron.data.evaluation_sets import load_rows
-from diffutron.evaluation.adapters.adapter import Adapter
-from diffutron.evaluation.adapters.masked_diffusion import MaskedDiffusion
-from diffutron.evaluation.leaderboard import leaderboard
-from diffutron.evaluation.leaderboard_rows import failed_canaries
-from diffutron.evaluation.tasks import best_per_letter
-from diffutron.params import TASKS
+from diffutron.config.params import TASKS
+from diffutron.data.evaluation_sets.evaluation_sets import load_rows
+from diffutron.evaluation.leaderboard.leaderboard import leaderboard
+from diffutron.evaluation.leaderboard.rows import failed_canaries
+from diffutron.evaluation.scorers.masked_diffusion import MaskedDiffusion
+from diffutron.evaluation.scorers.scorer import Adapter
+from diffutron.evaluation.scoring.task_numbers import best_per_letter
 
 KEYS = [
     "system", "task", "stand_in", "protocol", "shots", "n", "correct", "acc", "acc_norm", "low",
@@ -126,7 +126,7 @@ def test_a_second_run_loads_no_model_and_gives_the_same(board, place, options, m
     def refuse(*_, **__):
         raise AssertionError("everything is cached")
 
-    monkeypatch.setattr("diffutron.evaluation.score_system.load", refuse)
+    monkeypatch.setattr("diffutron.evaluation.scoring.score_system.load", refuse)
     only = ["random", "constant", "bow", "tiny", "absent"]
     assert leaderboard(options(place / "out", only=only)) == board
 

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from diffutron.errors import UserError
-from diffutron.evaluation.leaderboard import leaderboard
+from diffutron.evaluation.leaderboard.leaderboard import leaderboard
+from diffutron.runtime.errors import UserError
 
 
 @pytest.mark.parametrize(

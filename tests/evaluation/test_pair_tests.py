@@ -7,7 +7,13 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from diffutron.evaluation.pair_tests import (
+from diffutron.evaluation.statistics.intervals import (
+    holm,
+    items_to_compare,
+    mcnemar,
+    permutation_interval,
+)
+from diffutron.evaluation.statistics.pair_tests import (
     BETTER,
     DRAWS,
     OPEN,
@@ -18,7 +24,6 @@ from diffutron.evaluation.pair_tests import (
     compare_all,
     verdict,
 )
-from diffutron.evaluation.statistics import holm, items_to_compare, mcnemar, permutation_interval
 
 KEYS = {"a", "b", "task", "protocol", "n", "p_value", "p_holm", "verdict", "items_needed"}
 

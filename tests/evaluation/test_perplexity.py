@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 import torch
 
-from diffutron.errors import UserError
 from diffutron.evaluation import perplexity
 from diffutron.evaluation.perplexity import (
     TextMeasures,
@@ -17,6 +16,7 @@ from diffutron.evaluation.perplexity import (
     text_set,
     unigram_bits_per_byte,
 )
+from diffutron.runtime.errors import UserError
 
 TEXTS = ["Kedi bahçede uyuyor.", "Köpek evde.", "Ankara büyük bir kenttir, değil mi?"]
 

@@ -2,17 +2,17 @@
 
 import pytest
 
-from diffutron.data.evaluation_sets import EvaluationSet, load_rows, training_set
-from diffutron.evaluation.cetvel.task_files import task_file
-from diffutron.evaluation.material import (
+from diffutron.config.params import TASKS
+from diffutron.data.evaluation_sets.evaluation_sets import EvaluationSet, load_rows, training_set
+from diffutron.evaluation.cetvel.asked import (
     choose_protocols,
     choose_tasks,
     place_of,
     read_material,
 )
-from diffutron.evaluation.protocols import PROTOCOLS
-from diffutron.evaluation.questions import ask, solved
-from diffutron.params import TASKS
+from diffutron.evaluation.cetvel.protocols import PROTOCOLS
+from diffutron.evaluation.cetvel.questions import ask, solved
+from diffutron.evaluation.cetvel.task_files import task_file
 
 CORRECTED, CETVEL = PROTOCOLS["corrected"], PROTOCOLS["cetvel"]
 
@@ -21,7 +21,7 @@ CORRECTED, CETVEL = PROTOCOLS["corrected"], PROTOCOLS["cetvel"]
 @pytest.mark.parametrize("protocol", [CORRECTED, CETVEL], ids=lambda one: one.name)
 def test_questions_are_the_requests_of_lm_eval(rows_dir, name, protocol):
     """Our reader of the task files and lm-eval's own task objects ask the same, to the letter."""
-    from diffutron.evaluation.harness import build_tasks
+    from diffutron.evaluation.lm_eval_model import build_tasks
 
     one = load_rows(name, source="local", folder=rows_dir)
     task = build_tasks([one], casing=protocol.casing)[name]
@@ -35,7 +35,7 @@ def test_questions_are_the_requests_of_lm_eval(rows_dir, name, protocol):
 
 
 def test_solved_examples_are_joined_as_lm_eval_joins_them(rows_dir):
-    from diffutron.evaluation.harness import build_tasks
+    from diffutron.evaluation.lm_eval_model import build_tasks
 
     one = load_rows("ironytr", source="local", folder=rows_dir)
     task = build_tasks([one], casing="turkish")["ironytr"]

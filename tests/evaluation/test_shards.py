@@ -6,8 +6,8 @@ import sys
 
 import pytest
 
-from diffutron.evaluation.leaderboard import RESULTS, Options, leaderboard
-from diffutron.evaluation.score_system import Shard, together
+from diffutron.evaluation.leaderboard.leaderboard import RESULTS, Options, leaderboard
+from diffutron.evaluation.scoring.score_system import Shard, together
 
 SYSTEMS = """
 scoring: {{max_rows: 4, batch_tokens: 400, seed: 13}}

@@ -4,10 +4,15 @@ import json
 
 import pytest
 
-from diffutron.errors import UserError
-from diffutron.evaluation.systems import MODELS, System, check_folder, read_systems
-from diffutron.params import TASKS
-from diffutron.reporting import published
+from diffutron.config.params import TASKS
+from diffutron.evaluation.scorers.systems import (
+    MODELS,
+    System,
+    check_folder,
+    read_systems,
+)
+from diffutron.paper import published
+from diffutron.runtime.errors import UserError
 
 
 @pytest.fixture(scope="module")
@@ -116,8 +121,8 @@ def test_a_diffusion_folder_without_a_head_is_one_line(tmp_path, tiny_model_dir)
 
     from safetensors.torch import load_file, save_file
 
-    from diffutron.evaluation.adapters.loading import find, load
-    from diffutron.evaluation.systems import Scoring
+    from diffutron.evaluation.scorers.loading import find, load
+    from diffutron.evaluation.scorers.systems import Scoring
 
     folder = tmp_path / "model"
     shutil.copytree(tiny_model_dir, folder)

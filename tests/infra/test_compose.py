@@ -8,7 +8,7 @@ import httpx
 import mlflow
 import pytest
 
-from diffutron.yaml_files import read_yaml
+from diffutron.runtime.yaml_files import read_yaml
 
 from .conftest import wait_for
 from .services.clone import make_repository

@@ -9,7 +9,7 @@ from pathlib import Path
 import mlflow
 import pytest
 
-from diffutron.cli import main
+from diffutron.cli.app import main
 from diffutron.training.hosts import free_port
 
 from ..registry.conftest import good_summary, write_build

@@ -14,8 +14,8 @@ from safetensors.torch import load_file
 
 from benchmarks.kill import newest, weights
 from benchmarks.tiny_project import write_params
-from diffutron.footprint import communication_bytes
-from diffutron.yaml_files import read_yaml
+from diffutron.planning.model_cost import communication_bytes
+from diffutron.runtime.yaml_files import read_yaml
 
 from .conftest import need, wait_for
 from .two_hosts import Host, torchrun, two_hosts

@@ -13,7 +13,7 @@ import pytest
 
 from benchmarks.kill import newest, uninterrupted, weights
 from benchmarks.tiny_project import make_project, select, write_params
-from diffutron.yaml_files import read_yaml
+from diffutron.runtime.yaml_files import read_yaml
 
 from .conftest import wait_for
 

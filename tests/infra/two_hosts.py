@@ -93,7 +93,7 @@ def torchrun(host: Host, head: Host, *, job: str, restarts: int, grace: float) -
     patience = "join_timeout=60,read_timeout=20,keep_alive_interval=2,keep_alive_max_attempt=3"
     return [
         *("env", f"GLOO_SOCKET_IFNAME={host.interface}"),
-        *(sys.executable, "-m", "diffutron.watchdog", str(grace)),
+        *(sys.executable, "-m", "diffutron.operations.watchdog", str(grace)),
         *(sys.executable, "-m", "torch.distributed.run", "--nnodes", "2", "--nproc-per-node", "1"),
         *("--rdzv-backend", "c10d", "--rdzv-endpoint", f"{head.address}:29400"),
         *("--rdzv-id", job, "--local-addr", host.address, "--max-restarts", str(restarts)),

@@ -6,13 +6,7 @@ from hypothesis import strategies as st
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
 from transformers import PreTrainedTokenizerFast
 
-from diffutron.modeling.encoding import (
-    begin_ids,
-    encode_pairs,
-    encode_texts,
-    end_ids,
-    move_space,
-)
+from diffutron.modeling.encoding import begin_ids, encode_pairs, encode_texts, end_ids, move_space
 
 TEXTS = ["Bu cümlede ironi var mı?\n Hayır Evet", "Ankara Türkiye'nin başkentidir, İstanbul değil."]
 SPECIAL = ["<pad>", "<eos>", "<bos>", "<unk>", "<mask>"]

@@ -3,11 +3,11 @@
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from diffutron.modeling.backbone import load_model
+from diffutron.config.params import LoraParams
+from diffutron.modeling.encoder import load_model
 from diffutron.modeling.flops import matmul_peak, training_flops
 from diffutron.modeling.head import trunk
 from diffutron.modeling.lora import attach_lora
-from diffutron.params import LoraParams
 
 
 def test_training_flops_match_pytorchs_counter(tiny_model_dir):

@@ -5,10 +5,10 @@ import torch
 from peft import PeftModel
 from peft.tuners.lora import LoraLayer
 
-from diffutron.errors import UserError
-from diffutron.modeling.backbone import count_parameters, load_model
+from diffutron.config.params import LoraParams
+from diffutron.modeling.encoder import count_parameters, load_model
 from diffutron.modeling.lora import attach_lora, merge_lora
-from diffutron.params import LoraParams
+from diffutron.runtime.errors import UserError
 
 PARAMS = LoraParams(rank=4, alpha=8, dropout=0.0)
 

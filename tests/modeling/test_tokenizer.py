@@ -8,7 +8,6 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from transformers import AutoTokenizer
 
-from diffutron.errors import UserError
 from diffutron.modeling.tokenizer import (
     CHAT_MARKERS,
     SPECIAL_TOKENS,
@@ -22,6 +21,7 @@ from diffutron.modeling.tokenizer import (
     tokenizer,
     train,
 )
+from diffutron.runtime.errors import UserError
 
 TEXTS = [
     "Ankara'da yağmur yağıyor, İzmir'de güneş var.",

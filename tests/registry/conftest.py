@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from diffutron.params import TASKS
+from diffutron.config.params import TASKS
 
 
 def model_numbers(*, p_value: float, acc: float, bits: float) -> dict:
@@ -104,7 +104,7 @@ def write_build(folder: Path, summary: dict, model: Path) -> dict[str, Path]:
 @pytest.fixture(scope="session")
 def empty_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A database with MLflow's tables: making them takes seconds, copying them does not."""
-    from diffutron.registry.tracking import tracking
+    from diffutron.registry.mlflow_client import tracking
 
     folder = tmp_path_factory.mktemp("store")
     with pytest.MonkeyPatch.context() as patch:
@@ -138,7 +138,7 @@ def two_versions(
 ) -> Path:
     """A folder with a store of two versions: the second answers 80 % of the items right, the
     first 70 %. Read it, or copy it before changing anything."""
-    from diffutron.params import parse_params
+    from diffutron.config.params import parse_params
     from diffutron.registry.register import register
 
     folder = tmp_path_factory.mktemp("versions") / "project"

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from diffutron.errors import UserError
 from diffutron.registry import export as exporting
 from diffutron.registry.export import export, publication
+from diffutron.runtime.errors import UserError
 
 
 def test_transformers_alone_loads_it(versions, tmp_path):

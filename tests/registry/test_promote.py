@@ -5,10 +5,10 @@ from datetime import UTC, datetime
 
 import pytest
 
-from diffutron.errors import UserError
 from diffutron.registry.history import history
+from diffutron.registry.mlflow_client import tracking
 from diffutron.registry.promote import CHALLENGER, alias, champion, decisions, promote, rollback
-from diffutron.registry.tracking import tracking
+from diffutron.runtime.errors import UserError
 
 
 @pytest.fixture

@@ -13,9 +13,9 @@ from pathlib import Path
 import httpx
 import pytest
 
-from diffutron.errors import UserError
+from diffutron.registry.mlflow_client import experiment_id, tracking
 from diffutron.registry.register import register
-from diffutron.registry.tracking import experiment_id, tracking
+from diffutron.runtime.errors import UserError
 from diffutron.training.hosts import free_port
 
 from .conftest import good_summary, write_build
@@ -24,7 +24,7 @@ from .conftest import good_summary, write_build
 @pytest.fixture(scope="module")
 def registered(tmp_path_factory, empty_store, tiny_model_dir, demo_values):
     """A build that passed the gate, registered once for the tests below; its folder."""
-    from diffutron.params import parse_params
+    from diffutron.config.params import parse_params
 
     folder = tmp_path_factory.mktemp("registered")
     shutil.copyfile(empty_store, folder / "mlflow.db")

@@ -2,8 +2,8 @@
 
 import pytest
 
-from diffutron.errors import UserError
 from diffutron.reporting.inputs import Point, read_curve, read_inputs, read_rows
+from diffutron.runtime.errors import UserError
 
 
 def test_curve_leaves_gaps_where_nothing_was_measured(tmp_path):

@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from diffutron.reporting.leaderboard import print_pairs, says, summary_lines, write_pages
+from diffutron.reporting.leaderboard_page import print_pairs, says, summary_lines, write_pages
 
 
 def row(system, task, acc, *, stand_in=None, published=None, **more):

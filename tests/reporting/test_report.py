@@ -6,9 +6,9 @@ from html.parser import HTMLParser
 
 import pytest
 
-from diffutron.errors import UserError
 from diffutron.reporting.format import NOT_MEASURED
 from diffutron.reporting.report import report
+from diffutron.runtime.errors import UserError
 
 TASK_KEYS = ("n", "correct", "acc", "acc_norm", "low", "high", "chance", "constant", "p_value")
 VOID = {"meta", "input", "line", "polyline", "circle", "rect", "path", "br"}

@@ -4,12 +4,13 @@ import copy
 
 import pytest
 
-from diffutron.reporting import format, published
-from diffutron.reporting.caveats import caveats
+from diffutron.paper import published
+from diffutron.paper.caveats import caveats
+from diffutron.reporting import format
+from diffutron.reporting.denoising.trace import read_traces
 from diffutron.reporting.headline import tiles, verdict
 from diffutron.reporting.inputs import read_inputs
 from diffutron.reporting.summary import build_summary
-from diffutron.reporting.traces import read_traces
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ from huggingface_hub.errors import RevisionNotFoundError
 from safetensors.torch import load_file
 from transformers import AutoModelForMaskedLM, AutoTokenizer
 
-from diffutron.errors import UserError
+from diffutron.runtime.errors import UserError
 from diffutron.training.backbone import backbone
 
 

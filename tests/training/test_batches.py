@@ -6,8 +6,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from diffutron.data.packing import Samples, windows
-from diffutron.modeling.backbone import load_model
+from diffutron.data.token_store import Samples, windows
+from diffutron.modeling.encoder import load_model
 from diffutron.training.batches import (
     EndFill,
     Layout,

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from diffutron.errors import StageFailure, UserError
+from diffutron.runtime.errors import StageFailure, UserError
 from diffutron.training.checkpoint import MANIFEST, Checkpoint, Checkpoints, fingerprint
-from diffutron.training.launch import Ranks
+from diffutron.training.ranks import Ranks
 
 ALONE = Ranks(rank=0, world_size=1, device=torch.device("cpu"))
 

@@ -7,9 +7,9 @@ import sys
 import pytest
 import torch
 
-from diffutron.errors import UserError
+from diffutron.runtime.errors import UserError
 from diffutron.training.engine import CONFIG, engine_config
-from diffutron.training.launch import Ranks
+from diffutron.training.ranks import Ranks
 
 ALONE = Ranks(0, 1, torch.device("cpu"))
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from safetensors.torch import load_file
 
-from diffutron.errors import UserError
+from diffutron.runtime.errors import UserError
 from diffutron.training import hosts
 from diffutron.training.hosts import Hosts, address_towards, free_port, interface, this_host
 

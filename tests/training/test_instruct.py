@@ -8,8 +8,8 @@ import torch
 from peft import PeftModel
 from transformers import AutoModelForMaskedLM
 
-from diffutron.errors import UserError
-from diffutron.modeling.backbone import load_model
+from diffutron.modeling.encoder import load_model
+from diffutron.runtime.errors import UserError
 from diffutron.training.instruct import instruct, read_instructions
 from diffutron.training.merge import merge
 from diffutron.training.pretrain import pretrain

@@ -3,9 +3,9 @@
 import pytest
 import torch
 
-from diffutron.diffusion.masking import truncation_factor
-from diffutron.diffusion.schedule import schedule
-from diffutron.params import GeometricParams
+from diffutron.config.params import GeometricParams
+from diffutron.diffusion.process.masking import truncation_factor
+from diffutron.diffusion.process.schedule import schedule
 from diffutron.training.objective import masked_diffusion, masked_language_model, time_of
 
 TIMES = (torch.arange(1000, dtype=torch.float64) + 0.5) / 1000

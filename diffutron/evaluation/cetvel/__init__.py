@@ -1,1 +1,1 @@
-"""The seven CETVEL tasks as lm-eval task files."""
+"""The CETVEL tasks: their files, questions and protocols."""

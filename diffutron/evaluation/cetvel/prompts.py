@@ -8,7 +8,7 @@ from bisect import bisect_right
 from pathlib import Path
 from typing import Any
 
-from diffutron.data.turkish import turkish_lower
+from diffutron.text.turkish import turkish_lower
 
 Doc = dict[str, Any]
 STS_BOUNDS = (0.5, 1.5, 2.5, 3.5, 4.5)  # a score on a bound falls into the upper bucket
@@ -30,7 +30,7 @@ def rows(
     from datasets import Dataset
 
     if sets is None:
-        from diffutron.data.evaluation_sets import load_rows
+        from diffutron.data.evaluation_sets.evaluation_sets import load_rows
 
         place = Path(folder) if folder else None
         loaded = load_rows(task, source=source, folder=place).rows

@@ -1,0 +1,126 @@
+"""The `diffutron` command."""
+
+import os
+import sys
+from pathlib import Path
+from typing import Annotated, NoReturn
+
+import typer
+
+from diffutron.cli import chat, leaderboard, model, project, registry, stages
+from diffutron.cli.stages import PARAMS, ParamsFile
+from diffutron.config.params import load_params, parse_params
+from diffutron.runtime.errors import StageFailure, UserError
+from diffutron.runtime.files import explain_os_error
+
+app = typer.Typer(
+    name="diffutron",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    help="Make, judge and run masked diffusion language models, Turkish first. "
+    "Numbers come from params.yaml (`diffutron params`); paths are options, as in dvc.yaml.",
+)
+
+for _command in stages.STAGES:
+    app.command(name=_command.__name__, rich_help_panel="Stages (in order)")(_command)
+
+
+@app.command()
+def params(
+    profile: Annotated[
+        str, typer.Option(help="demo, small, paper (infra/profiles), or current: the file itself.")
+    ],
+    override: Annotated[
+        list[str] | None,
+        typer.Option("-S", "--set", help="section.key=value; may be given many times."),
+    ] = None,
+    out: Annotated[Path, typer.Option(help="The file to write.")] = PARAMS,
+    keep_changes: Annotated[
+        bool, typer.Option("--keep-changes", help="Refuse to replace changes made by hand.")
+    ] = False,
+) -> None:
+    """Compose a profile with overrides, check it, write params.yaml."""
+    from diffutron.operations.profiles import write_params
+
+    aside = write_params(profile, override or [], path=out, keep_changes=keep_changes)
+    if aside:
+        typer.echo(f"{out} had changes made by hand; they are kept in {aside}")
+    typer.echo(f"wrote {out} (profile {profile})")
+
+
+@app.command()
+def plan(
+    profile: Annotated[
+        str | None, typer.Option(help="A profile to plan; without it, params.yaml as it is.")
+    ] = None,
+    override: Annotated[
+        list[str] | None, typer.Option("-S", "--set", help="section.key=value, with --profile.")
+    ] = None,
+    ranks: Annotated[int | None, typer.Option(min=1, help="Ranks of a training stage.")] = None,
+    gpu_tflops: Annotated[
+        float | None, typer.Option(min=1.0, help="Plan for GPUs of this bf16 speed instead.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Plain JSON.")] = False,
+    params: ParamsFile = PARAMS,
+) -> None:
+    """What each stage will cost: tokens, arithmetic, memory, hours, disk. Runs nothing."""
+    from diffutron.operations.profiles import compose
+    from diffutron.planning.plan import plan as planned
+    from diffutron.planning.plan import this_machine
+    from diffutron.planning.table import print_plan
+
+    if profile is None:
+        values = load_params(params)
+    else:
+        values = parse_params(compose(profile, override or []), origin=f"profile {profile}")
+    machine = this_machine(ranks=ranks, gpu_tflops=gpu_tflops)
+    print_plan(planned(values, machine=machine), as_json=as_json)
+
+
+@app.command()
+def up(
+    prefect_port: Annotated[int, typer.Option(min=1, max=65535, help="Prefect's port.")] = 4200,
+    mlflow_port: Annotated[int, typer.Option(min=1, max=65535, help="MLflow's port.")] = 5000,
+) -> None:
+    """Start Prefect, MLflow and the deployments on 127.0.0.1; Ctrl-C stops all of it."""
+    from diffutron.operations.up import up as start
+
+    start(prefect_port=prefect_port, mlflow_port=mlflow_port)
+
+
+for _panel, _commands in {
+    "Use a model": (model.generate, model.infill, model.score, chat.chat),
+    "Judge models": leaderboard.COMMANDS,
+    "Registry": registry.COMMANDS,
+    "Upkeep": project.COMMANDS,
+}.items():
+    for _command in _commands:
+        app.command(rich_help_panel=_panel)(_command)
+
+
+def _fail(message: str, code: int = 2) -> NoReturn:
+    """One line on standard error, whatever line breaks the message came with."""
+    print("error: " + " ".join(message.split()), file=sys.stderr, flush=True)
+    raise SystemExit(code)
+
+
+def main() -> None:
+    """Entry point: user mistakes end with one line and exit code 2, never with a traceback."""
+    os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
+    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")  # its report of missing weights
+    if "DVC_STAGE" in os.environ:  # a dvc that is killed must not leave its stage at work
+        from diffutron.operations.guard import end_with_dvc
+
+        end_with_dvc()
+    try:
+        app(obj=registry.OWN_PROCESS)
+    except UserError as error:
+        _fail(str(error))
+    except StageFailure as error:
+        _fail(str(error), code=1)
+    except OSError as error:
+        explained = explain_os_error(error, Path(error.filename or "output"))
+        if explained is None:
+            raise
+        _fail(str(explained))

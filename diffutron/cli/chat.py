@@ -1,0 +1,100 @@
+"""`diffutron chat`: a conversation in the terminal, with the denoising shown live."""
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from diffutron.cli.model import PRESETS, Device, Model, Preset, Seed, user_errors
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from diffutron.inference.language_model import LanguageModel
+    from diffutron.inference.results import Committed
+
+
+def chat(
+    model: Model,
+    preset: Annotated[Preset | None, typer.Option(help="A published setting.")] = None,
+    memory: Annotated[int, typer.Option(min=0, help="Earlier exchanges the model sees.")] = 0,
+    seed: Seed = 0,
+    device: Device = None,
+) -> None:
+    """Talk to a model and watch it denoise. An empty line or Ctrl-D ends."""
+    with user_errors():
+        from rich.console import Console
+
+        from diffutron import api
+
+        lm = api.load(model, device=device)
+        console = Console()
+        history: list[dict[str, str]] = []
+        for question in _questions(console):
+            history.append({"role": "user", "content": question})
+            settings = PRESETS[preset] if preset else {}
+            answer = _answer(console, lm, history[-1 - 2 * memory :], seed=seed, settings=settings)
+            history.append({"role": "assistant", "content": answer})
+
+
+def _questions(console: "Console") -> Iterator[str]:
+    while True:
+        try:
+            question = console.input("[bold cyan]> [/]").strip()
+        except (EOFError, KeyboardInterrupt):
+            return
+        if not question:
+            return
+        yield question
+
+
+def _answer(
+    console: "Console",
+    lm: "LanguageModel",
+    messages: list[dict[str, str]],
+    *,
+    seed: int,
+    settings: dict[str, Any],
+) -> str:
+    """The answer to as much of the conversation, from its end, as fits the model."""
+    while True:
+        try:
+            return _answer_live(console, lm, messages, seed=seed, settings=settings)
+        except ValueError:
+            if len(messages) == 1:
+                raise
+            messages = messages[2:]
+
+
+def _answer_live(
+    console: "Console",
+    lm: "LanguageModel",
+    messages: list[dict[str, str]],
+    *,
+    seed: int,
+    settings: dict[str, Any],
+) -> str:
+    """Shows the canvas as it fills: dots are masks, greener is surer."""
+    from rich.live import Live
+    from rich.text import Text
+
+    from diffutron import api
+
+    slots: dict[int, Text] = {}
+    with Live(console=console, refresh_per_second=20, transient=True) as live:
+
+        def watch(_row: int, events: "list[Committed]") -> None:
+            for event in events:
+                shown = "·" if event.text is None else event.text
+                slots[event.position] = Text(shown, style=_colour(event.confidence))
+            places = range(max(slots) + 1)
+            live.update(Text.assemble(*(slots.get(place, Text(" ·", "dim")) for place in places)))
+
+        found = api.generate(lm, [messages], seed=seed, watch=watch, **settings)
+    console.print(Text(found[0].text))
+    return found[0].text
+
+
+def _colour(confidence: float) -> str:
+    sure = min(1.0, max(0.0, confidence))
+    return f"rgb({round(230 - 180 * sure)},{round(150 + 60 * sure)},90)"

@@ -1,0 +1,241 @@
+"""`diffutron generate | infill | score`: use a model from the command line."""
+
+import json
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from diffutron.runtime.errors import UserError
+from diffutron.runtime.files import write_json, write_text
+
+if TYPE_CHECKING:
+    from diffutron.inference.results import Generated
+
+# The two published settings (steps, temperature, block and penalty are the paper's; it does not
+# say how many tokens, so there is one a step).
+PRESETS: dict[str, dict[str, Any]] = {
+    "longer": {
+        "max_new_tokens": 128,
+        "num_steps": 128,
+        "block_length": 32,
+        "temperature": 0.1,
+        "repetition_penalty": 1.2,
+    },
+    "shorter": {
+        "max_new_tokens": 64,
+        "num_steps": 64,
+        "strategy": "low_confidence",
+        "temperature": 0.0,
+        "guidance": 0.0,
+    },
+}
+
+
+class Preset(StrEnum):
+    longer = "longer"
+    shorter = "shorter"
+
+
+Model = Annotated[str, typer.Option("--model", help="Model folder, or models:/NAME@ALIAS.")]
+Input = Annotated[
+    Path | None, typer.Option("--input", help="JSONL file to read instead of arguments.")
+]
+AsJson = Annotated[bool, typer.Option("--json", help="One JSON object a line.")]
+Seed = Annotated[int, typer.Option(help="The same seed gives the same text.")]
+Steps = Annotated[int | None, typer.Option(help="Model passes for a text.")]
+Tokens = Annotated[int | None, typer.Option(help="Length of an answer at most.")]
+Block = Annotated[int | None, typer.Option(help="Tokens of a block; must divide the length.")]
+Temperature = Annotated[float | None, typer.Option(help="0 takes the best token.")]
+Strategy = Annotated[
+    str | None,
+    typer.Option(help="low_confidence, margin, entropy or random: what is filled first."),
+]
+Guidance = Annotated[float | None, typer.Option(help="Scale of classifier-free guidance.")]
+Penalty = Annotated[float | None, typer.Option(help="Above 1: generated tokens come less again.")]
+Threshold = Annotated[
+    float | None, typer.Option(help="Fill every token that is surer than this in one step.")
+]
+Device = Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1; by default the GPU if any.")]
+
+
+def generate(
+    model: Model,
+    prompt: Annotated[str | None, typer.Argument(help="What to answer.")] = None,
+    preset: Annotated[Preset | None, typer.Option(help="A published setting.")] = None,
+    input: Input = None,
+    as_json: AsJson = False,
+    trace: Annotated[
+        Path | None,
+        typer.Option(help="Write the denoising: a page (.html), a picture (.svg) or data (.json)."),
+    ] = None,
+    max_new_tokens: Tokens = None,
+    num_steps: Steps = None,
+    block_length: Block = None,
+    temperature: Temperature = None,
+    strategy: Strategy = None,
+    threshold: Threshold = None,
+    guidance: Guidance = None,
+    repetition_penalty: Penalty = None,
+    seed: Seed = 0,
+    raw: Annotated[bool, typer.Option("--raw", help="Continue the text; no chat format.")] = False,
+    device: Device = None,
+) -> None:
+    """Answer prompts. An input line is {"prompt": "..."}."""
+    given = {
+        "max_new_tokens": max_new_tokens,
+        "num_steps": num_steps,
+        "block_length": block_length,
+        "temperature": temperature,
+        "strategy": strategy,
+        "threshold": threshold,
+        "guidance": guidance,
+        "repetition_penalty": repetition_penalty,
+    }
+    settings = PRESETS[preset] if preset else {}
+    settings = settings | {name: value for name, value in given.items() if value is not None}
+    prompts = [row["prompt"] for row in _rows(input, ("prompt",), (prompt,))]
+    _check_trace(trace, num_prompts=len(prompts))
+    with user_errors():
+        from diffutron import api
+
+        found = api.generate(
+            api.load(model, device=device), prompts, seed=seed, chat=not raw, **settings
+        )
+    _print_texts("prompt", prompts, found, as_json=as_json)
+    if trace is not None:
+        _write_trace(trace, found)
+
+
+def infill(
+    model: Model,
+    text: Annotated[str | None, typer.Argument(help="A text with [MASK] for each token.")] = None,
+    input: Input = None,
+    as_json: AsJson = False,
+    num_steps: Steps = None,
+    temperature: Annotated[float, typer.Option(help="0 takes the best token.")] = 0.0,
+    seed: Seed = 0,
+    device: Device = None,
+) -> None:
+    """Fill the masks of texts. An input line is {"text": "..."}."""
+    texts = [row["text"] for row in _rows(input, ("text",), (text,))]
+    with user_errors():
+        from diffutron import api
+
+        lm = api.load(model, device=device)
+        found = api.infill(lm, texts, num_steps=num_steps, temperature=temperature, seed=seed)
+    _print_texts("given", texts, found, as_json=as_json)
+
+
+def score(
+    model: Model,
+    context: Annotated[str | None, typer.Argument(help="What comes before.")] = None,
+    continuation: Annotated[str | None, typer.Argument(help="What is scored, as it is.")] = None,
+    input: Input = None,
+    as_json: AsJson = False,
+    max_rows: Annotated[int, typer.Option(help="Model rows a continuation may cost.")] = 128,
+    seed: Seed = 0,
+    device: Device = None,
+) -> None:
+    """Bound log p(continuation | context). An input line is {"context": "", "continuation": ""}."""
+    rows = _rows(input, ("context", "continuation"), (context, continuation))
+    pairs = [(row["context"], row["continuation"]) for row in rows]
+    with user_errors():
+        from diffutron import api
+
+        lm = api.load(model, device=device)
+        found = api.score(lm, pairs, max_rows=max_rows, seed=seed)
+    for (before, after), value in zip(pairs, found, strict=True):
+        if as_json:
+            _print_json({"context": before, "continuation": after} | asdict(value))
+        else:
+            error = "exact" if value.exact else f"standard error {value.stderr:.4f}"
+            typer.echo(
+                f"{value.logprob:.4f} nats ({error}, {value.num_tokens} tokens, "
+                f"{value.num_rows} rows)"
+            )
+
+
+@contextmanager
+def user_errors() -> Iterator[None]:
+    """A ValueError of the library names an argument: the user's to mend."""
+    try:
+        yield
+    except ValueError as error:
+        raise UserError(str(error)) from error
+
+
+def _rows(
+    path: Path | None, keys: tuple[str, ...], given: tuple[str | None, ...]
+) -> list[dict[str, str]]:
+    """The input as dicts with `keys`: one from the arguments, or one a line of the file."""
+    wanted = " ".join(key.upper() for key in keys)
+    if path is None:
+        if any(value is None for value in given):
+            raise UserError(f"give {wanted}, or --input FILE.jsonl")
+        return [dict(zip(keys, (value or "" for value in given), strict=True))]
+    if any(value is not None for value in given):
+        raise UserError(f"give {wanted} or --input, not both")
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"--input {path}: cannot be read ({error})") from error
+    return list(_parsed(path, keys, lines))
+
+
+def _parsed(path: Path, keys: tuple[str, ...], lines: Iterable[str]) -> Iterator[dict[str, str]]:
+    for number, line in enumerate(lines, start=1):
+        if not line.strip():
+            continue
+        try:
+            row = json.loads(line)
+        except json.JSONDecodeError as error:
+            raise UserError(f"--input {path}, line {number}: no JSON ({error})") from error
+        if not isinstance(row, dict) or any(not isinstance(row.get(key), str) for key in keys):
+            raise UserError(
+                f"--input {path}, line {number}: need an object with the texts {', '.join(keys)}"
+            )
+        yield row
+
+
+def _print_texts(name: str, asked: list[str], found: "list[Generated]", *, as_json: bool) -> None:
+    for question, result in zip(asked, found, strict=True):
+        if as_json:
+            value = {name: question, "text": result.text, "token_ids": result.token_ids}
+            _print_json(value | {"num_steps": result.num_steps})
+        else:
+            typer.echo(result.text)
+
+
+def _print_json(value: dict[str, Any]) -> None:
+    typer.echo(json.dumps(value, ensure_ascii=False))
+
+
+def _check_trace(path: Path | None, *, num_prompts: int) -> None:
+    if path is None:
+        return
+    if path.suffix not in (".html", ".svg", ".json"):
+        raise UserError(f"--trace {path}: need a name that ends in .html, .svg or .json")
+    if path.suffix == ".svg" and num_prompts != 1:
+        raise UserError(
+            f"--trace {path}: a picture shows one prompt, and there are {num_prompts}; "
+            "give one, or a name that ends in .html"
+        )
+
+
+def _write_trace(path: Path, found: "list[Generated]") -> None:
+    from diffutron.reporting.denoising.player_page import trace_page
+    from diffutron.reporting.denoising.players import trace_picture
+
+    traces = [result.trace.as_dict() for result in found]
+    if path.suffix == ".html":
+        write_text(path, trace_page(traces))
+    elif path.suffix == ".svg":
+        write_text(path, trace_picture(traces[0]))
+    else:
+        write_json(path, traces)
+    typer.echo(f"wrote {path}", err=True)

@@ -1,0 +1,49 @@
+"""Looking after a project on the command line: why a stage will run, and what may be removed."""
+
+import sys
+from collections import Counter
+from typing import Annotated
+
+import typer
+
+from diffutron.runtime.errors import UserError
+
+
+def why(
+    stage: Annotated[str, typer.Argument(help="A stage of dvc.yaml.")],
+) -> None:
+    """Say what has changed since a stage last ran, before it runs again."""
+    from diffutron.operations.why import why as explain
+
+    typer.echo(explain(stage))
+
+
+def clean(
+    yes: Annotated[bool, typer.Option("--yes", help="Remove without asking.")] = False,
+) -> None:
+    """Free disk: old checkpoints, half-written outputs, unused cache. Says how much first."""
+    from diffutron.operations.clean import find_waste, remove
+
+    found = find_waste()
+    if not found:
+        typer.echo("nothing to remove")
+        return
+    sizes: Counter[str] = Counter()
+    for one in found:
+        sizes[one.why] += one.bytes
+    for reason, size in sizes.most_common():
+        number = sum(one.why == reason for one in found)
+        typer.echo(f"{_megabytes(size)}  {number} x {reason}")
+    total = sum(sizes.values())
+    typer.echo(f"{_megabytes(total)}  in all")
+    if not yes and not sys.stdin.isatty():
+        raise UserError("nothing was removed: add --yes to remove without a question")
+    if yes or typer.confirm("Remove?"):
+        typer.echo(f"freed {_megabytes(remove(found)).strip()}")
+
+
+def _megabytes(size: int) -> str:
+    return f"{size / 1e6:10.1f} MB"
+
+
+COMMANDS = (why, clean)

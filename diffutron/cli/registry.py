@@ -1,0 +1,213 @@
+"""The registry on the command line: judge, promote, roll back, look back, export, rebuild."""
+
+import getpass
+import json
+from dataclasses import asdict
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import typer
+
+from diffutron.cli.stages import PARAMS
+from diffutron.config.params import load_params
+from diffutron.runtime.errors import UserError
+
+if TYPE_CHECKING:
+    from diffutron.registry.promotion_gate import Judgement
+
+OWN_PROCESS = "own process"  # object of the context where the command is the whole process
+Version = Annotated[
+    str, typer.Argument(metavar="VERSION", help="Number or alias of a registered version.")
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Plain JSON.")]
+MaxDrop = Annotated[
+    float, typer.Option(min=0.0, max=1.0, help="A task may lie so much below the champion.")
+]
+Use = Annotated[
+    Literal["research", "commercial"], typer.Option(help="The use that the licences must allow.")
+]
+By = Annotated[str, typer.Option(help="Who decides.")]
+
+
+def gate(
+    version: Version, as_json: AsJson = False, max_drop: MaxDrop = 0.10, use: Use = "research"
+) -> None:
+    """Compare a version with the champion, on the same items; exit code 1 if it does not hold."""
+    from diffutron.registry.promotion_gate import judge
+
+    found = judge(_number(version), name=_name(), max_drop=max_drop, use=use)
+    if as_json:
+        typer.echo(json.dumps(found.as_json(), ensure_ascii=False, indent=2))
+    else:
+        _print_judgement(found)
+    if not found.holds:
+        raise SystemExit(1)
+
+
+def promote(
+    context: typer.Context,
+    version: Version,
+    by: By,
+    reason: Annotated[str, typer.Option(help="Why.")],
+    over: Annotated[
+        str | None,
+        typer.Option(help="Only if this version is the champion now (0: if there is none)."),
+    ] = None,
+    max_drop: MaxDrop = 0.10,
+    use: Use = "research",
+    against_the_gate: Annotated[
+        bool,
+        typer.Option("--against-the-gate", help="Even if the gate fails; it stays on record."),
+    ] = False,
+) -> None:
+    """Make a version that passes the gate the `champion`; who, why, when and the evidence stay."""
+    asked = _started(context)
+    from diffutron.registry.promote import promote as move
+
+    if over is not None and not over.isdecimal():
+        raise UserError(f"--over {over}: give the number of a version, or 0 for none")
+    number = _number(version)
+    decision = move(
+        number,
+        by=by,
+        reason=reason,
+        name=_name(),
+        over=None if over is None else int(over),
+        as_of=asked,
+        evidence=_evidence(number, max_drop=max_drop, use=use),
+        against_gate=against_the_gate,
+    )
+    typer.echo(f"champion: version {decision.version} (before: {decision.previous or 'none'})")
+    if decision.against_gate:
+        failed = "; ".join(decision.evidence["failed"])
+        typer.echo(f"note: promoted although the gate does not hold: {failed}")
+
+
+def rollback(
+    to: Annotated[
+        str | None, typer.Option(help="The version to go back to; by default the one before.")
+    ] = None,
+    by: Annotated[str | None, typer.Option(help="Who decides; by default the user here.")] = None,
+    reason: Annotated[str, typer.Option(help="Why.")] = "rollback",
+) -> None:
+    """Put an earlier champion back."""
+    from diffutron.registry.promote import rollback as move
+
+    number = None if to is None else _number(to)
+    decision = move(number, by=by or getpass.getuser(), reason=reason, name=_name())
+    typer.echo(f"champion: version {decision.version} (before: {decision.previous})")
+
+
+def history(as_json: AsJson = False) -> None:
+    """Every move of the aliases; marks those that were made by hand in the MLflow UI."""
+    from diffutron.registry.history import history as moves
+
+    found = moves(_name())
+    if as_json:
+        typer.echo(json.dumps([asdict(move) for move in found], ensure_ascii=False, indent=2))
+    else:
+        typer.echo("\n".join(map(str, found)) or "no alias has moved yet")
+
+
+def export(
+    version: Version, to: Annotated[Path, typer.Option(help="A new or empty folder.")]
+) -> None:
+    """Write a version as a plain Hugging Face folder, checksums verified."""
+    from diffutron.registry.export import export as write
+
+    number = _number(version)
+    files = write(number, to, name=_name())
+    typer.echo(f"wrote {len(files)} files of version {number} to {to}")
+
+
+def publish(
+    version: Version,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Only show what would go to the hub.")
+    ] = False,
+) -> None:
+    """Show what would go to the hub; the upload itself is left to the hub's own client."""
+    from diffutron.registry.export import publication
+
+    if not dry_run:
+        raise UserError(
+            f"add --dry-run to see what would be sent; to send it: `diffutron export {version} "
+            "--to FOLDER`, then `hf upload OWNER/NAME FOLDER`"
+        )
+    plan = publication(_number(version), name=_name())
+    for file, size in plan.files.items():
+        typer.echo(f"{size:>12,}  {file}".replace(",", " "))
+    typer.echo(f"{plan.bytes:>12,}  in {len(plan.files)} files".replace(",", " "))
+    typer.echo(f"\nhead of the page:\n{plan.front_matter}")
+
+
+def reproduce(
+    version: Version,
+    check: Annotated[
+        bool, typer.Option("--check", help="Run the pipeline again and compare its numbers.")
+    ] = False,
+    to: Annotated[
+        Path | None, typer.Option(help="Keep the clone here; by default it is temporary.")
+    ] = None,
+) -> None:
+    """Check out code, parameters and data of a version; with --check, rebuild and compare."""
+    from diffutron.operations.reproduce import reproduce as rebuild
+
+    if not check and to is None:
+        raise UserError("give --check to rebuild and compare, or --to FOLDER for the clone alone")
+    if not rebuild(_number(version), name=_name(), check=check, to=to):
+        raise SystemExit(1)
+
+
+def _name() -> str:
+    """The registered model of this project."""
+    from diffutron.registry.promote import NAME
+
+    return load_params(PARAMS).register_.name if PARAMS.exists() else NAME
+
+
+def _number(version: str) -> int:
+    from diffutron.registry.mlflow_client import tracking
+    from diffutron.registry.promote import resolve
+
+    with tracking() as client:
+        return resolve(client, _name(), version)
+
+
+def _started(context: typer.Context) -> datetime:
+    """When this command was given: a champion that is newer was not part of the decision."""
+    if context.obj != OWN_PROCESS:
+        return datetime.now(UTC)
+    import psutil
+
+    return datetime.fromtimestamp(psutil.Process().create_time(), UTC)
+
+
+def _evidence(version: int, *, max_drop: float, use: Use) -> dict[str, Any]:
+    """What the gate says of a version now; the serving test, half a minute, is left to `gate`."""
+    from diffutron.registry.promotion_gate import judge
+
+    try:
+        found = judge(version, name=_name(), max_drop=max_drop, use=use, serve=False)
+        return found.as_evidence()
+    except UserError as error:
+        return {"holds": False, "failed": [f"not judged: {error}"]}
+
+
+def _print_judgement(found: "Judgement") -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    against = f"champion {found.champion}" if found.champion else "no champion: nothing to compare"
+    table = Table(title=f"Version {found.version}, {against}")
+    for column in ("", "condition", "found", "wanted"):
+        table.add_column(column, overflow="fold")
+    for one in found.conditions:
+        table.add_row("holds" if one.holds else "FAILS", one.name, one.found_text, one.wanted)
+    Console(width=None).print(table)
+    failing = sum(not one.holds for one in found.conditions)
+    typer.echo("the gate holds" if found.holds else f"the gate does not hold: {failing} conditions")
+
+
+COMMANDS = (gate, promote, rollback, history, export, publish, reproduce)

@@ -1,0 +1,279 @@
+"""The stages on the command line: paths as options, numbers from params.yaml."""
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from diffutron.config.params import load_params
+
+if TYPE_CHECKING:
+    from diffutron.data.instructions.steps import Chat, Encode
+
+ParamsFile = Annotated[Path, typer.Option("--params", help="The file of numbers.")]
+Tokenizer = Annotated[Path, typer.Option(help="Tokenizer folder.")]
+Corpus = Annotated[Path, typer.Option(help="Corpus folder.")]
+Backbone = Annotated[Path, typer.Option(help="Base encoder, a Hugging Face folder.")]
+Instructions = Annotated[Path, typer.Option(help="Instructions folder.")]
+Out = Annotated[Path, typer.Option(help="What to write; replaced as a whole when complete.")]
+Metrics = Annotated[Path, typer.Option(help="Metrics file to write (JSON).")]
+PARAMS = Path("params.yaml")
+
+
+def tokenizer(
+    out: Out = Path("data/tokenizer"),
+    metrics: Metrics = Path("metrics/tokenizer.json"),
+    params: ParamsFile = PARAMS,
+) -> None:
+    """Resolve the tokenizer: from the hub, a folder, or trained on the sources."""
+    from diffutron.data.sources.sources import read_texts
+    from diffutron.modeling.tokenizer import tokenizer as stage
+
+    loaded = load_params(params)
+    stage(loaded, read_texts(loaded), out=out, metrics=metrics)
+
+
+def corpus(
+    tokenizer: Tokenizer = Path("data/tokenizer"),
+    out: Out = Path("data/corpus"),
+    metrics: Metrics = Path("metrics/corpus.json"),
+    params: ParamsFile = PARAMS,
+    executor: Annotated[
+        Literal["local", "ray", "slurm"], typer.Option(help="Who cleans the shards.")
+    ] = "local",
+    workers: Annotated[
+        int | None, typer.Option(min=1, help="Processes of `local`; the cores there are.")
+    ] = None,
+    explain: Annotated[
+        Path | None, typer.Option(help="Write nothing: say what each step says of this file.")
+    ] = None,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="With --explain: one object a line.")
+    ] = False,
+) -> None:
+    """Read sources, normalise, filter, deduplicate, sample, split, tokenise."""
+    loaded = load_params(params)
+    if explain is not None:
+        from diffutron.data.corpus.explain import explain as explained
+        from diffutron.data.corpus.explain import to_json, to_text
+
+        for one in explained(loaded, tokenizer=tokenizer, file=explain):
+            typer.echo(to_json(one) if as_json else to_text(one))
+        return
+    from diffutron.data.corpus.corpus import corpus as stage
+
+    stage(
+        loaded,
+        tokenizer=tokenizer,
+        out=out,
+        metrics=metrics,
+        executor=executor,
+        workers=workers,
+    )
+
+
+def backbone(
+    tokenizer: Tokenizer = Path("data/tokenizer"),
+    corpus: Corpus = Path("data/corpus"),
+    out: Out = Path("models/backbone"),
+    metrics: Metrics = Path("metrics/backbone.json"),
+    params: ParamsFile = PARAMS,
+) -> None:
+    """Resolve the base encoder: from the hub, a folder, or trained from scratch."""
+    loaded = load_params(params)
+    if _ranks_did_it(on_cpu=1):
+        return
+    from diffutron.training.backbone import backbone as stage
+
+    stage(loaded, tokenizer=tokenizer, corpus=corpus, out=out, metrics=metrics)
+
+
+def pretrain(
+    backbone: Backbone = Path("models/backbone"),
+    corpus: Corpus = Path("data/corpus"),
+    out: Out = Path("models/adapter"),
+    metrics: Metrics = Path("metrics/pretrain.json"),
+    params: ParamsFile = PARAMS,
+) -> None:
+    """Continual LoRA pre-training with the masked diffusion objective, DeepSpeed ZeRO, N ranks."""
+    loaded = load_params(params)
+    if _ranks_did_it(on_cpu=2):
+        return
+    from diffutron.training.pretrain import pretrain as stage
+
+    stage(loaded, backbone=backbone, corpus=corpus, out=out, metrics=metrics)
+
+
+def merge(
+    backbone: Backbone = Path("models/backbone"),
+    adapter: Annotated[Path, typer.Option(help="Adapter folder (PEFT).")] = Path("models/adapter"),
+    out: Out = Path("models/merged"),
+    metrics: Metrics = Path("metrics/merge.json"),
+    params: ParamsFile = PARAMS,
+) -> None:
+    """Merge the adapter into the base encoder: a plain masked language model."""
+    from diffutron.training.merge import merge as stage
+
+    stage(load_params(params), backbone=backbone, adapter=adapter, out=out, metrics=metrics)
+
+
+def instructions(
+    tokenizer: Tokenizer = Path("data/tokenizer"),
+    out: Out = Path("data/instructions"),
+    metrics: Metrics = Path("metrics/instructions.json"),
+    params: ParamsFile = PARAMS,
+) -> None:
+    """Both instruction sets in the chat format, filtered and split."""
+    from diffutron.data.instructions.instructions import instructions as stage
+
+    loaded = load_params(params)
+    stage(loaded, chat_encoder(tokenizer), out=out, metrics=metrics)
+
+
+def chat_encoder(folder: Path) -> "Encode":
+    """From prompts (texts, or the messages of a conversation) and answers to the ids of each."""
+    from diffutron.inference.prompts import encode
+    from diffutron.modeling.tokenizer import encode_chats, load_tokenizer
+
+    tokenizer = load_tokenizer(folder)
+
+    def ids(
+        prompts: Sequence["str | Chat"], answers: Sequence[str]
+    ) -> list[tuple[list[int], list[int]]]:
+        chats = [number for number, prompt in enumerate(prompts) if not isinstance(prompt, str)]
+        texts = [prompt if isinstance(prompt, str) else "" for prompt in prompts]
+        pairs = encode_chats(tokenizer, texts, answers)
+        asked = encode(tokenizer, [prompts[number] for number in chats], chat=True)
+        for number, prompt in zip(chats, asked, strict=True):
+            pairs[number] = (prompt, pairs[number][1])
+        return pairs
+
+    return ids
+
+
+def instruct_phase1(
+    model: Annotated[Path, typer.Option(help="Model to start from.")] = Path("models/merged"),
+    instructions: Instructions = Path("data/instructions"),
+    out: Out = Path("models/phase1"),
+    metrics: Metrics = Path("metrics/instruct_phase1.json"),
+    params: ParamsFile = PARAMS,
+) -> None:
+    """Instruction tuning, first phase."""
+    _instruct(1, params, model=model, instructions=instructions, out=out, metrics=metrics)
+
+
+def instruct_phase2(
+    model: Annotated[Path, typer.Option(help="Model to start from.")] = Path("models/phase1"),
+    instructions: Instructions = Path("data/instructions"),
+    out: Out = Path("models/phase2"),
+    metrics: Metrics = Path("metrics/instruct_phase2.json"),
+    params: ParamsFile = PARAMS,
+) -> None:
+    """Instruction tuning, second phase; starts from the first."""
+    _instruct(2, params, model=model, instructions=instructions, out=out, metrics=metrics)
+
+
+def _instruct(phase: int, params: Path, **paths: Path) -> None:
+    loaded = load_params(params)
+    if _ranks_did_it(on_cpu=1):
+        return
+    from diffutron.training.instruct import instruct as stage
+
+    stage(loaded, phase, **paths)
+
+
+def evaluate(
+    backbone: Backbone = Path("models/backbone"),
+    merged: Annotated[Path, typer.Option(help="Merged model.")] = Path("models/merged"),
+    phase1: Annotated[Path, typer.Option(help="Model after phase 1.")] = Path("models/phase1"),
+    phase2: Annotated[Path, typer.Option(help="Model after phase 2.")] = Path("models/phase2"),
+    corpus: Corpus = Path("data/corpus"),
+    instructions: Instructions = Path("data/instructions"),
+    out: Out = Path("data/evaluation"),
+    metrics: Metrics = Path("metrics/evaluate.json"),
+    params: ParamsFile = PARAMS,
+) -> None:
+    """Likelihood, CETVEL tasks, instructions and generation, for all four models."""
+    from diffutron.evaluation.evaluate import evaluate as stage
+
+    stage(
+        load_params(params),
+        backbone=backbone,
+        merged=merged,
+        phase1=phase1,
+        phase2=phase2,
+        corpus=corpus,
+        instructions=instructions,
+        out=out,
+        metrics=metrics,
+    )
+
+
+def report(
+    metrics_dir: Annotated[Path, typer.Option(help="Folder of metrics.")] = Path("metrics"),
+    evaluation: Annotated[Path, typer.Option(help="Evaluation folder.")] = Path("data/evaluation"),
+    corpus: Corpus = Path("data/corpus"),
+    instructions: Instructions = Path("data/instructions"),
+    out: Out = Path("report"),
+    summary: Annotated[Path, typer.Option(help="Summary to write.")] = Path("metrics/summary.json"),
+    params: ParamsFile = PARAMS,
+) -> None:
+    """One self-contained page with everything that was measured."""
+    from diffutron.reporting.report import report as stage
+
+    stage(
+        load_params(params),
+        metrics_dir=metrics_dir,
+        evaluation=evaluation,
+        corpus=corpus,
+        instructions=instructions,
+        out=out,
+        summary=summary,
+    )
+
+
+def register(
+    model: Annotated[Path, typer.Option(help="Model to register.")] = Path("models/phase2"),
+    report: Annotated[Path, typer.Option(help="Report folder.")] = Path("report"),
+    metrics_dir: Annotated[Path, typer.Option(help="Folder of metrics.")] = Path("metrics"),
+    summary: Annotated[Path, typer.Option(help="Summary.")] = Path("metrics/summary.json"),
+    evaluation: Annotated[Path, typer.Option(help="Evaluation folder.")] = Path("data/evaluation"),
+    out: Out = Path("registry/registered.json"),
+    params: ParamsFile = PARAMS,
+) -> None:
+    """Log to MLflow; register a version as `challenger` if the gate holds."""
+    from diffutron.registry.register import register as stage
+
+    stage(
+        load_params(params),
+        model=model,
+        report=report,
+        metrics_dir=metrics_dir,
+        summary=summary,
+        evaluation=evaluation,
+        out=out,
+    )
+
+
+def _ranks_did_it(*, on_cpu: int) -> bool:
+    """Start this same command once a rank where more than one is asked for; True when done."""
+    from diffutron.training.ranks import launch_ranks
+
+    return launch_ranks(sys.argv[1:], ranks_on_cpu=on_cpu)
+
+
+STAGES = (
+    tokenizer,
+    corpus,
+    backbone,
+    pretrain,
+    merge,
+    instructions,
+    instruct_phase1,
+    instruct_phase2,
+    evaluate,
+    report,
+    register,
+)

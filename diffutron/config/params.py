@@ -1,0 +1,221 @@
+"""The numbers a result depends on: `params.yaml`, one strict class a section.
+
+There are no defaults: a missing key fails, an unknown key fails, a value out of range fails, and
+the message names the key and what is allowed. Paths and machine facts do not belong here.
+"""
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Annotated, Any, Literal, get_args
+
+from pydantic import Discriminator, Field, Tag, model_validator
+
+from diffutron.config.params_data import (
+    CorpusParams,
+    InstructionsParams,
+    NonNegative,
+    Positive,
+    Section,
+    Share,
+    Source,
+    TokenizerParams,
+)
+from diffutron.runtime.yaml_files import checked, read_yaml
+
+Stage = Literal[
+    "tokenizer",
+    "corpus",
+    "backbone",
+    "pretrain",
+    "merge",
+    "instructions",
+    "instruct_phase1",
+    "instruct_phase2",
+    "evaluate",
+    "report",
+    "register",
+]
+STAGES: tuple[Stage, ...] = get_args(Stage)  # in the order in which they run
+TASKS = ("belebele_tr", "exams_tr", "ironytr", "news_cat", "mnli_tr", "sts_tr", "xcopa_tr")
+
+
+class LoraParams(Section):
+    rank: Positive
+    alpha: Annotated[float, Field(gt=0)]
+    dropout: Annotated[float, Field(ge=0, lt=1)]
+
+
+class TrainingParams(Section):
+    steps: Positive | None
+    epochs: Annotated[float, Field(gt=0)] | None
+    batch_size: Positive
+    row_tokens: Positive
+    learning_rate: Annotated[float, Field(gt=0)]
+    betas: tuple[Share, Share]
+    weight_decay: Annotated[float, Field(ge=0)]
+    clip: Annotated[float, Field(gt=0)]
+    warmup: Share
+    flat_until: Share
+    final_learning_rate: Share
+    zero_stage: Literal[0, 1, 2, 3]
+    max_row_batch: Positive
+    gradient_checkpointing: bool
+    ema_decay: Annotated[float, Field(gt=0, lt=1)] | None
+    checkpoint_every: Positive
+    evaluate_every: Positive
+    evaluate_samples: Positive
+
+    @model_validator(mode="after")
+    def steps_or_epochs(self) -> "TrainingParams":
+        if (self.steps is None) == (self.epochs is None):
+            raise ValueError("give one of `steps` and `epochs`; the other one is null")
+        return self
+
+
+class BackboneParams(Section):
+    source: Literal["hub", "local", "scratch"]
+    name: str
+    revision: str
+    hidden_size: Positive
+    num_layers: Positive
+    num_heads: Positive
+    intermediate_size: Positive
+    local_attention: Positive
+    global_attn_every_n_layers: Positive
+    initializer_range: Annotated[float, Field(gt=0)]
+    attention_identity: tuple[Share, Share]
+    head_identity: Share
+    max_position_embeddings: Positive
+    mask_rate: Annotated[float, Field(gt=0, lt=1)]
+    training: TrainingParams
+
+    @model_validator(mode="after")
+    def heads_divide_width(self) -> "BackboneParams":
+        if self.hidden_size % (2 * self.num_heads):
+            raise ValueError("hidden_size must be a multiple of 2 x num_heads (rotary halves)")
+        return self
+
+
+class GeometricParams(Section):
+    """The geometric schedule with a range of its own, in place of MDLM's."""
+
+    name: Literal["geometric"]
+    beta_min: Annotated[float, Field(gt=0)]
+    beta_max: Annotated[float, Field(gt=0)]
+
+    @model_validator(mode="after")
+    def in_order(self) -> "GeometricParams":
+        if self.beta_min >= self.beta_max:
+            raise ValueError("beta_min must be below beta_max")
+        return self
+
+
+_BY_NAME, _WITH_RANGE = "(by name)", "(with range)"  # pydantic puts them into a fault's location
+ScheduleParams = Annotated[
+    Annotated[Literal["linear", "cosine", "geometric"], Tag(_BY_NAME)]
+    | Annotated[GeometricParams, Tag(_WITH_RANGE)],
+    Discriminator(lambda value: _BY_NAME if isinstance(value, str) else _WITH_RANGE),
+]
+
+
+class PretrainParams(Section):
+    schedule: ScheduleParams
+    lora: LoraParams
+    training: TrainingParams
+
+
+class InstructParams(Section):
+    method: Literal["full", "lora"]
+    mask_rate: tuple[Share, Share]
+    schedule: ScheduleParams
+    end_fill: NonNegative
+    end_fill_weight: Share
+    lora: LoraParams
+    training: TrainingParams
+
+    @model_validator(mode="after")
+    def rates_in_order(self) -> "InstructParams":
+        low, high = self.mask_rate
+        if not (low <= high and high > 0):
+            raise ValueError("mask_rate must be [low, high] with low <= high and high above 0")
+        return self
+
+
+class PerplexityText(Section):
+    source: Source
+    name: str
+    revision: str
+    split: str
+    field: str
+    documents: Positive
+
+
+class GenerationParams(Section):
+    max_new_tokens: Positive
+    num_steps: Positive
+    block_length: Positive
+    temperature: Annotated[float, Field(ge=0)]
+
+
+class EvaluationParams(Section):
+    source: Source
+    digest: str | None
+    tasks: list[Literal[TASKS]]  # pyright: ignore[reportInvalidTypeForm] the tuple is the one list
+    casing: Literal["turkish", "cetvel"]
+    items: Positive | None
+    items_phase2: Positive | None
+    max_rows: Annotated[int, Field(ge=2)]  # a sample needs two rows for its spread
+    nelbo_samples: Annotated[int, Field(ge=2)]
+    documents: Positive
+    perplexity_text: PerplexityText
+    generation: GenerationParams
+    instruction_rows: Positive
+    traces: NonNegative
+
+
+class ReportParams(Section):
+    title: str
+
+
+class GateParams(Section):
+    min_tasks: Annotated[int, Field(ge=0, le=len(TASKS))]
+    max_p_value: Share
+    min_instructions: Share
+    min_valid_words: Share
+    max_bits_per_byte_of_unigram: Annotated[float, Field(gt=0)]
+
+
+class RegisterParams(Section):
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
+    gate: GateParams
+
+
+class Params(Section):
+    profile: str
+    seed: NonNegative
+    tokenizer: TokenizerParams
+    corpus: CorpusParams
+    backbone: BackboneParams
+    pretrain: PretrainParams
+    instructions: InstructionsParams
+    instruct_phase1: InstructParams
+    instruct_phase2: InstructParams
+    evaluation: EvaluationParams
+    report: ReportParams
+    register_: RegisterParams = Field(alias="register")
+
+
+def load_params(path: Path = Path("params.yaml")) -> Params:
+    """Read and check a params file."""
+    return parse_params(read_yaml(path), origin=str(path))
+
+
+def parse_params(values: Any, *, origin: str) -> Params:
+    return checked(values, Params, origin=origin)
+
+
+def params_digest(params: Params) -> str:
+    """sha256 of the parameters in canonical form: equal for two files that mean the same."""
+    canonical = json.dumps(params.model_dump(mode="json", by_alias=True), sort_keys=True)
+    return hashlib.sha256(canonical.encode()).hexdigest()

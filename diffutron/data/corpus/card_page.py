@@ -1,0 +1,117 @@
+"""A data card as one page that needs nothing else: pictures are inline SVG, drawn by the template.
+
+A card is a list of sections; `templates/card.html.jinja` knows how each kind is drawn.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+WIDTH = 460.0  # of the longest bar
+
+
+@dataclass(frozen=True)
+class Words:
+    text: str
+    title: str = ""
+    kind: str = "words"
+
+
+@dataclass(frozen=True)
+class Rows:
+    title: str
+    head: Sequence[str]
+    rows: Iterable[Sequence[Any]]
+    kind: str = "rows"
+
+
+@dataclass(frozen=True)
+class Examples:
+    title: str
+    rows: Sequence[Mapping[str, str]]
+    kind: str = "examples"
+
+
+@dataclass(frozen=True)
+class Bar:
+    """`width` is drawn from `start`; `lost` follows it in another colour."""
+
+    label: str
+    number: int
+    width: float
+    lost: float = 0.0
+    note: str = ""
+
+
+@dataclass
+class Bars:
+    """Counts by name, as horizontal bars."""
+
+    title: str
+    counts: Mapping[str, int]
+    axis: str
+    kind: str = "bars"
+    bars: list[Bar] = field(init=False)
+
+    def __post_init__(self) -> None:
+        most = max(self.counts.values(), default=0) or 1
+        self.bars = [
+            Bar(name, number, WIDTH * number / most) for name, number in self.counts.items()
+        ]
+
+
+@dataclass
+class Flow:
+    """How many come in, what each step takes out, how many are left after it."""
+
+    title: str
+    kept: int
+    dropped: Mapping[str, int]
+    kind: str = "bars"
+    axis: str = ""
+    bars: list[Bar] = field(init=False)
+
+    def __post_init__(self) -> None:
+        rows = flow(self.kept, self.dropped)
+        scale = WIDTH / max(rows[0][1], 1)
+        self.bars = [
+            Bar(step, left, scale * left, scale * gone, f"-{gone:,}" if gone else "")
+            for step, left, gone in rows
+        ]
+
+
+Section = Words | Rows | Examples | Bars | Flow
+
+
+def flow(kept: int, dropped: Mapping[str, int]) -> list[tuple[str, int, int]]:
+    """What came in, then for each reason, in the order of the steps: its name, how many were left
+    after it, how many went. Pieces of a document that was split count one by one."""
+    left = kept + sum(dropped.values())
+    found = [("read", left, 0)]
+    for reason, gone in dropped.items():
+        left -= gone
+        found.append((reason, left, gone))
+    return found
+
+
+def steps_csv(flows: Mapping[str, tuple[int, Mapping[str, int]]]) -> str:
+    """Flows (name: kept and dropped) as a table that DVC plots: what is left after each step."""
+    lines = ["step,left,dropped"]
+    for name, (kept, dropped) in flows.items():
+        lines += [f"{name}{step},{left},{gone}" for step, left, gone in flow(kept, dropped)]
+    return "\n".join(lines) + "\n"
+
+
+def page(title: str, sections: Iterable[Section]) -> str:
+    """The HTML of a card; every text in it is escaped."""
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+
+    environment = Environment(
+        loader=PackageLoader("diffutron.data.corpus"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    template = environment.get_template("card.html.jinja")
+    return template.render(title=title, sections=list(sections), width=WIDTH)

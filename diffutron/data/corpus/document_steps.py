@@ -1,0 +1,194 @@
+"""The per-document half of the corpus recipe: what is edited, measured and judged in one document.
+
+The order of the steps is `Cleaner.clean`; each step is a pure function of a module of its own.
+"""
+
+import re
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from itertools import chain
+from pathlib import Path
+
+from diffutron.config.params_data import CorpusParams
+from diffutron.data.corpus.decontaminate import Contamination, Item
+from diffutron.data.corpus.dedup import band_keys, exact_key, words
+from diffutron.data.sources.sources import Document
+from diffutron.runtime.errors import UserError
+from diffutron.runtime.files import read_json
+from diffutron.text.filters import drop_leftover_lines, quality_reason, repetition_reason
+from diffutron.text.language import in_kept_language
+from diffutron.text.normalize import normalise
+from diffutron.text.privacy import replace_personal_data
+
+MIN_LINE = 12  # characters; shorter lines repeat by chance
+
+
+@dataclass(slots=True)
+class Row:
+    """A document on its way: text, where it came from, and what the steps said so far."""
+
+    text: str
+    source: str
+    group: str
+    file: str
+    line: int
+    reason: str = ""
+    rule: str = ""
+    ids: list[int] = field(default_factory=list)
+    num_words: int = 0
+    key: int = 0
+    bands: list[int] = field(default_factory=list)
+    contaminated: str = ""
+    lines: list[int] = field(default_factory=list)
+
+    def drop(self, reason: str, rule: str = "") -> None:
+        self.reason, self.rule, self.bands = reason, rule, []
+
+
+class Encoder:
+    """A tokenizer folder as ids of whole documents, special tokens in the text read as text."""
+
+    def __init__(self, folder: Path):
+        from tokenizers import Tokenizer
+
+        if not (folder / "tokenizer.json").is_file():
+            raise UserError(f"{folder} holds no tokenizer.json; run the stage `tokenizer` first")
+        if not read_json(folder / "tokenizer_config.json", made_by="tokenizer").get("mask_token"):
+            raise UserError(f"{folder}: a tokenizer without mask token; choose another one")
+        self.tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
+        self.tokenizer.no_truncation()
+        self.tokenizer.no_padding()
+        # A text that speaks of `<mask>` must not put a mask token into the clean tokens.
+        self.tokenizer.encode_special_tokens = True
+
+    def __call__(self, texts: Sequence[str]) -> list[list[int]]:
+        return [encoding.ids for encoding in self.tokenizer.encode_batch_fast(list(texts))]
+
+    @property
+    def vocab_size(self) -> int:
+        return self.tokenizer.get_vocab_size()
+
+
+class Cleaner:
+    """The steps that look at one document alone, in the order of the recipe."""
+
+    def __init__(self, params: CorpusParams, tokenizer: Path, items: Sequence[Item]):
+        self.params = params
+        self.encode = Encoder(tokenizer)
+        self.contamination = Contamination(items, params.contamination)
+
+    def clean(self, documents: Iterable[Document]) -> tuple[list[Row], Counter[str]]:
+        """The rows of raw documents, and what was edited: `lines`, and personal data by kind."""
+        edited: Counter[str] = Counter()
+        rows = [self._edit(document, edited) for document in documents]
+        for row in rows:
+            if not in_kept_language(row.text, self.params.language):
+                row.drop("language")
+        rows = self._measure(rows)
+        for row in alive_rows(rows):
+            if rule := quality_reason(row.text, self.params.quality):
+                row.drop("quality", rule)
+            elif rule := repetition_reason(row.text, self.params.repetition):
+                row.drop("repetition", rule)
+        self._fingerprint(rows)
+        return rows, edited
+
+    def clean_again(self, rows: list[Row]) -> list[Row]:
+        """Rows whose text lost boilerplate lines: measured anew; too little left is boilerplate."""
+        rows = self._measure(rows)
+        for row in rows:
+            if row.reason == "too_short":
+                row.drop("boilerplate")
+        self._fingerprint(rows)
+        return rows
+
+    def _edit(self, document: Document, edited: Counter[str]) -> Row:
+        text = normalise(document.text)
+        plain = drop_leftover_lines(text)
+        edited["lines"] += text.count("\n") - plain.count("\n")
+        plain, found = replace_personal_data(plain)
+        edited.update(found)
+        return Row(plain, document.source, document.group, document.file, document.line)
+
+    def _measure(self, rows: list[Row]) -> list[Row]:
+        """Length in tokens, begin and end included; `split` makes several rows of a long one."""
+        alive = list(alive_rows(rows))
+        for row, ids in zip(alive, self.encode([row.text for row in alive]), strict=True):
+            row.ids = ids
+            row.num_words = len(row.text.split())
+            if len(ids) < self.params.min_tokens:
+                row.drop("too_short")
+            elif len(ids) > self.params.max_tokens:
+                row.drop("too_long")
+        if self.params.too_long == "drop":
+            return rows
+        return list(chain.from_iterable(self._pieces(row) for row in rows))
+
+    def _pieces(self, row: Row) -> Iterator[Row]:
+        if row.reason != "too_long":
+            yield row
+            return
+        texts = split_text(row.text, most=self.params.max_tokens, encode=self.encode)
+        for text, ids in zip(texts, self.encode(texts), strict=True):
+            piece = Row(text, row.source, row.group, row.file, row.line, ids=ids)
+            piece.num_words = len(text.split())
+            if len(ids) < self.params.min_tokens:
+                piece.drop("too_short", "rest of a long document")
+            elif len(ids) > self.params.max_tokens:
+                piece.drop("too_long", "a single word")
+            yield piece
+
+    def _fingerprint(self, rows: Sequence[Row]) -> None:
+        """What the steps that compare documents need to know of each."""
+        alive = list(alive_rows(rows))
+        tokens = [words(row.text) for row in alive]
+        bands = band_keys(tokens, self.params.near_duplicate)
+        for row, row_words, keys in zip(alive, tokens, bands, strict=True):
+            row.key = exact_key(row.text)
+            row.bands = keys.tolist()
+            row.contaminated = self.contamination.find(row_words) or ""
+            row.lines = line_keys(row.text)
+
+
+def alive_rows(rows: Iterable[Row]) -> Iterator[Row]:
+    return (row for row in rows if not row.reason)
+
+
+def line_keys(text: str) -> list[int]:
+    """Keys of the distinct lines of a text of several lines, short lines left out."""
+    if "\n" not in text:
+        return []
+    lines = {line for line in text.split("\n") if len(line) >= MIN_LINE}
+    return sorted(exact_key(line) for line in lines)
+
+
+def drop_lines(text: str, keys: frozenset[int]) -> str:
+    """`text` without the lines of these keys."""
+    kept = [
+        line for line in text.split("\n") if len(line) < MIN_LINE or exact_key(line) not in keys
+    ]
+    return "\n".join(kept).strip()
+
+
+_SENTENCE_END = re.compile(r"(?<=[.!?…])\s+|\n+")
+
+
+def split_text(
+    text: str, *, most: int, encode: Callable[[Sequence[str]], list[list[int]]]
+) -> list[str]:
+    """Pieces of at most `most` tokens, cut between sentences (inside one that is too long itself,
+    between words); a single word that is too long stays whole."""
+    parts: list[str] = []
+    sentences = [sentence for sentence in _SENTENCE_END.split(text) if sentence]
+    for sentence, ids in zip(sentences, encode(sentences), strict=True):
+        parts += [sentence] if len(ids) <= most else sentence.split()
+    pieces, current, length = [], [], 0
+    for part, ids in zip(parts, encode(parts), strict=True):
+        # Begin and end tokens are counted once a part: an upper bound, as is the space before it.
+        if current and length + len(ids) > most:
+            pieces.append(" ".join(current))
+            current, length = [], 0
+        current.append(part)
+        length += len(ids)
+    return [*pieces, " ".join(current)]

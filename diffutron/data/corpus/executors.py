@@ -1,0 +1,213 @@
+"""Who cleans the shards: this process and its helpers, a Ray cluster, or jobs of Slurm.
+
+A batch goes out, the bytes of its shard come back, and only the stage itself writes: so workers
+need the package and the tokenizer folder and share nothing else, and an order of results that
+differs changes no byte.
+"""
+
+import os
+import threading
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
+from itertools import chain
+from multiprocessing import connection, get_context, parent_process
+from pathlib import Path
+from typing import Any, Literal, Protocol
+
+from diffutron.data.corpus.recipe import Recipe
+from diffutron.data.corpus.shards import Cleaned, ShardStore, Slot, clean_batch
+from diffutron.data.sources.sources import Document
+from diffutron.runtime.errors import UserError
+from diffutron.runtime.progress import Progress
+
+Kind = Literal["local", "ray", "slurm"]
+PROCESSES_FROM = 5  # shards; fewer are done before other processes have started
+SLURM_MINUTES = 120  # of one job, which cleans one shard
+SLURM_JOBS = 500  # waiting or running at once
+
+
+class Pending(Protocol):
+    """A shard on its way."""
+
+    def result(self) -> bytes: ...
+
+
+Submit = Callable[[Sequence[Document]], Pending]
+
+
+def clean_all(
+    documents: Iterable[Document],
+    recipe: Recipe,
+    *,
+    store: ShardStore,
+    size: int,
+    total: int | None = None,
+    kind: Kind = "local",
+    workers: int | None = None,
+) -> list[Cleaned]:
+    """Clean every document into shards of `store`; those that are there already are kept.
+
+    Args:
+        size: documents of a shard at most.
+        total: documents to come, for the time left.
+        workers: processes of `local`; None for the cores there are.
+    """
+    slots = store.slots(documents, size)
+    head, missing = [], 0
+    for slot in slots:
+        head.append(slot)
+        missing += bool(slot.batch)
+        if missing == PROCESSES_FROM:
+            break
+    alone = missing < PROCESSES_FROM and kind == "local"
+    cleaned = []
+    with (
+        Progress(total=total, desc="corpus", unit="documents") as bar,
+        started(kind, recipe, workers=1 if alone else workers) as (submit, window),
+    ):
+        for slot in _in_order(chain(head, slots), submit, window, store):
+            bar.update(slot.num)
+            cleaned.append(Cleaned.at(slot.path))
+    return cleaned
+
+
+def _in_order(
+    slots: Iterable[Slot], submit: Submit, window: int, store: ShardStore
+) -> Iterator[Slot]:
+    """Slots in their order, each with its shard on disk; at most `window` batches are in memory."""
+    waiting: deque[tuple[Slot, Pending | None]] = deque()
+
+    def finish() -> Slot:
+        slot, pending = waiting.popleft()
+        if pending is not None:
+            store.write(slot.path, pending.result())
+        return Slot(slot.path, slot.num)
+
+    for slot in slots:
+        waiting.append((slot, submit(slot.batch) if slot.batch else None))
+        while len(waiting) > window:
+            yield finish()
+    while waiting:
+        yield finish()
+
+
+@contextmanager
+def started(
+    kind: Kind, recipe: Recipe, *, workers: int | None = None
+) -> Iterator[tuple[Submit, int]]:
+    """How to submit a batch, and how many may wait.
+
+    Raises:
+        UserError: the executor is not installed or cannot be reached.
+    """
+    if kind == "ray":
+        with _on_ray(recipe) as found:
+            yield found
+    elif kind == "slurm":
+        yield _on_slurm(recipe)
+    elif (workers := workers or len(os.sched_getaffinity(0))) == 1:
+        yield (lambda batch: _Done(clean_batch(batch, recipe.cleaner()))), 0
+    else:
+        with _on_processes(recipe, workers) as found:
+            yield found
+
+
+@contextmanager
+def _on_processes(recipe: Recipe, workers: int) -> Iterator[tuple[Submit, int]]:
+    # Spawned: threads of the tokenizer and of Arrow do not survive a fork.
+    spawn = get_context("spawn")
+    try:
+        with ProcessPoolExecutor(workers, spawn, initializer=_start, initargs=(recipe,)) as pool:
+            yield (lambda batch: pool.submit(_clean, batch)), 2 * workers
+    except BrokenProcessPool as error:
+        raise UserError(
+            "a helping process of the corpus stage was ended from outside (memory?); the shards "
+            "that are done stay: run again, with fewer --workers"
+        ) from error
+
+
+class _Done:
+    def __init__(self, content: bytes):
+        self.content = content
+
+    def result(self) -> bytes:
+        return self.content
+
+
+_recipe: Recipe | None = None  # of a helping process
+
+
+def _start(recipe: Recipe) -> None:
+    global _recipe
+    os.environ["TOKENIZERS_PARALLELISM"] = "false"  # one process a core is enough
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    _recipe = recipe
+    recipe.cleaner()
+
+
+def _end_with_parent() -> None:
+    """A helper whose parent was killed would wait for work for ever."""
+    parent = parent_process()
+    assert parent is not None
+    connection.wait([parent.sentinel])
+    os._exit(1)
+
+
+def _clean(batch: Sequence[Document]) -> bytes:
+    assert _recipe is not None
+    return clean_batch(batch, _recipe.cleaner())
+
+
+def _clean_with(recipe: Recipe, batch: Sequence[Document]) -> bytes:
+    """The same on a machine that knows nothing yet; the cleaner stays there for the next batch."""
+    os.environ["TOKENIZERS_PARALLELISM"] = "false"
+    return clean_batch(batch, recipe.cleaner())
+
+
+@contextmanager
+def _on_ray(recipe: Recipe) -> Iterator[tuple[Submit, int]]:
+    """Tasks of a Ray cluster: the one of `RAY_ADDRESS`, else one of this machine's cores."""
+    try:
+        import ray  # pyright: ignore[reportMissingImports] an extra
+    except ImportError:
+        raise UserError("--executor ray needs Ray: pip install 'diffutron[ray]'") from None
+    mine = not ray.is_initialized()
+    try:
+        ray.init(ignore_reinit_error=True, log_to_driver=False, include_dashboard=False)
+    except (ConnectionError, ValueError) as error:
+        where = os.environ.get("RAY_ADDRESS", "this machine")
+        raise UserError(f"--executor ray: no cluster at {where} ({error})") from error
+    known = ray.put(recipe)
+    clean = ray.remote(num_cpus=1, max_retries=3)(_clean_with)
+
+    class Task:
+        def __init__(self, reference: Any):
+            self.reference = reference
+
+        def result(self) -> bytes:
+            return ray.get(self.reference)
+
+    try:
+        cores = int(ray.cluster_resources().get("CPU", 1))
+        yield (lambda batch: Task(clean.remote(known, batch))), 2 * cores
+    finally:
+        if mine:
+            ray.shutdown()
+
+
+def _on_slurm(recipe: Recipe) -> tuple[Submit, int]:
+    """A job a shard; requests and answers lie in `DIFFUTRON_SLURM`, a folder that all hosts see."""
+    try:
+        import submitit  # pyright: ignore[reportMissingImports] an extra
+    except ImportError:
+        raise UserError("--executor slurm needs submitit: pip install 'diffutron[slurm]'") from None
+    folder = Path(os.environ.get("DIFFUTRON_SLURM", "slurm"))
+    try:
+        executor = submitit.SlurmExecutor(folder)
+    except RuntimeError as error:
+        raise UserError(f"--executor slurm: {error}; is `sbatch` on this machine?") from error
+    executor.update_parameters(job_name="corpus", cpus_per_task=1, time=SLURM_MINUTES)
+    return (lambda batch: executor.submit(_clean_with, recipe, batch)), SLURM_JOBS

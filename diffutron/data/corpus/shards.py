@@ -1,0 +1,140 @@
+"""Cleaned shards on disk: what the per-document half of the corpus recipe leaves for the joins.
+
+Each source file is cut by itself every `shard_documents` rows. A shard is kept under a digest of
+its raw documents and of the recipe, so a run that was killed goes on where it was, and after one
+file more only the shards of that file are cleaned. Memory stays bounded by a few shards.
+"""
+
+import hashlib
+import json
+import os
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import groupby, islice
+from pathlib import Path
+
+import pyarrow as pa
+
+from diffutron.data.corpus.document_steps import Cleaner, Row
+from diffutron.data.sources.sources import Document
+from diffutron.runtime.errors import UserError
+
+SCHEMA = pa.schema(
+    [
+        ("text", pa.string()),
+        ("source", pa.string()),
+        ("group", pa.string()),
+        ("file", pa.string()),
+        ("line", pa.int64()),
+        ("reason", pa.string()),  # empty: kept so far
+        ("rule", pa.string()),
+        ("ids", pa.list_(pa.uint32())),
+        ("num_words", pa.int32()),
+        ("key", pa.uint64()),
+        ("bands", pa.list_(pa.uint64())),
+        ("contaminated", pa.string()),
+        ("lines", pa.list_(pa.uint64())),
+    ]
+)
+
+
+@dataclass(frozen=True)
+class Cleaned:
+    """A shard on disk, and what was edited in it."""
+
+    path: Path
+    edited: Counter[str]
+
+    @classmethod
+    def at(cls, path: Path) -> "Cleaned":
+        try:
+            metadata = read_shard(path).schema.metadata
+        except pa.ArrowInvalid as error:
+            raise UserError(f"{path} is damaged ({error}); delete it and run again") from error
+        return cls(path, Counter(json.loads(metadata[b"edited"])))
+
+
+@dataclass(frozen=True)
+class Slot:
+    """The place of a shard; `batch` is empty where the shard is there already."""
+
+    path: Path
+    num: int
+    batch: Sequence[Document] = ()
+
+
+class ShardStore:
+    """A folder of shards, each named by a digest of what it was made from."""
+
+    def __init__(self, folder: Path, fingerprint: str):
+        self.folder, self.fingerprint = folder, fingerprint
+
+    def slots(self, documents: Iterable[Document], size: int) -> Iterator[Slot]:
+        """One slot a shard, in the order of the input."""
+        for batch in batches(documents, size):
+            path = self.folder / f"{batch_digest(batch, self.fingerprint)}.arrow"
+            yield Slot(path, len(batch), () if path.exists() else batch)
+
+    def write(self, path: Path, content: bytes) -> None:
+        """Complete or absent: another file, flushed, then renamed."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        part = path.with_suffix(".part")
+        try:
+            with part.open("wb") as stream:
+                stream.write(content)
+                stream.flush()
+                os.fsync(stream.fileno())
+            part.replace(path)
+        finally:
+            part.unlink(missing_ok=True)
+
+    def prune(self, used: Iterable[Cleaned]) -> None:
+        """Remove the shards of inputs and recipes that are no more."""
+        names = {shard.path.name for shard in used}
+        for path in self.folder.glob("*.arrow"):
+            if path.name not in names:
+                path.unlink()
+        for path in self.folder.glob("*.part"):
+            path.unlink()
+
+
+def batches(documents: Iterable[Document], size: int) -> Iterator[list[Document]]:
+    """Consecutive documents of one file, at most `size` of them."""
+    for _, mine in groupby(documents, key=lambda document: document.file):
+        while batch := list(islice(mine, size)):
+            yield batch
+
+
+def batch_digest(batch: Sequence[Document], fingerprint: str) -> str:
+    digest = hashlib.blake2b(fingerprint.encode(), digest_size=20)
+    for one in batch:
+        text = one.text.encode()
+        place = f"\0{one.file}\0{one.line}\0{one.source}\0{one.group}\0{len(text)}\0"
+        digest.update(place.encode() + text)
+    return digest.hexdigest()
+
+
+def clean_batch(batch: Sequence[Document], cleaner: Cleaner) -> bytes:
+    """A batch of raw documents as the bytes of its shard."""
+    rows, edited = cleaner.clean(batch)
+    columns = {name: [getattr(row, name) for row in rows] for name in SCHEMA.names}
+    return shard_bytes(pa.table(columns, schema=SCHEMA), edited)
+
+
+def shard_bytes(table: pa.Table, edited: Counter[str]) -> bytes:
+    schema = SCHEMA.with_metadata({"edited": json.dumps(edited, sort_keys=True)})
+    sink = pa.BufferOutputStream()
+    with pa.ipc.new_file(sink, schema) as writer:
+        writer.write_table(table.cast(schema))
+    return sink.getvalue().to_pybytes()
+
+
+def read_shard(path: Path) -> pa.Table:
+    """The table of a shard, mapped from disk."""
+    with pa.memory_map(str(path)) as source:
+        return pa.ipc.open_file(source).read_all()
+
+
+def to_rows(table: pa.Table) -> list[Row]:
+    return [Row(**values) for values in table.to_pylist()]

@@ -1,0 +1,1 @@
+"""The items that a model is measured on."""

@@ -1,0 +1,80 @@
+"""The text set of the published perplexity claim: hub set, `writings/` of a folder, or sample."""
+
+import json
+import os
+import random
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from diffutron.config.params import PerplexityText
+from diffutron.runtime.errors import UserError
+
+
+def read_perplexity_text(params: PerplexityText, *, seed: int) -> list[str]:
+    """`params.documents` texts drawn without replacement, in the order of the source."""
+    texts = [text.strip() for text in _READERS[params.source](params)]
+    texts = [text for text in texts if text]
+    if not texts:
+        raise UserError(f"evaluation.perplexity_text: source {params.source} holds no text")
+    count = min(params.documents, len(texts))
+    chosen = random.Random(f"{seed}:perplexity_text").sample(range(len(texts)), count)
+    return [texts[index] for index in sorted(chosen)]
+
+
+def _sample(params: PerplexityText) -> Iterator[str]:
+    from diffutron.sample import essays
+
+    yield from (row["text"] for row in essays())
+
+
+def _local(params: PerplexityText) -> Iterator[str]:
+    folder = os.environ.get("DIFFUTRON_DATA")
+    if not folder:
+        raise UserError(
+            "evaluation.perplexity_text.source is local but DIFFUTRON_DATA is not set: set it to "
+            "the folder that holds writings/*.jsonl"
+        )
+    paths = sorted(Path(folder, "writings").glob("*.jsonl"))
+    if not paths:
+        raise UserError(f"{Path(folder, 'writings')} holds no *.jsonl file for the perplexity text")
+    for path in paths:
+        for number, line in enumerate(path.read_bytes().splitlines(), 1):
+            if line.strip():
+                yield _text(line, params.field, f"{path}, line {number}")
+
+
+def _text(line: bytes, field: str, place: str) -> str:
+    try:
+        row: Any = json.loads(line.decode("utf-8"))
+    except UnicodeDecodeError as error:
+        raise UserError(f"{place}: not UTF-8 ({error.reason})") from None
+    except json.JSONDecodeError as error:
+        raise UserError(f"{place}: not JSON ({error.msg})") from None
+    if not isinstance(row, dict) or not isinstance(row.get(field), str):
+        raise UserError(f"{place}: no text field `{field}`; set evaluation.perplexity_text.field")
+    return row[field]
+
+
+def _hub(params: PerplexityText) -> Iterator[str]:
+    from datasets import load_dataset
+    from datasets.exceptions import DatasetsError
+
+    place = f"{params.name} {params.split} @ {params.revision}"
+    try:
+        dataset = load_dataset(params.name, split=params.split, revision=params.revision)
+    except (OSError, ValueError, DatasetsError) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise UserError(
+            f"cannot read {place} from the hub ({reason}); check the network and the access to "
+            "the set, or use evaluation.perplexity_text.source: local"
+        ) from error
+    if params.field not in dataset.column_names:
+        raise UserError(
+            f"{place} has no field `{params.field}` (it has {', '.join(dataset.column_names)}); "
+            "set evaluation.perplexity_text.field"
+        )
+    yield from dataset[params.field]
+
+
+_READERS = {"sample": _sample, "local": _local, "hub": _hub}

@@ -1,0 +1,87 @@
+"""Where the seven evaluation sets are: on the hub, at pinned revisions, and in a local folder."""
+
+from dataclasses import dataclass
+
+from diffutron.data.evaluation_sets.rows import (
+    BelebeleRow,
+    ExamsRow,
+    IronyRow,
+    NewsRow,
+    NliRow,
+    Row,
+    StsRow,
+    TwoWayNliRow,
+    XcopaRow,
+)
+
+
+@dataclass(frozen=True)
+class HubSet:
+    """Where the hub keeps a set. `parquet` reads the hub's own parquet export of a script set.
+
+    The export cannot be pinned by commit, so the number of rows and, once
+    `evaluation.digest` is set, the digest of the rows stand guard.
+    """
+
+    name: str
+    config: str | None
+    split: str
+    revision: str
+    rows: int | None
+    parquet: bool = False
+
+
+HUB = {
+    "belebele_tr": HubSet(
+        "facebook/belebele", "tur_Latn", "test", "7899cdfa4e1e0d733fd77c848e2c273cb1d32be2", 900
+    ),
+    "exams_tr": HubSet(
+        "mhardalov/exams", "crosslingual_tr", "validation", "refs/convert/parquet", 393, True
+    ),
+    "ironytr": HubSet(
+        "mcemilg/IronyTR", None, "validation", "659d7da0591e373110b19bca538d02a52c20edd2", 600
+    ),
+    "news_cat": HubSet(
+        "mcemilg/news-cat", None, "test", "394d21ad7df8d1303288a82817b91960ea4f5081", 250
+    ),
+    "mnli_tr": HubSet(
+        "boun-tabi/nli_tr",
+        "multinli_tr",
+        "validation_matched",
+        "refs/convert/parquet",
+        10_000,
+        True,
+    ),
+    "sts_tr": HubSet(
+        "emrecan/stsb-mt-turkish", None, "test", "27084881aeef3ce11e905bbc486b2823fd728fa5", 1379
+    ),
+    "xcopa_tr": HubSet("cambridgeltl/xcopa", "tr", "test", "refs/convert/parquet", 500, True),
+}
+
+
+@dataclass(frozen=True)
+class LocalFile:
+    """A file of the local layout; `stand_in_for` names the set that it only stands for."""
+
+    name: str
+    row: type[Row]
+    stand_in_for: str | None = None
+
+
+LOCAL = {
+    "belebele_tr": (
+        LocalFile("belebele_tr_test.jsonl", BelebeleRow),
+        LocalFile("standin_mrc4_from_xquad_tr.jsonl", BelebeleRow, "belebele_tr"),
+    ),
+    "exams_tr": (LocalFile("exams_tr_validation.jsonl", ExamsRow),),
+    "ironytr": (LocalFile("ironytr.jsonl", IronyRow),),
+    "news_cat": (LocalFile("news_cat_test.jsonl", NewsRow),),
+    "mnli_tr": (
+        LocalFile("mnli_tr_validation_matched.jsonl", NliRow),
+        LocalFile("standin_nli_2way_from_sts_tr.jsonl", TwoWayNliRow, "mnli_tr"),
+    ),
+    "sts_tr": (LocalFile("sts_tr_test.jsonl", StsRow),),
+    "xcopa_tr": (LocalFile("xcopa_tr_test.jsonl", XcopaRow),),
+}
+SCHEMA = {task: files[0].row for task, files in LOCAL.items()}
+TRAINING = {name: f"{name}_train.jsonl" for name in ("exams_tr", "news_cat", "sts_tr")}

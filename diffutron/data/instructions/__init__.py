@@ -1,0 +1,1 @@
+"""The stage `instructions`: instruction sets become rows in the chat format."""

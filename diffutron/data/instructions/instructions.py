@@ -1,0 +1,73 @@
+"""Stage `instructions`: both instruction sets as chat rows with exact answer spans.
+
+normalise -> empty, truncated -> duplicate -> contaminated -> length -> quota -> split by cluster.
+The two phases are split together: a prompt that one holds out is trained on in neither.
+"""
+
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from diffutron.config.params import Params
+from diffutron.data.corpus.card_page import steps_csv
+from diffutron.data.corpus.corpus import evaluation_items
+from diffutron.data.corpus.decontaminate import Contamination
+from diffutron.data.instructions import card, steps
+from diffutron.data.instructions.steps import PHASES, SPLITS, Encode, Row
+from diffutron.data.sources.bad_rows import Quarantine
+from diffutron.data.sources.sources import read_instructions
+from diffutron.runtime.files import atomic_folder, write_json, write_text
+
+
+def instructions(params: Params, encode: Encode, *, out: Path, metrics: Path) -> None:
+    """Write train and held-out rows of both phases, and their card.
+
+    Args:
+        encode: from prompts and answers to the ids of each (`modeling.tokenizer.encode_chats`).
+
+    Raises:
+        UserError: a source cannot be read, or too few rows are left.
+    """
+    started = time.perf_counter()
+    rules = params.instructions
+    contamination = Contamination(evaluation_items(params.evaluation), params.corpus.contamination)
+    rows: list[Row] = []
+    quarantines = {}
+    for phase in PHASES:
+        quarantines[phase] = Quarantine("instructions", max_bad_share=rules.max_bad_share)
+        found = quarantines[phase].sift(read_instructions(rules, phase, seed=params.seed))
+        mine = [steps.raw_row(one, phase) for one in found]
+        steps.drop_broken(mine)
+        steps.drop_duplicates(mine)
+        steps.drop_contaminated(mine, contamination)
+        steps.drop_long(mine, encode, most=rules.max_tokens, phase=phase)
+        steps.draw(mine, rules, seed=params.seed)
+        rows += mine
+    steps.split(rows, rules, params.corpus.near_duplicate, seed=params.seed)
+    with atomic_folder(out) as work:
+        for phase in PHASES:
+            for name in SPLITS:
+                _write(work / f"phase{phase}_{name}.parquet", rows, phase, name)
+        counts = card.count_instructions(rows, quarantines)
+        card.write_instructions_card(rows, counts, quarantines, work, seed=params.seed)
+    seconds = round(time.perf_counter() - started, 2)
+    write_json(metrics, {**counts, "seconds": seconds})
+    steps_of = {f"{name} ": (one["rows"]["kept"], one["dropped"]) for name, one in counts.items()}
+    write_text(metrics.with_name(f"{metrics.stem}_steps.csv"), steps_csv(steps_of))
+
+
+def _write(path: Path, rows: Sequence[Row], phase: int, name: str) -> None:
+    mine = [row for row in rows if row.phase == phase and row.split == name]
+    columns = {
+        "id": pa.array([row.id for row in mine], pa.string()),
+        "source": pa.array([row.source for row in mine], pa.string()),
+        "prompt": pa.array([row.prompt for row in mine], pa.string()),
+        "answer": pa.array([row.answer for row in mine], pa.string()),
+        "input_ids": pa.array([row.input_ids for row in mine], pa.list_(pa.int32())),
+        "answer_start": pa.array([row.answer_start for row in mine], pa.int32()),
+        "answer_end": pa.array([len(row.input_ids) for row in mine], pa.int32()),
+    }
+    pq.write_table(pa.table(columns), path)

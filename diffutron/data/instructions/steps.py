@@ -1,0 +1,256 @@
+"""The steps of the stage `instructions`: what makes a row unfit, and what must stay together."""
+
+import hashlib
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from diffutron.config.params_data import InstructionsParams, NearDuplicateParams
+from diffutron.data.corpus.database import database
+from diffutron.data.corpus.decontaminate import Contamination
+from diffutron.data.corpus.dedup import (
+    BANDS,
+    PAIRS,
+    band_keys,
+    band_rows,
+    exact_key,
+    find_clusters,
+    find_near,
+    words,
+)
+from diffutron.data.sources.sources import Instruction
+from diffutron.runtime.errors import UserError
+from diffutron.runtime.progress import Progress
+from diffutron.text.normalize import normalise_letters
+
+PHASES = (1, 2)
+SPLITS = ("train", "heldout")
+REASONS = ("bad_line", "empty", "truncated", "duplicate", "contaminated", "too_long", "quota")
+BATCH = 1000  # rows encoded at once
+STEM = 4  # letters of a word that its Turkish suffixes leave alone, near enough
+LABEL_SHARE = 0.05  # of the rows of a source; answers of so many are labels
+TRUNCATED_FROM = 8  # words; a shorter answer may well end in a colon
+_OPEN_ENDS = (",", ";", ":", "-", "–", "(", "/", "...", "…")
+
+Chat = list[dict[str, str]]
+Encode = Callable[[Sequence[str | Chat], Sequence[str]], list[tuple[list[int], list[int]]]]
+
+
+@dataclass(slots=True)
+class Row:
+    """A row on its way; `input_ids` is prompt and answer, the answer starts at `answer_start`."""
+
+    phase: int
+    source: str
+    prompt: str
+    answer: str
+    reason: str = ""
+    input_ids: list[int] = field(default_factory=list)
+    answer_start: int = 0
+    split: str = ""
+    id: str = ""
+    turns: tuple[tuple[str, str], ...] = ()  # of a conversation: role and content, answer left out
+
+    def __post_init__(self) -> None:
+        text = f"{self.phase}\0{self.prompt}\0{self.answer}"
+        self.id = hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
+
+
+def raw_row(found: Instruction, phase: int) -> Row:
+    prompt = normalise_letters(found.prompt).strip("\n ")
+    turns = tuple((role, normalise_letters(text).strip()) for role, text in found.turns)
+    answer = normalise_letters(found.answer).strip()
+    return Row(phase, found.source, prompt, answer, turns=turns)
+
+
+def alive(rows: Iterable[Row]) -> Iterator[Row]:
+    return (row for row in rows if not row.reason)
+
+
+def drop_broken(rows: Sequence[Row]) -> None:
+    """Rows with nothing to ask or to answer, and answers that break off."""
+    for row in rows:
+        if not row.prompt or not row.answer:
+            row.reason = "empty"
+        elif len(row.answer.split()) >= TRUNCATED_FROM and row.answer.endswith(_OPEN_ENDS):
+            row.reason = "truncated"
+
+
+def drop_duplicates(rows: Sequence[Row]) -> None:
+    """Later rows that ask the same and answer the same, case and white space ignored."""
+    seen: set[tuple[int, int]] = set()
+    for row in alive(rows):
+        key = (exact_key(row.prompt), exact_key(row.answer))
+        if key in seen:
+            row.reason = "duplicate"
+        seen.add(key)
+
+
+def drop_contaminated(rows: Sequence[Row], contamination: Contamination) -> None:
+    """Rows that hold an evaluation item."""
+    for row in alive(rows):
+        if contamination.find(words(f"{row.prompt}\n{row.answer}")):
+            row.reason = "contaminated"
+
+
+def drop_long(rows: Sequence[Row], encode: Encode, *, most: int, phase: int) -> None:
+    """Encode every row; those of more than `most` tokens in all are dropped."""
+    left = list(alive(rows))
+    with Progress(total=len(left), desc=f"instructions, phase {phase}", unit="rows") as bar:
+        for start in range(0, len(left), BATCH):
+            batch = left[start : start + BATCH]
+            pairs = encode([asked(row) for row in batch], [row.answer for row in batch])
+            for row, (prompt, answer) in zip(batch, pairs, strict=True):
+                row.input_ids, row.answer_start = prompt + answer, len(prompt)
+                if len(row.input_ids) > most:
+                    row.reason = "too_long"
+            bar.update(len(batch))
+
+
+def asked(row: Row) -> str | Chat:
+    """What the answer answers: a text, or the messages of a conversation."""
+    if not row.turns:
+        return row.prompt
+    return [{"role": role, "content": content} for role, content in row.turns]
+
+
+def draw(rows: Sequence[Row], rules: InstructionsParams, *, seed: int) -> None:
+    """At most `max_rows` rows, drawn uniformly, or of each source as many as of the others while
+    it has some; the draw depends on text and seed alone."""
+    if rules.max_rows is None:
+        return
+    left = sorted(alive(rows), key=lambda row: _number(seed, "quota", row.id))
+    by_source = rules.balance == "source"
+    have = Counter(row.source if by_source else "" for row in left)
+    shares = equal_shares(have, rules.max_rows)
+    for row in left:
+        share = row.source if by_source else ""
+        shares[share] -= 1
+        if shares[share] < 0:
+            row.reason = "quota"
+
+
+def equal_shares(have: Mapping[str, int], most: int) -> dict[str, int]:
+    """How many of each source make `most` in all, as equal as what each has allows."""
+    shares: dict[str, int] = {}
+    for place, (source, number) in enumerate(sorted(have.items(), key=lambda one: (one[1], one))):
+        shares[source] = min(number, (most - sum(shares.values())) // (len(have) - place))
+    return shares
+
+
+def split(
+    rows: Sequence[Row], rules: InstructionsParams, near: NearDuplicateParams, *, seed: int
+) -> None:
+    """Hold out whole clusters until each phase has `heldout_rows` rows held out, of each kind
+    (source, and label where answers are labels) its share; where the clusters of a kind are too
+    large for that, others take its place.
+
+    Raises:
+        UserError: a phase has too few rows for that.
+    """
+    left = list(alive(rows))
+    members: dict[int, list[Row]] = {}
+    for row, number in zip(left, row_clusters(left, near), strict=True):
+        members.setdefault(number, []).append(row)
+        row.split = "train"
+    order = sorted(members, key=lambda one: _number(seed, "split", members[one][0].id))
+    drawn = [members[number] for number in order]
+    most = rules.heldout_rows // 4  # a phase holds out at most so many rows more than asked for
+    kind = _kinds(left)
+    of_phase, of_kind = Counter(row.phase for row in left), Counter(map(kind, left))
+    shares = {one: rules.heldout_rows * n // of_phase[one[0]] for one, n in of_kind.items()}
+    _hold_out(drawn, shares, kind, slack=most // 25)
+    held = Counter(row.phase for row in left if row.split == "heldout")
+    missing = {phase: rules.heldout_rows - held[phase] for phase in PHASES}
+    _hold_out(drawn, missing, lambda row: row.phase, slack=most)
+    held = Counter(row.phase for row in left if row.split == "heldout")
+    for phase in PHASES:
+        _require_rows(left, phase, rules.heldout_rows - held[phase], rules)
+
+
+def _kinds(rows: Sequence[Row]) -> Callable[[Row], tuple[int, str, str]]:
+    """From a row to (phase, source, label); the label is "" where the answer is no common one."""
+    of_source = Counter((row.phase, row.source) for row in rows)
+    of_answer = Counter((row.phase, row.source, row.answer) for row in rows)
+    labels = {one for one, n in of_answer.items() if n >= LABEL_SHARE * of_source[one[:2]]}
+
+    def kind(row: Row) -> tuple[int, str, str]:
+        label = row.answer if (row.phase, row.source, row.answer) in labels else ""
+        return row.phase, row.source, label
+
+    return kind
+
+
+def _hold_out(
+    clusters: Sequence[Sequence[Row]],
+    wanted: Mapping[Any, int],
+    kind: Callable[[Row], Any],
+    *,
+    slack: int,
+) -> None:
+    """Hold out clusters in their order while rows of their kinds are missing, never more than
+    `slack` rows of a kind too many.
+    """
+    missing = dict(wanted)
+    for cluster in clusters:
+        kinds = Counter(map(kind, cluster))
+        if cluster[0].split == "heldout" or not any(missing[one] > 0 for one in kinds):
+            continue
+        if any(n > max(missing[one], 0) + slack for one, n in kinds.items()):
+            continue
+        for row in cluster:
+            row.split = "heldout"
+            missing[kind(row)] -= 1
+
+
+def _require_rows(left: Sequence[Row], phase: int, missing: int, rules: InstructionsParams) -> None:
+    training = sum(1 for row in left if row.phase == phase and row.split == "train")
+    if missing > 0 or not training:
+        raise UserError(
+            f"instructions: {sum(1 for row in left if row.phase == phase)} rows of phase {phase} "
+            f"are left, too few to hold out instructions.heldout_rows = {rules.heldout_rows}; "
+            "lower it or bring more rows"
+        )
+
+
+def row_clusters(rows: Sequence[Row], near: NearDuplicateParams) -> list[int]:
+    """Rows that must stand on one side of a split share a number: those with the same prompt, near
+    copies of each other, and those of a phase that ask for the same fact (same answer, and the
+    word that is rarest in the set is the same)."""
+    tokens = [words(f"{row.prompt} {row.answer}") for row in rows]
+    keys = [
+        [f"prompt {exact_key(row.prompt)}", fact]
+        for row, fact in zip(rows, _facts(rows), strict=True)
+    ]
+    first: dict[str, int] = {}
+    pairs = [(index, first.setdefault(key, index)) for index, of in enumerate(keys) for key in of]
+    same = pa.table({"index": [one for one, _ in pairs], "other": [other for _, other in pairs]})
+    found = np.arange(len(rows))
+    with database() as base:
+        base.load("exact", same.cast(PAIRS).to_batches(), PAIRS)
+        bands = band_rows(found, np.zeros(len(rows), np.int32), band_keys(tokens, near))
+        base.load("bands", [bands], BANDS)
+        find_near(base, tokens.__getitem__, near)
+        find_clusters(base)
+        for index, cluster in base.rows("select index, cluster from clusters"):
+            found[index] = cluster
+    return found.tolist()
+
+
+def _facts(rows: Sequence[Row]) -> list[str]:
+    """The phase, the answer and the rarest stem of the prompt of each row."""
+    stems = [sorted({word[:STEM] for word in words(row.prompt)}) for row in rows]
+    common = Counter(stem for mine in stems for stem in mine)
+    rarest = [min(mine, key=lambda stem: (common[stem], stem), default="") for mine in stems]
+    return [
+        f"fact {row.phase} {exact_key(row.answer)} {stem}"
+        for row, stem in zip(rows, rarest, strict=True)
+    ]
+
+
+def _number(seed: int, purpose: str, identity: str) -> bytes:
+    return hashlib.blake2b(f"{seed}:{purpose}:{identity}".encode(), digest_size=8).digest()

@@ -1,0 +1,1 @@
+"""Where rows come from: local folders, the hub and the built-in sample."""

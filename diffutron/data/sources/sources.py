@@ -1,0 +1,271 @@
+"""Where raw text comes from: the hub, a local folder (`DIFFUTRON_DATA`) or the built-in sample.
+
+A local folder holds `corpus/` (rows with `text` and, if known, `source` and `group`) and
+`instruct/` (rows with instruction/input/output are phase 1, rows with Input/Output phase 2).
+Everything here yields rows one by one; what cannot be used is yielded as a `BadLine`.
+"""
+
+import hashlib
+import os
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+from diffutron.config.params import Params
+from diffutron.config.params_data import CorpusParams, HubInstructions, InstructionsParams
+from diffutron.data.sources import listing
+from diffutron.data.sources.bad_rows import Quarantine
+from diffutron.data.sources.instruction_schemas import Instruction, instruction_of, phase_of
+from diffutron.data.sources.row_readers import (
+    BadLine,
+    RawRow,
+    count_rows,
+    list_files,
+    read_file,
+    stamp,
+)
+from diffutron.runtime.errors import UserError
+from diffutron.text.normalize import normalise
+
+SUBFOLDERS = {
+    "corpus": ("corpus",),
+    "instructions": ("instruct",),
+    "evaluation": ("cetvel", "writings"),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """One raw text from `file`, `line`. Quotas are drawn from a `group` of sources."""
+
+    text: str
+    source: str
+    group: str
+    file: str
+    line: int
+
+
+R = TypeVar("R", Document, Instruction)
+
+
+def read_texts(params: Params) -> Iterator[str]:
+    """The normalised texts that a scratch tokenizer is trained on: documents, then instructions,
+    so that the words of prompts and labels are tokens too.
+    """
+    quarantine = Quarantine("corpus", max_bad_share=params.corpus.max_bad_share)
+    for document in quarantine.sift(read_documents(params.corpus, seed=params.seed)):
+        yield normalise(document.text)
+    for phase in (1, 2):
+        asked = Quarantine("instructions", max_bad_share=params.instructions.max_bad_share)
+        for row in asked.sift(read_instructions(params.instructions, phase, seed=params.seed)):
+            yield normalise(f"{row.prompt} {row.answer}")
+
+
+def read_documents(params: CorpusParams, *, seed: int) -> Iterator[Document | BadLine]:
+    """Every raw document of `corpus.source`, in a fixed order."""
+    if params.source == "sample":
+        from diffutron.sample import documents
+
+        for line, row in enumerate(documents(seed=seed), 1):
+            yield Document(row["text"], row["source"], row["group"], "sample", line)
+    elif params.source == "local":
+        listed = listing.entries(local_folder("corpus")[0])
+        for file, row in _local_rows("corpus", params.digest):
+            yield document_of(row, listing.entry_of(file, listed))
+    else:
+        if not params.hub:
+            raise UserError("corpus.hub names no data set; list some, or change corpus.source")
+        for entry in params.hub:
+            rows = hub_rows(entry.name, entry.config, entry.revision, entry.split, entry.field)
+            for row in rows:
+                fields = {"text": entry.field}
+                yield _document(row, fields=fields, source=entry.name, group=entry.group)
+
+
+def read_instructions(
+    params: InstructionsParams, phase: int, *, seed: int
+) -> Iterator[Instruction | BadLine]:
+    """Every raw row of one phase's instruction set, in a fixed order."""
+    if params.source == "sample":
+        from diffutron.sample import instructions
+
+        for line, row in enumerate(instructions(phase, seed=seed), 1):
+            yield _instruction(RawRow("sample", line, dict(row)), phase)
+    elif params.source == "local":
+        for _, row in _local_rows("instructions", params.digest):
+            if isinstance(row, BadLine):
+                yield row
+            elif phase_of(row.values) in (phase, None):
+                yield _instruction(row, phase)
+    else:
+        entry: HubInstructions = params.phase1 if phase == 1 else params.phase2
+        field = "instruction" if phase == 1 else "Input"
+        for row in hub_rows(entry.name, None, entry.revision, entry.split, field):
+            yield _instruction(row, phase, source=entry.name)
+
+
+def document_of(row: RawRow | BadLine, entry: listing.Entry = listing.ANY) -> Document | BadLine:
+    """The document of a row of a local file, by what `sources.yaml` says of the file."""
+    if isinstance(row, BadLine):
+        return row
+    return _document(row, fields=entry.fields, source=entry.name, group=entry.drawn_from)
+
+
+def _document(
+    row: RawRow, *, fields: Mapping[str, str], source: str | None, group: str | None
+) -> Document | BadLine:
+    values = row.values
+    field = fields.get("text", "text")
+    text = values.get(field)
+    if not isinstance(text, str):
+        what = f"no field {field!r}" if field not in values else f"{field!r} is not a text"
+        return BadLine(row.file, row.line, what)
+    source = source or values.get(fields.get("source", "source")) or row.file.split(".")[0]
+    group = group or values.get(fields.get("group", "group")) or source
+    if not isinstance(source, str) or not isinstance(group, str):
+        return BadLine(row.file, row.line, "'source' or 'group' is not a text")
+    return _encodable(Document(text, source, group, row.file, row.line), text, source, group)
+
+
+def _instruction(row: RawRow, phase: int, *, source: str | None = None) -> Instruction | BadLine:
+    found = instruction_of(row, phase, source=source)
+    if isinstance(found, BadLine):
+        return found
+    return _encodable(found, found.prompt, found.answer, found.source)
+
+
+def _encodable(found: R, *texts: str) -> R | BadLine:
+    """JSON may carry halves of a surrogate pair, which no file can hold as UTF-8."""
+    try:
+        for text in texts:
+            text.encode("utf-8")
+    except UnicodeEncodeError:
+        return BadLine(found.file, found.line, "not Unicode text (half of a surrogate pair)")
+    return found
+
+
+def local_folder(section: str) -> list[Path]:
+    """The folders of `DIFFUTRON_DATA` that a section reads (only those that exist).
+
+    Raises:
+        UserError: the variable is not set, or none of them exists.
+    """
+    home = os.environ.get("DIFFUTRON_DATA")
+    if not home:
+        raise UserError(
+            f"{section}.source is local but DIFFUTRON_DATA is not set; set it to the folder"
+        )
+    folders = [Path(home) / name for name in SUBFOLDERS[section]]
+    found = [folder for folder in folders if folder.is_dir()]
+    if not found:
+        raise UserError(
+            f"{section}.source is local but {folders[0]} does not exist; create it or set "
+            "DIFFUTRON_DATA to another folder"
+        )
+    return found
+
+
+def local_digest(section: str) -> str:
+    """sha256 over the names and bytes of the local files that a section reads."""
+    digest = hashlib.sha256()
+    for folder in local_folder(section):
+        described = folder / listing.NAME
+        files = list_files(folder, setting=f"{section}.source")
+        for file in [*files, described] if described.exists() else files:
+            digest.update(f"{folder.name}/{file.name}:{file.stat().st_size}:".encode())
+            with file.open("rb") as stream:
+                digest.update(hashlib.file_digest(stream, "sha256").digest())
+    return digest.hexdigest()
+
+
+def count_documents(params: CorpusParams) -> int | None:
+    """About how many documents there are to read, where that can be known beforehand."""
+    if params.source == "sample":
+        return None
+    if params.source == "local":
+        files = list_files(local_folder("corpus")[0], setting="corpus.source")
+        return sum(map(count_rows, files))
+    counts = [_hub_count(one.name, one.config, one.revision, one.split) for one in params.hub]
+    known = [count for count in counts if count is not None]
+    return sum(known) if len(known) == len(counts) else None
+
+
+def licences_of(params: CorpusParams) -> list[listing.Licence]:
+    """The licence of each source, as far as `sources.yaml` or `corpus.hub` states it."""
+    if params.source == "sample":
+        return [listing.Licence("sample", "Apache-2.0", True)]
+    if params.source == "hub":
+        return [listing.licence_of(entry.name, entry) for entry in params.hub]
+    folder = local_folder("corpus")[0]
+    listed = listing.entries(folder)
+    files = list_files(folder, setting="corpus.source")
+    found = ((file, listing.entry_of(file, listed)) for file in files)
+    named = (listing.licence_of(one.name or file.name.split(".")[0], one) for file, one in found)
+    return list(dict.fromkeys(named))
+
+
+def quotas_of(params: CorpusParams) -> dict[str, int]:
+    """Quotas by group, with those of a local `sources.yaml`."""
+    listed = listing.entries(local_folder("corpus")[0]) if params.source == "local" else []
+    return listing.quotas_of(listed, params.quotas)
+
+
+def _local_rows(section: str, digest: str | None) -> Iterator[tuple[Path, RawRow | BadLine]]:
+    folders = local_folder(section)
+    known = {
+        file: stamp(file)
+        for folder in folders
+        for file in list_files(folder, setting=f"{section}.source")
+    }
+    found = local_digest(section)
+    if found != digest:
+        was = "is not set" if digest is None else "does not fit the files in"
+        where = "" if digest is None else f" {folders[0]}"
+        raise UserError(f"{section}.digest {was}{where}: run `diffutron params` again")
+    for file, before in known.items():
+        for row in read_file(file):
+            yield file, row
+        if stamp(file) != before:
+            raise UserError(f"{file} changed while it was read; run again when it is complete")
+
+
+def _hub_count(name: str, config: str | None, revision: str, split: str) -> int | None:
+    """The rows that the card of a hub data set promises, if it does; a set that cannot be reached
+    is told of by `hub_rows`."""
+    from datasets import load_dataset_builder
+    from datasets.exceptions import DatasetsError
+
+    try:
+        splits = load_dataset_builder(name, config, revision=revision).info.splits
+    except (OSError, ValueError, DatasetsError):
+        return None
+    return splits[split].num_examples if splits and split in splits else None
+
+
+def hub_rows(
+    name: str, config: str | None, revision: str, split: str, field: str
+) -> Iterator[RawRow]:
+    """The rows of a hub data set, streamed.
+
+    Raises:
+        UserError: no network, gated, missing, or a split without `field`.
+    """
+    from datasets import load_dataset
+    from datasets.exceptions import DatasetsError
+
+    line = 0
+    try:
+        rows = load_dataset(name, config, revision=revision, split=split, streaming=True)
+        for line, values in enumerate(rows, 1):
+            if line == 1 and field not in values:
+                fields = ", ".join(values)
+                raise UserError(f"{name} has no field {field!r} but {fields}; change the params")
+            yield RawRow(name, line, dict(values))
+    except (OSError, ValueError, DatasetsError) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise UserError(
+            f"cannot read {name} (split {split}, revision {revision}) from the hub after {line} "
+            f"rows: {reason}; check the network, HF_HUB_OFFLINE, the name and, for a gated set, "
+            "`hf auth login`; or use source: local"
+        ) from error

@@ -1,0 +1,1 @@
+"""The forward process: schedules, noise, masks and the training loss."""

@@ -1,0 +1,100 @@
+"""What a leaderboard asks: the rows of the sets, as questions in the words of each protocol."""
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from diffutron.config.params import TASKS
+from diffutron.data.evaluation_sets.evaluation_sets import EvaluationSet, load_sets, training_set
+from diffutron.evaluation.cetvel.protocols import PROTOCOLS, Protocol
+from diffutron.evaluation.cetvel.questions import LISTED, Question, ask
+from diffutron.runtime.errors import UserError
+
+MAX_SHOTS = 5
+NO_FOLDER = ("hub", "sample")  # sources that are no folder
+
+
+@dataclass(frozen=True)
+class TaskMaterial:
+    """One set in one protocol. name: what it is printed as. training: the rows of its training
+    split, if it has one."""
+
+    name: str
+    one: EvaluationSet
+    protocol: Protocol
+    shots: int
+    questions: list[Question]
+    training: EvaluationSet | None
+
+    @property
+    def stand_in(self) -> str | None:
+        """The set that this one only stands for."""
+        return self.one.task if self.name != self.one.task else None
+
+    @property
+    def listed(self) -> bool:
+        return self.one.task in LISTED
+
+
+def choose_protocols(name: str) -> list[Protocol]:
+    if name == "both":
+        return [PROTOCOLS["corrected"], PROTOCOLS["cetvel"]]
+    if name not in PROTOCOLS:
+        raise UserError(f"unknown protocol {name!r}; allowed: {', '.join(PROTOCOLS)}, both")
+    return [PROTOCOLS[name]]
+
+
+def choose_tasks(names: Sequence[str] | None) -> list[str]:
+    for name in names or ():
+        if name not in TASKS:
+            raise UserError(f"unknown task {name!r}; allowed: {', '.join(TASKS)}")
+    return [task for task in TASKS if names is None or task in names]
+
+
+def place_of(data: str | None) -> tuple[str, Path | None]:
+    """(source, folder) of `--data`: a folder, `hub` or `sample`; by default DIFFUTRON_DATA, else
+    the hub."""
+    data = data or os.environ.get("DIFFUTRON_DATA") or "hub"
+    if data in NO_FOLDER:
+        return data, None
+    if not Path(data).is_dir():
+        raise UserError(f"--data {data}: no such folder; give a folder, hub or sample")
+    return "local", Path(data)
+
+
+def read_material(
+    tasks: Sequence[str],
+    protocols: Sequence[Protocol],
+    *,
+    data: str | None,
+    shots: int,
+    limit: int | None,
+    seed: int,
+) -> tuple[list[TaskMaterial], list[str]]:
+    """The questions of every task and protocol, and the sets that a local folder lacks."""
+    if not 0 <= shots <= MAX_SHOTS:
+        raise UserError(f"--shots {shots}: 0 to {MAX_SHOTS} solved examples are possible")
+    if limit is not None and limit < 1:
+        raise UserError(f"--limit {limit}: at least 1 item of a task has to be scored")
+    source, folder = place_of(data)
+    found: list[TaskMaterial] = []
+    missing: list[str] = []
+    for protocol in protocols:
+        sets, missing = load_sets(
+            tasks, source=source, folder=folder, unlabelled=protocol.unlabelled
+        )
+        for one in sets:
+            training = training_set(one.task, source=source, folder=folder)
+            named = replace(one, name=_printed(one, source))
+            asked = ask(named, protocol, shots=shots, training=training, seed=seed)
+            chosen = named.draw(limit, seed=seed)
+            if chosen is not None:
+                asked = [asked[number] for number in chosen]
+            found.append(TaskMaterial(named.name, named, protocol, shots, asked, training))
+    return found, missing
+
+
+def _printed(one: EvaluationSet, source: str) -> str:
+    """The built-in sample is in the form of the sets and is none of them."""
+    return f"sample_{one.task}" if source == "sample" else one.name

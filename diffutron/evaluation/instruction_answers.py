@@ -1,0 +1,224 @@
+"""Held-out instructions, answered: exact matches, the texts, and how a few of them took shape."""
+
+import random
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from diffutron.config.params import GenerationParams
+from diffutron.diffusion.sampling.canvas import Denoised
+from diffutron.diffusion.sampling.denoise import denoise
+from diffutron.diffusion.sampling.settings import Settings
+from diffutron.evaluation.statistics.intervals import wilson
+from diffutron.evaluation.text_quality import constant_share, normalised_answer
+from diffutron.inference.prompts import end_finder, end_token_ids
+from diffutron.inference.results import Trace, committed
+from diffutron.modeling.head import logits_fn
+from diffutron.modeling.tokenizer import END_OF_ANSWER, decode_answer
+from diffutron.runtime.errors import UserError
+from diffutron.runtime.files import require_folder
+from diffutron.runtime.progress import Progress
+
+PHASES = ("phase1", "phase2")
+ROWS_A_CALL = 64
+COLUMNS = ["id", "source", "prompt", "answer", "input_ids", "answer_start"]
+
+
+@dataclass(frozen=True)
+class Question:
+    """One held-out instruction; `prompt_ids` end where the answer begins."""
+
+    phase: str
+    id: str
+    source: str
+    prompt: str
+    expected: str
+    prompt_ids: list[int]
+
+
+def read_questions(folder: Path, *, rows: int, seed: int) -> list[Question]:
+    """`rows` held-out rows of the stage `instructions`, half of them from each phase (more from
+    one where the other has too few), drawn without replacement."""
+    require_folder(folder, made_by="instructions")
+    held = [_read(folder / f"{phase}_heldout.parquet", phase) for phase in PHASES]
+    first = min(len(held[0]), max(rows // 2, rows - len(held[1])))
+    counts = (first, min(len(held[1]), rows - first))
+    return [
+        one
+        for questions, count, phase in zip(held, counts, PHASES, strict=True)
+        for one in _drawn(questions, count, key=f"{seed}:{phase}:questions")
+    ]
+
+
+def _read(path: Path, phase: str) -> list[Question]:
+    import polars
+
+    try:
+        rows = polars.read_parquet(path, columns=COLUMNS).iter_rows(named=True)
+    except (OSError, polars.exceptions.PolarsError) as error:
+        raise UserError(
+            f"cannot read {path} ({' '.join(str(error).split())[:120]}); run `diffutron "
+            "instructions` again"
+        ) from error
+    return [
+        Question(
+            phase=phase,
+            id=str(row["id"]),
+            source=row["source"],
+            prompt=row["prompt"],
+            expected=row["answer"],
+            prompt_ids=row["input_ids"][: row["answer_start"]],
+        )
+        for row in rows
+    ]
+
+
+def _drawn(questions: Sequence[Question], count: int, *, key: str) -> list[Question]:
+    chosen = sorted(random.Random(key).sample(range(len(questions)), count))
+    return [questions[index] for index in chosen]
+
+
+def answer_settings(params: GenerationParams) -> Settings:
+    """The sampler's settings; steps that do not cover the blocks are a `UserError`."""
+    blocks = -(-params.max_new_tokens // params.block_length)
+    if params.num_steps < blocks:
+        raise UserError(
+            f"evaluation.generation.num_steps = {params.num_steps} is below the {blocks} blocks of "
+            "max_new_tokens / block_length; raise it"
+        )
+    return Settings(
+        num_steps=params.num_steps,
+        block_length=params.block_length,
+        temperature=params.temperature,
+    )
+
+
+def answer(
+    model: Any,
+    tokenizer: Any,
+    questions: Sequence[Question],
+    *,
+    params: GenerationParams,
+    seed: int,
+    desc: str,
+) -> list[str]:
+    """The model's answer to each question."""
+    texts = [""] * len(questions)
+    order = sorted(range(len(questions)), key=lambda number: len(questions[number].prompt_ids))
+    with Progress(total=len(questions), desc=desc, unit="answer") as bar:
+        for start in range(0, len(order), ROWS_A_CALL):
+            numbers = order[start : start + ROWS_A_CALL]
+            rows = _denoised(
+                model, tokenizer, [questions[number] for number in numbers], params, seed
+            )
+            for number, row in zip(numbers, rows, strict=True):
+                texts[number] = decode_answer(tokenizer, row.token_ids)
+            bar.update(len(numbers))
+    return texts
+
+
+def _denoised(
+    model: Any,
+    tokenizer: Any,
+    questions: Sequence[Question],
+    params: GenerationParams,
+    seed: int,
+    *,
+    trace: bool = False,
+) -> list[Denoised]:
+    mask = tokenizer.mask_token_id
+    one_token = END_OF_ANSWER in tokenizer.get_vocab()  # then the ids say where an answer ends
+    return denoise(
+        logits_fn(model, mask_token_id=mask),
+        [[*one.prompt_ids, *[mask] * params.max_new_tokens] for one in questions],
+        mask_token_id=mask,
+        pad_token_id=tokenizer.pad_token_id,
+        settings=answer_settings(params),
+        seed=seed,
+        end_token_ids=end_token_ids(tokenizer, chat=True),
+        find_end=None if one_token else end_finder(tokenizer),
+        batch_rows=ROWS_A_CALL,
+        trace=trace,
+        device=model.device,
+    )
+
+
+def instruction_measures(
+    questions: Sequence[Question], answers: Sequence[str]
+) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    """Exact matches (all, by phase), the share that the best single answer would get, and a row a
+    question for the audit file."""
+    rows = [
+        {
+            "phase": one.phase,
+            "id": one.id,
+            "source": one.source,
+            "prompt": one.prompt,
+            "expected": one.expected,
+            "generated": text,
+            "correct": normalised_answer(text) == normalised_answer(one.expected),
+        }
+        for one, text in zip(questions, answers, strict=True)
+    ]
+    parts = {phase: [row for row in rows if row["phase"] == phase] for phase in PHASES}
+    by_phase = {phase: _matches(part) for phase, part in parts.items() if part}
+    return {**_matches(rows), **by_phase}, rows
+
+
+def _matches(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    correct = sum(row["correct"] for row in rows)
+    low, high = wilson(correct, len(rows))
+    return {
+        "n": len(rows),
+        "correct": correct,
+        "acc": correct / len(rows),
+        "low": low,
+        "high": high,
+        "constant": constant_share(row["expected"] for row in rows),
+    }
+
+
+def answer_traces(
+    model: Any,
+    tokenizer: Any,
+    questions: Sequence[Question],
+    *,
+    params: GenerationParams,
+    seed: int,
+    count: int,
+) -> list[dict[str, Any]]:
+    """How `count` answers took shape: those to the questions with the longest expected answers,
+    right or wrong, one a source first.
+
+    In the file format of `modeling.results.Trace`; positions count from the start of the answer.
+    """
+    chosen = _longest_expected(questions, count)
+    if not chosen:
+        return []
+    found = _denoised(model, tokenizer, chosen, params, seed, trace=True)
+    return [
+        _trace(tokenizer, one, row, params.block_length)
+        for one, row in zip(chosen, found, strict=True)
+    ]
+
+
+def _longest_expected(questions: Sequence[Question], count: int) -> list[Question]:
+    longest = sorted(questions, key=lambda one: (-len(one.expected), one.id))
+    first = list({one.source: one for one in reversed(longest)}.values())[::-1]
+    rest = [one for one in longest if one not in first]
+    return [*sorted(first, key=lambda one: -len(one.expected)), *rest][:count]
+
+
+def _trace(tokenizer: Any, question: Question, row: Denoised, block_length: int) -> dict[str, Any]:
+    kept = [event for event in row.events if event.position < len(row.canvas)]
+    events = committed(tokenizer, kept, first=len(question.prompt_ids))
+    text = decode_answer(tokenizer, row.token_ids)
+    trace = Trace(question.prompt, text, events, block_length)
+    return {**trace.as_dict(), "expected": question.expected}
+
+
+def as_json_lines(rows: Iterable[dict[str, Any]]) -> str:
+    import json
+
+    return "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)

@@ -1,0 +1,1 @@
+"""Many systems on the same questions, in one table."""

@@ -1,0 +1,1 @@
+"""What scores the choices of a question: one scorer per architecture, and the baselines."""

@@ -1,0 +1,157 @@
+"""From an entry of `infra/systems.yaml` to an adapter: files found, model loaded, one at a time."""
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from diffutron.evaluation.scorers.systems import (
+    Scoring,
+    System,
+    check_folder,
+)
+from diffutron.runtime.errors import UserError
+from diffutron.runtime.files import content_digest
+
+if TYPE_CHECKING:
+    from diffutron.evaluation.scorers.scorer import Adapter
+
+# What a checkpoint is made of; other formats of the same weights stay on the hub.
+FILES = ("*.json", "*.safetensors", "*.model", "*.txt", "*.jinja")
+
+
+class NotAtHand(Exception):
+    """A model that is not on this machine and cannot be had: no fault, but no score either."""
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A model folder, and a name for its content: what cached answers belong to.
+
+    commit: of the hub's repository; None for a folder.
+    """
+
+    folder: Path
+    digest: str
+    commit: str | None = None
+
+
+def find(system: System) -> Checkpoint:
+    """The files of a system's model, from its folder or the hub.
+
+    Raises:
+        NotAtHand: there is no such folder, and the hub does not give it.
+        UserError: a folder of the wrong kind.
+    """
+    assert system.model is not None
+    check_folder(system)
+    folder = Path(system.model)
+    if folder.is_dir():
+        files = sorted(path for pattern in FILES for path in folder.glob(pattern))
+        return Checkpoint(folder, content_digest(files))
+    if system.model.count("/") != 1 or system.revision is None:
+        raise NotAtHand(f"there is no folder {system.model}")
+    return _from_hub(system.model, system.revision)
+
+
+def _from_hub(name: str, revision: str) -> Checkpoint:
+    from huggingface_hub import snapshot_download
+
+    try:
+        place = Path(snapshot_download(name, revision=revision, allow_patterns=list(FILES)))
+        if not any(place.glob("*.safetensors")):  # an older repository
+            older = [*FILES, "*.bin"]
+            place = Path(snapshot_download(name, revision=revision, allow_patterns=older))
+    except (OSError, ValueError) as error:
+        reason = " ".join(str(error).split())[:160]
+        raise NotAtHand(f"the hub does not give {name} @ {revision} ({reason})") from error
+    commit = place.name  # the cache keeps a folder a commit
+    return Checkpoint(place, hashlib.sha256(f"{name}@{commit}".encode()).hexdigest(), commit)
+
+
+def load(system: System, checkpoint: Checkpoint, scoring: Scoring) -> "Adapter":
+    """The adapter of a system, on this rank's GPU if there is one.
+
+    Raises NotAtHand or ValueError for files that cannot be loaded, `UserError` for a folder that
+    holds no complete masked diffusion model.
+    """
+    import torch
+
+    dtype = getattr(torch, system.dtype)
+    tokens = scoring.batch_tokens
+    if system.architecture == "masked_diffusion":
+        from diffutron.evaluation.scorers.masked_diffusion import MaskedDiffusion
+
+        model, tokenizer = _load_diffusion(system, checkpoint, dtype)
+        return MaskedDiffusion(
+            model, tokenizer, max_rows=scoring.max_rows, seed=scoring.seed, batch_tokens=tokens
+        )
+    try:
+        model, tokenizer = _load_transformers(system.architecture, checkpoint.folder, dtype)
+    except OSError as error:
+        raise NotAtHand(f"its files cannot be loaded ({error})") from error
+    if system.architecture == "causal":
+        from diffutron.evaluation.scorers.causal import CausalDecoder
+
+        return CausalDecoder(model, tokenizer, batch_tokens=tokens)
+    if system.architecture == "encoder_decoder":
+        from diffutron.evaluation.scorers.encoder_decoder import EncoderDecoder
+
+        return EncoderDecoder(model, tokenizer, batch_tokens=tokens)
+    from diffutron.evaluation.scorers.pseudo_likelihood import PseudoLikelihood
+
+    return PseudoLikelihood(model, tokenizer, batch_tokens=tokens)
+
+
+def _load_diffusion(system: System, checkpoint: Checkpoint, dtype: Any) -> tuple[Any, Any]:
+    from diffutron.inference.language_model import load_language_model
+
+    try:
+        lm = load_language_model(checkpoint.folder, device=_device(), dtype=dtype)
+    except ValueError as error:
+        raise UserError(f"{system.name}: {error}") from error
+    return lm.model, lm.tokenizer
+
+
+def _load_transformers(architecture: str, folder: Path, dtype: Any) -> tuple[Any, Any]:
+    import transformers
+
+    from diffutron.modeling.matmul import use_fast_products
+
+    kind = {
+        "causal": "AutoModelForCausalLM",
+        "encoder_decoder": "AutoModelForSeq2SeqLM",
+        "pseudo_likelihood": "AutoModelForMaskedLM",
+    }[architecture]
+    model: Any = getattr(transformers, kind).from_pretrained(folder, dtype=dtype)
+    use_fast_products(model)
+    tokenizer: Any = transformers.AutoTokenizer.from_pretrained(folder)
+    if architecture == "pseudo_likelihood" and tokenizer.mask_token_id is None:
+        raise ValueError(f"{folder}: the tokenizer has no mask token")
+    return model.to(_device()).eval(), tokenizer
+
+
+def _device() -> Any:
+    """The GPU of this rank, where torchrun has started several."""
+    import os
+
+    import torch
+
+    if not torch.cuda.is_available():
+        return torch.device("cpu")
+    return torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))  # cuda only
+
+
+def randomise(model: Any, *, seed: int) -> None:
+    """Forget what was learned, in place: matrices drawn anew, gains 1, biases 0."""
+    import torch
+
+    generator = torch.Generator(device="cpu").manual_seed(seed)
+    spread = getattr(model.config, "initializer_range", None) or 0.02
+    with torch.no_grad():
+        for name, weight in model.named_parameters():
+            if weight.dim() > 1:
+                drawn = torch.randn(weight.shape, generator=generator) * spread
+                weight.copy_(drawn.to(weight.dtype))
+            else:
+                weight.fill_(0.0 if name.endswith("bias") else 1.0)

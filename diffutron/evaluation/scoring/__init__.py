@@ -1,0 +1,1 @@
+"""The engine that asks: cached answers, sanity checks and results per system."""

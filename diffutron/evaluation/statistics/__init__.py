@@ -1,0 +1,1 @@
+"""Intervals, tests and comparisons: how sure a number is."""

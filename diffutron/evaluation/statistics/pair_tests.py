@@ -1,0 +1,163 @@
+"""Two systems on the same items: is one better, worse, or can it not be told?
+
+For a task the exact McNemar test, Holm-adjusted over the tasks of the pair; for the mean over
+tasks a paired bootstrap in which items of one passage are drawn together.
+"""
+
+import itertools
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from scipy import stats
+
+from diffutron.evaluation.statistics.intervals import (
+    holm,
+    items_to_compare,
+    mcnemar,
+)
+
+ALPHA, POWER = 0.05, 0.8
+DRAWS = 10_000
+BETTER, WORSE, OPEN = "better", "worse", "cannot be told"
+MEAN = "mean"
+
+
+@dataclass(frozen=True)
+class Results:
+    """What one system got right. correct: by task, then by item. groups: of each item."""
+
+    system: str
+    correct: dict[str, dict[int, bool]]
+    groups: dict[str, dict[int, str]]
+
+
+def compare_all(
+    results: Sequence[Results], *, protocol: str, seed: int = 0
+) -> list[dict[str, Any]]:
+    """Every pair of systems on every task that both answered, and on the mean of these."""
+    found = []
+    for a, b in itertools.combinations(results, 2):
+        tasks = [task for task in a.correct if task in b.correct]
+        if tasks:
+            found += compare(a, b, tasks, protocol=protocol, seed=seed)
+    return found
+
+
+def compare(
+    a: Results, b: Results, tasks: Sequence[str], *, protocol: str, seed: int = 0
+) -> list[dict[str, Any]]:
+    """One entry a task, then one for the mean.
+
+    difference: accuracy of `a` minus that of `b`. verdict: on `a`, from `p_holm` at 0.05.
+    items_needed: items that show a difference of this size with power 0.8 at alpha 0.05; None
+    where there is no difference.
+    """
+    entries = [_task(a, b, task, protocol) for task in tasks]
+    for entry, p_holm in zip(entries, holm([e["p_value"] for e in entries]), strict=True):
+        entry["p_holm"] = p_holm
+        entry["verdict"] = verdict(entry["difference"], p_holm)
+    if len(tasks) > 1:
+        entries.append(_mean(a, b, tasks, protocol, seed))
+    return [_in_order(entry) for entry in entries]
+
+
+def verdict(difference: float, p_value: float) -> str:
+    """On the first of two systems."""
+    if p_value >= ALPHA or difference == 0:
+        return OPEN
+    return BETTER if difference > 0 else WORSE
+
+
+def _in_order(entry: dict[str, Any]) -> dict[str, Any]:
+    keys = (
+        "a", "b", "task", "protocol", "n", "difference", "low", "high", "p_value", "p_holm",
+        "verdict", "items_needed",
+    )  # fmt: skip
+    return {key: entry[key] for key in keys}
+
+
+def shared_items(a: Results, b: Results, task: str) -> list[int]:
+    return sorted(a.correct[task].keys() & b.correct[task].keys())
+
+
+def _task(a: Results, b: Results, task: str, protocol: str) -> dict[str, Any]:
+    rows = shared_items(a, b, task)
+    n = len(rows)
+    only_a = sum(a.correct[task][row] and not b.correct[task][row] for row in rows)
+    only_b = sum(b.correct[task][row] and not a.correct[task][row] for row in rows)
+    difference = (only_a - only_b) / n
+    half = stats.norm.ppf(1 - ALPHA / 2) * math.sqrt((only_a + only_b) / n - difference**2)
+    half /= math.sqrt(n)
+    needed = None if only_a == only_b else items_to_compare(only_a / n, only_b / n)
+    return {
+        "a": a.system,
+        "b": b.system,
+        "task": task,
+        "protocol": protocol,
+        "n": n,
+        "difference": difference,
+        "low": difference - half,
+        "high": difference + half,
+        "p_value": mcnemar(only_a, only_b),
+        "items_needed": needed,
+    }
+
+
+def _mean(a: Results, b: Results, tasks: Sequence[str], protocol: str, seed: int) -> dict[str, Any]:
+    """The mean over tasks of the differences; each task is drawn anew from its own groups."""
+    generator = np.random.default_rng(seed)
+    drawn = np.zeros(DRAWS)
+    total, n = 0.0, 0
+    for task in tasks:
+        rows = shared_items(a, b, task)
+        delta = np.array([float(a.correct[task][r]) - float(b.correct[task][r]) for r in rows])
+        groups = [a.groups[task][row] for row in rows]
+        drawn += _bootstrap(delta, groups, generator)
+        total += delta.mean()
+        n += len(rows)
+    difference = round(float(total / len(tasks)), 12)  # sums that cancel leave a residue
+    drawn /= len(tasks)
+    low, high = np.quantile(drawn, [ALPHA / 2, 1 - ALPHA / 2])
+    tail = min(int((drawn <= 0).sum()), int((drawn >= 0).sum()))
+    p_value = min(1.0, 2 * (tail + 1) / (DRAWS + 1))
+    return {
+        "a": a.system,
+        "b": b.system,
+        "task": MEAN,
+        "protocol": protocol,
+        "n": n,
+        "difference": difference,
+        "low": float(low),
+        "high": float(high),
+        "p_value": p_value,
+        "p_holm": p_value,  # one test: there is nothing to adjust for
+        "verdict": verdict(difference, p_value),
+        "items_needed": _needed(difference, float(drawn.std()), n),
+    }
+
+
+def _bootstrap(
+    delta: np.ndarray, groups: Sequence[str], generator: np.random.Generator
+) -> np.ndarray:
+    """Means of `delta` [n] over groups drawn with replacement, [DRAWS].
+
+    Groups of equal sum and size are alike, so how many of each kind are drawn is multinomial: the
+    same distribution as from drawing single groups, at the price of the kinds.
+    """
+    _, index = np.unique(np.asarray(groups), return_inverse=True)
+    each = np.stack([np.bincount(index, delta), np.bincount(index).astype(float)])
+    kinds, counts = np.unique(each, axis=1, return_counts=True)
+    num_groups = int(counts.sum())
+    drawn = generator.multinomial(num_groups, counts / num_groups, size=DRAWS)
+    return (drawn @ kinds[0]) / (drawn @ kinds[1])
+
+
+def _needed(difference: float, stderr: float, n: int) -> int | None:
+    """Items over all tasks, in the present proportions, by the normal approximation."""
+    if difference == 0:
+        return None
+    reach = stats.norm.ppf(1 - ALPHA / 2) + stats.norm.ppf(POWER)
+    return max(1, math.ceil(n * (reach * stderr / difference) ** 2))

@@ -1,0 +1,1 @@
+"""From a folder, a hub name or a version to answers."""

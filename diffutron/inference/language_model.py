@@ -1,0 +1,170 @@
+"""A model folder, ready to use.
+
+Weights, tokenizer, device, and what `diffutron.json` says of it.
+"""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from diffutron.inference.results import Trace, committed, spoken
+from diffutron.modeling.head import masked_lm
+
+
+@dataclass(frozen=True, slots=True)
+class LanguageModel:
+    """`model`: a `ModernBertForMaskedLM` in evaluation mode on `device`; `tokenizer`: its fast
+    tokenizer.
+
+    info: the folder's `diffutron.json` (`generation`: default settings; `trained_with_eos`: texts
+    end with the end token), empty for a checkpoint of another maker.
+    """
+
+    model: Any
+    tokenizer: Any
+    device: torch.device
+    info: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def mask_token_id(self) -> int:
+        return int(self.tokenizer.mask_token_id)
+
+    @property
+    def pad_token_id(self) -> int:
+        pad = self.tokenizer.pad_token_id
+        return self.mask_token_id if pad is None else int(pad)
+
+    @property
+    def max_length(self) -> int:
+        """Tokens that fit the model."""
+        return int(masked_lm(self.model).config.max_position_embeddings)
+
+    @property
+    def vocab_size(self) -> int:
+        return int(masked_lm(self.model).config.vocab_size)
+
+    def trace(
+        self, prompt: Any, answer: str, events: Any, *, first: int, block_length: int | None
+    ) -> Trace:
+        """How `answer` came about, from the sampler's events."""
+        told = committed(self.tokenizer, events, first=first)
+        return Trace(spoken(prompt), answer, told, block_length)
+
+    def check_ids(self, name: str, sequences: Sequence[Sequence[int]], *, room: int = 0) -> None:
+        """ValueError naming the argument if ids are unknown to the model, or too many with
+        `room` more.
+        """
+        for number, ids in enumerate(sequences):
+            if ids and not 0 <= min(ids) <= max(ids) < self.vocab_size:
+                raise ValueError(
+                    f"{name}: number {number} holds token ids outside the vocabulary "
+                    f"of {self.vocab_size}"
+                )
+            if len(ids) + room > self.max_length:
+                more = f" and {room} new ones" if room else ""
+                raise ValueError(
+                    f"{name}: number {number} has {len(ids)} tokens{more}; "
+                    f"the model holds {self.max_length}"
+                )
+
+
+def load_language_model(
+    path: str | Path, *, device: str | torch.device | None = None, dtype: torch.dtype | None = None
+) -> LanguageModel:
+    """Loads a checkpoint folder, an adapter folder (with peft) or a hub name.
+
+    device: by default the GPU if there is one. dtype: by default float32. Raises ValueError
+    naming `device` for one that is not there, and `path` for anything that is not a ModernBERT
+    masked language model with head and mask token.
+    """
+    place = find_device(device)
+    where = folder = str(path)
+    if not Path(folder).is_dir() and (folder.count("/") != 1 or folder[0] in "./~"):
+        raise ValueError(f"path={where!r}: there is no such folder")
+    adapter = Path(folder) / "adapter_config.json"
+    base = _adapter_base(adapter, where) if adapter.is_file() else folder
+    model = _load_weights(base, where=where, dtype=dtype or torch.float32)
+    if adapter.is_file():
+        from peft import PeftModel
+
+        model = PeftModel.from_pretrained(model, folder).merge_and_unload()
+    tokenizer = _load_tokenizer(folder, base, where=where)
+    described = Path(folder) / "diffutron.json"
+    info = json.loads(described.read_text(encoding="utf-8")) if described.is_file() else {}
+    return LanguageModel(model.to(place).eval(), tokenizer, place, info)
+
+
+def find_device(device: str | torch.device | None) -> torch.device:
+    """The device asked for, or the GPU if there is one; ValueError if this machine lacks it."""
+    number = torch.cuda.device_count()
+    try:
+        place = torch.device(device or ("cuda" if number else "cpu"))
+    except RuntimeError:
+        place = None
+    there = place and (
+        place.type == "cpu" or (place.type == "cuda" and (place.index or 0) < number)
+    )
+    if place is None or not there:
+        gpus = ", ".join(f"cuda:{n}" for n in range(number)) or "no GPU that this torch can use"
+        raise ValueError(f"device={str(device)!r}: this machine has cpu and {gpus}")
+    return place
+
+
+def _load_weights(folder: str, *, where: str, dtype: torch.dtype) -> Any:
+    from transformers import AutoConfig
+    from transformers.models.modernbert import ModernBertForMaskedLM
+
+    try:
+        kind = AutoConfig.from_pretrained(folder).model_type
+        loaded: Any = None
+        if kind == "modernbert":
+            loaded = ModernBertForMaskedLM.from_pretrained(
+                folder, dtype=dtype, use_safetensors=True, output_loading_info=True
+            )
+    except (OSError, ValueError) as error:
+        reason = str(error).strip().split("\n")[0]
+        raise ValueError(
+            f"path={where!r}: no checkpoint can be read there ({reason}); "
+            "give a folder with config.json and weights"
+        ) from error
+    if loaded is None:
+        raise ValueError(f"path={where!r} holds a {kind} model; need a modernbert")
+    model, report = loaded
+    missing = sorted(report["missing_keys"])
+    if missing:
+        kind = "language-model head" if _is_head(missing) else "complete set of weights"
+        raise ValueError(
+            f"path={where!r}: the checkpoint has no {kind} ({missing[0]} is missing"
+            f"{f' and {len(missing) - 1} more' if missing[1:] else ''}); "
+            "need a ModernBertForMaskedLM checkpoint"
+        )
+    return model
+
+
+def _is_head(names: list[str]) -> bool:
+    return all(name.startswith(("head.", "decoder.")) for name in names)
+
+
+def _load_tokenizer(folder: str, base: str, *, where: str) -> Any:
+    from transformers import AutoTokenizer
+
+    own = not Path(folder).is_dir() or (Path(folder) / "tokenizer_config.json").is_file()
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(folder if own else base)
+    except (OSError, ValueError) as error:
+        reason = str(error).strip().split("\n")[0]
+        raise ValueError(f"path={where!r}: no tokenizer can be read there ({reason})") from error
+    if tokenizer.mask_token_id is None:
+        raise ValueError(f"path={where!r}: the tokenizer has no mask token")
+    return tokenizer
+
+
+def _adapter_base(adapter: Path, where: str) -> str:
+    base = json.loads(adapter.read_text(encoding="utf-8")).get("base_model_name_or_path")
+    if not base:
+        raise ValueError(f"path={where!r}: adapter_config.json names no base model")
+    return str(base)

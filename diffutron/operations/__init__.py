@@ -1,0 +1,1 @@
+"""What keeps runs going: servers, guards, explanations, cleaning, reproduction."""

@@ -1,0 +1,219 @@
+"""`diffutron up`: Prefect, MLflow and the served deployments on this machine, until Ctrl-C."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from diffutron.operations.guard import GRACE, guarded
+from diffutron.runtime.errors import StageFailure, UserError
+
+HOST = "127.0.0.1"
+STATE = Path(".prefect")
+SERVING = "serving"  # begins the line that `flows.serve` prints once its deployments can be run
+START_SECONDS = 300.0  # a busy machine takes a minute or two
+SETTINGS = {
+    "DO_NOT_TRACK": "true",
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+    "PREFECT_SERVER_UI_SHOW_PROMOTIONAL_CONTENT": "false",
+    # Seconds that a write waits for another one; on a busy machine ten, the default, are too few.
+    "PREFECT_SERVER_DATABASE_TIMEOUT": "60",
+    # In memory, a slot would stay taken for ever when the server restarts during a run.
+    "PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE": (
+        "prefect.server.concurrency.lease_storage.filesystem"
+    ),
+}
+
+
+@dataclass(frozen=True)
+class Service:
+    """A process that `up` keeps: its name, command, environment, and whether it answers."""
+
+    name: str
+    command: Sequence[str]
+    environment: dict[str, str]
+    ready: Callable[[], bool]
+
+    @property
+    def log(self) -> Path:
+        return STATE / "logs" / f"{self.name}.log"
+
+
+Running = list[tuple[Service, "subprocess.Popen[bytes]"]]
+
+
+def settings() -> dict[str, str]:
+    """Prefect keeps its state in the project and reports to nobody; the environment wins."""
+    return {"PREFECT_HOME": str(STATE.resolve()), **SETTINGS, **os.environ}
+
+
+def up(*, prefect_port: int, mlflow_port: int) -> None:
+    """Start everything, say what to open, and stop everything on Ctrl-C or SIGTERM.
+
+    Raises:
+        UserError: a port is taken, or this is not the folder of the project.
+        StageFailure: a service ended, or did not answer in time.
+    """
+    if not Path("dvc.yaml").exists():
+        raise UserError("no dvc.yaml here; run `diffutron up` in the folder of the project")
+    check_port(prefect_port, option="--prefect-port")
+    check_port(mlflow_port, option="--mlflow-port")
+    with _until_stopped(), ExitStack() as stack:
+        running: Running = []
+
+        def start(service: Service) -> Service:
+            print(f"starting {service.name} (log: {service.log})", flush=True)
+            running.append((service, stack.enter_context(_started(service))))
+            return service
+
+        mlflow = start(mlflow_server(mlflow_port))
+        prefect = start(prefect_server(prefect_port))
+        _wait_for(prefect, running)
+        flows = start(deployments(prefect_port=prefect_port, mlflow_port=mlflow_port))
+        _wait_for(mlflow, running)
+        _wait_for(flows, running)
+        print(_welcome(prefect_port, mlflow_port), flush=True)
+        while True:
+            _check(running)
+            time.sleep(0.5)
+
+
+def check_port(port: int, *, option: str) -> None:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((HOST, port))
+        except OSError as error:
+            raise UserError(
+                f"port {port} on {HOST} cannot be used ({error.strerror}); "
+                f"choose another one with {option}"
+            ) from None
+
+
+def mlflow_server(port: int) -> Service:
+    arguments = ["--host", HOST, "--port", str(port), "--workers", "1"]
+    arguments += ["--backend-store-uri", "sqlite:///mlflow.db"]
+    # Files by path, not through the server: runs and versions stay readable when it is down.
+    artifacts = Path("mlartifacts").resolve().as_uri()
+    arguments += ["--default-artifact-root", artifacts, "--no-serve-artifacts"]
+    return Service(
+        "mlflow",
+        [sys.executable, "-m", "mlflow", "server", *arguments],
+        {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"},
+        lambda: _answers(f"http://{HOST}:{port}/health"),
+    )
+
+
+def prefect_server(port: int) -> Service:
+    arguments = ["--host", HOST, "--port", str(port)]
+    api = f"http://{HOST}:{port}/api"
+    return Service(
+        "prefect",
+        [sys.executable, "-m", "prefect", "server", "start", *arguments],
+        {"PREFECT_SERVER_UI_API_URL": "/api", "PREFECT_API_URL": api},
+        lambda: _answers(f"{api}/health"),
+    )
+
+
+def deployments(*, prefect_port: int, mlflow_port: int) -> Service:
+    return Service(
+        "flows",
+        [sys.executable, "-m", "flows.serve", "--alone"],
+        {
+            "PREFECT_API_URL": f"http://{HOST}:{prefect_port}/api",
+            "MLFLOW_TRACKING_URI": f"http://{HOST}:{mlflow_port}",
+        },
+        lambda: any(line.startswith(SERVING) for line in _lines(STATE / "logs" / "flows.log")),
+    )
+
+
+@contextmanager
+def _until_stopped() -> Iterator[None]:
+    """SIGTERM and a closed terminal stop like Ctrl-C; once stopping, nothing interrupts it."""
+
+    def stop(signum: int, _frame: object) -> None:
+        for each in signals:
+            signal.signal(each, signal.SIG_IGN)
+        print("stopping ...", flush=True)
+        raise KeyboardInterrupt
+
+    signals = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    before = {each: signal.signal(each, stop) for each in signals}
+    try:
+        yield
+    except KeyboardInterrupt:
+        print("stopped", flush=True)
+    finally:
+        for each, handler in before.items():
+            signal.signal(each, handler)
+
+
+@contextmanager
+def _started(service: Service) -> "Iterator[subprocess.Popen[bytes]]":
+    service.log.parent.mkdir(parents=True, exist_ok=True)
+    with service.log.open("wb") as log:
+        process = subprocess.Popen(
+            guarded(service.command),
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+            env={**settings(), "PYTHONUNBUFFERED": "1", **service.environment},
+        )
+    try:
+        yield process
+    finally:
+        process.terminate()
+        process.wait(timeout=2 * GRACE + 5)
+
+
+def _wait_for(service: Service, running: Running) -> None:
+    deadline = time.monotonic() + START_SECONDS
+    while not service.ready():
+        _check(running)
+        if time.monotonic() > deadline:
+            raise StageFailure(
+                f"{service.name} did not answer within {START_SECONDS:.0f} s; see {service.log}"
+            )
+        time.sleep(0.2)
+
+
+def _check(running: Running) -> None:
+    for service, process in running:
+        if (code := process.poll()) is not None:
+            last = next((line for line in reversed(_lines(service.log)) if line.strip()), "silent")
+            raise StageFailure(
+                f"{service.name} ended (exit code {code}): {last.strip()}; see {service.log}"
+            )
+
+
+def _lines(path: Path) -> list[str]:
+    return path.read_text(encoding="utf-8", errors="replace").splitlines()
+
+
+def _answers(url: str) -> bool:
+    try:
+        with urllib.request.urlopen(url, timeout=2) as answer:
+            return answer.status == 200
+    except (urllib.error.URLError, ConnectionError, TimeoutError):
+        return False
+
+
+def _welcome(prefect_port: int, mlflow_port: int) -> str:
+    return f"""
+Prefect   http://{HOST}:{prefect_port}/v2/deployments
+          build: Run, then Quick run (params.yaml as it is) or Custom run (profile, stages);
+          Runs shows the stages, their logs and, under Artifacts, progress and the report
+MLflow    http://{HOST}:{mlflow_port}/#/models/diffutron
+          the registered versions, their metrics and the report
+Ctrl-C stops all of it; what was run and registered stays.
+"""

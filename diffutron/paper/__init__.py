@@ -1,0 +1,1 @@
+"""All that is about one article: published numbers, claims and caveats."""

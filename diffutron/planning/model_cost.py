@@ -1,0 +1,137 @@
+"""Parameters and bytes of a model, before it exists.
+
+Parameters are counted on the meta device, which holds no memory; the memory of training follows
+the ZeRO paper (Rajbhandari et al., arXiv 1910.02054, section 5), what the ranks send each other its
+section 7 and what DeepSpeed was seen to send (docs/scaling.md).
+"""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from diffutron.config.params import Params, TrainingParams
+
+if TYPE_CHECKING:
+    from torch import nn
+
+HUB_VOCABULARY = {"jhu-clsp/mmBERT-base": 256_000}
+HEAD_CHUNK = 128  # rows of logits that exist at a time
+KEPT_WHOLE = 100_000  # elements; ZeRO-3 of DeepSpeed does not cut up smaller weights
+
+
+@dataclass(frozen=True)
+class Shape:
+    """The models of a run, without memory, and what was counted on them."""
+
+    base: "nn.Module"
+    adapted: "nn.Module"
+    parameters: int
+    adapter_parameters: int
+    hidden_size: int
+    intermediate_size: int
+    num_layers: int
+    vocab_size: int
+
+
+def shape_of(params: Params) -> Shape:
+    """Build the encoder and its adapters on the meta device and count."""
+    import torch
+    from transformers.models.modernbert.modeling_modernbert import ModernBertForMaskedLM
+
+    from diffutron.modeling.encoder import SpecialIds, count_parameters, scratch_config
+    from diffutron.modeling.lora import attach_lora
+
+    vocabulary = vocabulary_size(params)
+    special = SpecialIds(pad=0, eos=1, bos=2, mask=4, vocab_size=vocabulary)
+    config = scratch_config(params.backbone, special)
+    with torch.device("meta"):
+        base, adapted = ModernBertForMaskedLM(config), ModernBertForMaskedLM(config)
+    parameters = int(count_parameters(base)["parameters"])
+    adapted = attach_lora(adapted, params.pretrain.lora, seed=0)
+    return Shape(
+        base=base,
+        adapted=adapted,
+        parameters=parameters,
+        adapter_parameters=int(count_parameters(adapted)["trainable"]),
+        hidden_size=config.hidden_size,
+        intermediate_size=config.intermediate_size,
+        num_layers=config.num_hidden_layers,
+        vocab_size=vocabulary,
+    )
+
+
+def vocabulary_size(params: Params) -> int:
+    """Of a hub tokenizer the published size; else what `tokenizer.vocab_size` asks for."""
+    if params.tokenizer.source == "hub":
+        return HUB_VOCABULARY.get(params.tokenizer.name, params.tokenizer.vocab_size)
+    return params.tokenizer.vocab_size
+
+
+def model_state_bytes(
+    *, trainable: int, frozen: int, stage: int, ranks: int, weight_bytes: int
+) -> int:
+    """Weights, gradients and AdamW's state of one rank (arXiv 1910.02054, section 5 and figure 1).
+
+    AdamW holds 12 bytes a trainable weight (a float32 copy and two moments); without ZeRO and in
+    float32 no copy is needed. Stage 1 divides that by the ranks, stage 2 the gradients as well,
+    stage 3 all weights too.
+    """
+    optimizer = (8 if stage == 0 and weight_bytes == 4 else 12) * trainable
+    gradients, weights = weight_bytes * trainable, weight_bytes * (trainable + frozen)
+    return round(
+        weights / (ranks if stage >= 3 else 1)
+        + gradients / (ranks if stage >= 2 else 1)
+        + optimizer / (ranks if stage >= 1 else 1)
+    )
+
+
+def whole_and_cut(model: "nn.Module") -> tuple[int, int]:
+    """Elements of the weights that ZeRO-3 leaves whole, and of those that it cuts up."""
+    sizes = [parameter.numel() for parameter in model.parameters()]
+    whole = sum(size for size in sizes if size <= KEPT_WHOLE)
+    return whole, sum(sizes) - whole
+
+
+def communication_bytes(
+    *,
+    trainable: int,
+    whole: int,
+    cut: int,
+    stage: int,
+    ranks: int,
+    weight_bytes: int,
+    micro_batches: int,
+    scatters: bool = False,
+) -> int:
+    """What one rank sends in an optimizer step, by ring algorithms (arXiv 1910.02054, section 7).
+
+    An all-reduce of M bytes sends 2 (N - 1) / N of them, a gather or a scatter half of that.
+    DeepSpeed all-reduces the gradients up to stage 2, from stage 2 on after each micro-batch.
+    Stages 1 and 2 gather the new weights once, stage 3 those it leaves `whole` once and those it
+    has `cut` for each forward and each backward pass.
+
+    scatters: the back end has a reduce-scatter of its own (NCCL); gloo all-reduces instead.
+    """
+    reductions = micro_batches if stage >= 2 else 1
+    reduced = trainable * reductions * (1 if stage >= 3 and scatters else 2)
+    gathered = (0, trainable, trainable, whole + 2 * micro_batches * cut)[stage]
+    return round(weight_bytes * (reduced + gathered) * (ranks - 1) / ranks)
+
+
+def activation_bytes(training: TrainingParams, shape: Shape, *, weight_bytes: int) -> int:
+    """What the backward pass of one micro-batch needs, and one chunk of logits with its gradient.
+
+    A ModernBERT layer keeps ten vectors of the width (inputs of two norms and of the three square
+    products, queries, keys and values before and after rotation) and four of the MLP's.
+    """
+    tokens = training.row_tokens * training.max_row_batch
+    layer = 10 * shape.hidden_size + 4 * shape.intermediate_size
+    if training.gradient_checkpointing:
+        values = tokens * (shape.num_layers * shape.hidden_size + layer)
+    else:
+        values = tokens * shape.num_layers * layer
+    return weight_bytes * values + logits_bytes(shape)
+
+
+def logits_bytes(shape: Shape) -> int:
+    """One chunk of float32 logits and its gradient."""
+    return 2 * 4 * HEAD_CHUNK * shape.vocab_size

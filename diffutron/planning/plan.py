@@ -1,0 +1,244 @@
+"""`diffutron plan`: what a params file will cost, before anything runs.
+
+Arithmetic is counted by the formula that the training reports with, memory by the ZeRO paper.
+Sizes of sources that only a run can tell are assumed, and each assumption is named.
+"""
+
+import math
+import os
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from diffutron.config.params import InstructParams, Params, TrainingParams
+from diffutron.planning.data_volume import Part, Volume, volume_of
+from diffutron.planning.model_cost import (
+    Shape,
+    activation_bytes,
+    communication_bytes,
+    logits_bytes,
+    model_state_bytes,
+    shape_of,
+    whole_and_cut,
+)
+
+START_SECONDS = 12.0  # imports and launch of a stage that needs torch, two busy cores
+DATA_TOKENS_PER_SECOND = 50_000.0  # filters and duplicates of the corpus on one core
+CHECKPOINTS_KEPT = 2
+ANSWER_SHARE = 0.5  # of an instruction sample's tokens
+ZERO_STAGES = (0, 1, 2, 3)
+
+
+@dataclass(frozen=True)
+class ZeroStage:
+    """What a training would need of each rank with this ZeRO stage; bytes sent are of a step."""
+
+    stage: int
+    memory_bytes_per_rank: int
+    communication_bytes_per_step: int
+
+
+@dataclass(frozen=True)
+class StagePlan:
+    """The cost of one stage; hours are of this machine."""
+
+    name: str
+    tokens: int
+    flops: float
+    memory_bytes_per_rank: int
+    hours: float
+    disk_bytes: int
+    communication_bytes_per_step: int = 0  # sent by one rank
+    zero_stage: int | None = None
+    by_zero_stage: list[ZeroStage] = field(default_factory=list)  # of a training, all four
+
+
+@dataclass(frozen=True)
+class Machine:
+    """Where it would run: ranks of a training stage, speed of a rank, bytes a weight is held in."""
+
+    ranks: int | None
+    flops_per_s: float
+    on_gpu: bool
+    by_onednn: bool = False  # large products; small ones go to BLAS, at half that speed
+
+    @property
+    def weight_bytes(self) -> int:
+        return 2 if self.on_gpu else 4
+
+    def reached(self, hidden_size: int) -> float:
+        """Share of the matrix-product speed that training reaches.
+
+        CPU: fitted to widths 96 and 768, both measured: 0.2 and 0.58 by BLAS, 0.12 and 0.64 by
+        oneDNN. GPU: assumed.
+        """
+        if self.on_gpu:
+            return 0.4
+        if self.by_onednn:
+            return min(0.65, 0.003 * hidden_size**0.81)
+        return min(0.6, 0.0205 * math.sqrt(hidden_size))
+
+    def hours(self, flops: float, *, ranks: int, hidden_size: int) -> float:
+        # Ranks on one CPU share its cores, and the speed was measured with all of them.
+        speed = self.flops_per_s * (ranks if self.on_gpu else 1)
+        return (START_SECONDS + flops / (speed * self.reached(hidden_size))) / 3600
+
+
+def plan(params: Params, *, machine: Machine) -> dict[str, Any]:
+    """`{"model": ..., "stages": [...], "assumptions": [...]}`, plain numbers."""
+    shape, volume = shape_of(params), volume_of(params)
+    stages = Planner(params, shape, volume, machine).stages()
+    return {
+        "profile": params.profile,
+        "model": {
+            "parameters": shape.parameters,
+            "adapter_parameters": shape.adapter_parameters,
+            "trainable_share": shape.adapter_parameters
+            / (shape.parameters + shape.adapter_parameters),
+        },
+        "machine": {
+            "flops_per_s": machine.flops_per_s,
+            "share_reached": machine.reached(shape.hidden_size),
+            "on_gpu": machine.on_gpu,
+        },
+        "stages": [asdict(stage) for stage in stages],
+        "assumptions": volume.assumptions,
+    }
+
+
+def this_machine(*, ranks: int | None = None, gpu_tflops: float | None = None) -> Machine:
+    """The speed of a large matrix product, measured here, or of a GPU that is not here."""
+    import torch
+
+    from diffutron.modeling.flops import matmul_peak
+    from diffutron.modeling.matmul import prefers_onednn
+
+    given = os.environ.get("DIFFUTRON_RANKS", "")
+    ranks = ranks or (int(given) if given.isdecimal() else None)
+    if gpu_tflops is not None:
+        return Machine(ranks or 1, gpu_tflops * 1e12, on_gpu=True)
+    on_gpu = torch.cuda.is_available()
+    speed = matmul_peak("cuda" if on_gpu else "cpu")
+    ranks = ranks or torch.cuda.device_count() or None
+    return Machine(ranks, speed, on_gpu, by_onednn=not on_gpu and prefers_onednn())
+
+
+@dataclass(frozen=True)
+class Planner:
+    """Plans the stages of one params file for one machine."""
+
+    params: Params
+    shape: Shape
+    volume: Volume
+    machine: Machine
+
+    def stages(self) -> Iterator[StagePlan]:
+        params, weights = self.params, 4 * self.shape.parameters  # files hold float32
+        text = self.volume.parts["corpus"].tokens
+        read = text if params.tokenizer.source == "scratch" else 0
+        yield _data("tokenizer", tokens=read, disk=64 * self.shape.vocab_size)
+        yield _data("corpus", tokens=text, disk=8 * text)
+        if params.backbone.source == "scratch":
+            yield self.training("backbone", params.backbone.training, params.backbone.mask_rate)
+        else:
+            yield StagePlan("backbone", 0, 0.0, 0, 0.0, weights)
+        yield self.training("pretrain", params.pretrain.training, 0.5, adapter=True)
+        merging = 2.0 * params.pretrain.lora.rank * self.shape.parameters
+        yield StagePlan("merge", 0, merging, 2 * weights, START_SECONDS / 3600, weights)
+        rows = self.volume.parts["instruct_phase1"].tokens
+        rows += self.volume.parts["instruct_phase2"].tokens
+        yield _data("instructions", tokens=rows, disk=8 * rows)
+        yield self.instruct("instruct_phase1", params.instruct_phase1)
+        yield self.instruct("instruct_phase2", params.instruct_phase2)
+        yield self.evaluation()
+        yield StagePlan("report", 0, 0.0, 0, 5 / 3600, 2_000_000)
+        yield StagePlan("register", 0, 0.0, weights, 2 * START_SECONDS / 3600, weights)
+
+    def instruct(self, name: Part, section: InstructParams) -> StagePlan:
+        masked = sum(section.mask_rate) / 2 * ANSWER_SHARE
+        return self.training(name, section.training, masked, adapter=section.method == "lora")
+
+    def training(
+        self, name: str, training: TrainingParams, masked: float, *, adapter: bool = False
+    ) -> StagePlan:
+        """A stage of the training loop; `masked` is the share of tokens that meet the head."""
+        part: Part = "corpus"
+        if name == "instruct_phase1" or name == "instruct_phase2":
+            part = name
+        tokens = self.volume.trained_tokens(part, training)
+        length = min(self.volume.parts[part].tokens_each, training.row_tokens)
+        flops = self.flops(tokens, masked=masked, length=length, adapter=adapter)
+        ranks = self.machine.ranks or (2 if name == "pretrain" else 1)
+        step = training.batch_size * min(self.volume.parts[part].tokens_each, training.row_tokens)
+        zero = [
+            self.zero(each, training, ranks=ranks, step_tokens=step, adapter=adapter)
+            for each in ZERO_STAGES
+        ]
+        chosen = zero[training.zero_stage]
+        return StagePlan(
+            name,
+            tokens,
+            flops,
+            chosen.memory_bytes_per_rank,
+            self.machine.hours(flops, ranks=ranks, hidden_size=self.shape.hidden_size),
+            (4 + 12 * CHECKPOINTS_KEPT) * self.trainable(adapter=adapter),
+            chosen.communication_bytes_per_step,
+            training.zero_stage,
+            zero,
+        )
+
+    def trainable(self, *, adapter: bool) -> int:
+        return self.shape.adapter_parameters if adapter else self.shape.parameters
+
+    def zero(
+        self, stage: int, training: TrainingParams, *, ranks: int, step_tokens: float, adapter: bool
+    ) -> ZeroStage:
+        """One ZeRO stage for a training that reads `step_tokens` a step."""
+        trainable, size = self.trainable(adapter=adapter), self.machine.weight_bytes
+        states = model_state_bytes(
+            trainable=trainable,
+            frozen=self.shape.parameters if adapter else 0,
+            stage=stage,
+            ranks=ranks,
+            weight_bytes=size,
+        )
+        whole, cut = whole_and_cut(self.shape.adapted if adapter else self.shape.base)
+        held = training.row_tokens * training.max_row_batch
+        sent = communication_bytes(
+            trainable=trainable,
+            whole=whole,
+            cut=cut,
+            stage=stage,
+            ranks=ranks,
+            weight_bytes=size,
+            micro_batches=max(1, math.ceil(step_tokens / ranks / held)),
+            scatters=self.machine.on_gpu,
+        )
+        working = activation_bytes(training, self.shape, weight_bytes=size)
+        return ZeroStage(stage, states + working, sent)
+
+    def evaluation(self) -> StagePlan:
+        """Forward passes alone: a third of what a step with all weights trainable costs."""
+        tokens = self.volume.scored_tokens(self.params.evaluation)
+        length = self.volume.parts["corpus"].tokens_each
+        forward = self.flops(tokens, masked=0.25, length=length, adapter=False) / 3
+        hours = self.machine.hours(forward, ranks=1, hidden_size=self.shape.hidden_size)
+        memory = 4 * self.shape.parameters + logits_bytes(self.shape)
+        return StagePlan("evaluate", tokens, forward, memory, hours, 50_000_000)
+
+    def flops(self, tokens: int, *, masked: float, length: float, adapter: bool) -> float:
+        """Arithmetic of training on `tokens`, in samples of `length`."""
+        from diffutron.modeling.flops import training_flops
+
+        window = min(length, self.params.backbone.local_attention)
+        return training_flops(
+            self.shape.adapted if adapter else self.shape.base,
+            tokens=tokens,
+            masked=round(masked * tokens),
+            attended=(round(tokens * length), round(tokens * window)),
+        )
+
+
+def _data(name: str, *, tokens: int, disk: int) -> StagePlan:
+    hours = (3.0 + tokens / DATA_TOKENS_PER_SECOND) / 3600
+    return StagePlan(name, tokens, 0.0, 40 * tokens, hours, disk)

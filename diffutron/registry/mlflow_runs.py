@@ -1,0 +1,181 @@
+"""One MLflow run for a whole build, with a child run a stage."""
+
+import csv
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from diffutron.config.params import Params, params_digest
+from diffutron.registry.registration_gate import JUDGED
+from diffutron.runtime import provenance
+from diffutron.runtime.files import read_json
+
+if TYPE_CHECKING:
+    from mlflow.tracking import MlflowClient
+
+STAGES = {
+    "tokenizer": "tokenizer",
+    "corpus": "corpus",
+    "backbone": "backbone",
+    "pretrain": "pretrain",
+    "merge": None,
+    "instructions": "instructions",
+    "instruct_phase1": "instruct_phase1",
+    "instruct_phase2": "instruct_phase2",
+    "evaluate": "evaluation",
+}
+"""The stages that leave metrics, each with its section of the parameters."""
+
+CURVES = ("loss", "learning_rate", "eval_loss")
+BATCH = 1000
+ITEMS = "items"  # folder of a run: each answered question, by which two versions are compared
+DATASETS = ("data/corpus", "data/instructions")
+
+
+def fingerprints(params: Params) -> dict[str, str]:
+    """Code, parameters and data of a build, as tags; "none" where nothing is recorded."""
+    code = provenance.code()
+    return {
+        "git_sha": code.sha or "none",
+        "git_dirty": "none" if code.dirty is None else str(code.dirty).lower(),
+        "dvc_lock_md5": provenance.lock_digest() or "none",
+        "params_sha": params_digest(params),
+        "profile": params.profile,
+    }
+
+
+@contextmanager
+def parent_run(
+    client: "MlflowClient", experiment: str, params: Params, tags: dict[str, str]
+) -> Iterator[str]:
+    """A run for the whole build; it ends as FAILED when the block raises."""
+    name = f"build-{params.profile}-{time.strftime('%Y%m%d-%H%M%S')}"
+    run_id = client.create_run(experiment, run_name=name, tags=tags).info.run_id
+    try:
+        yield run_id
+    except BaseException:
+        client.set_terminated(run_id, "FAILED")
+        raise
+    client.set_terminated(run_id, "FINISHED")
+
+
+def log_build(
+    client: "MlflowClient",
+    experiment: str,
+    run_id: str,
+    params: Params,
+    *,
+    metrics_dir: Path,
+    summary: dict[str, Any],
+    report: Path,
+    evaluation: Path,
+    model_id: str | None = None,
+) -> None:
+    """Parameters, numbers, data, files of a build; and one child a stage with its loss curve.
+
+    model_id: the logged model that the numbers are shown with.
+    """
+    values = params.model_dump(mode="json", by_alias=True)
+    _log_params(client, run_id, values)
+    found = [(k, v, 0) for k, v in numbers(summary["models"])]
+    _log_metrics(client, run_id, found, model_id=model_id)
+    _log_datasets(client, run_id)
+    client.log_dict(run_id, values, "params.yaml")
+    client.log_artifacts(run_id, str(metrics_dir), "metrics")
+    client.log_artifacts(run_id, str(report), "report")
+    for items in sorted(evaluation.glob(f"items_{JUDGED}_*.jsonl")):
+        client.log_artifact(run_id, str(items), ITEMS)
+    if provenance.LOCK.exists():
+        client.log_artifact(run_id, str(provenance.LOCK))
+    for stage, section in STAGES.items():
+        if (metrics_dir / f"{stage}.json").exists():
+            child = client.create_run(
+                experiment, run_name=stage, tags={"mlflow.parentRunId": run_id, "stage": stage}
+            ).info.run_id
+            _log_params(client, child, values[section] if section else {})
+            measured = read_json(metrics_dir / f"{stage}.json", made_by=stage)
+            _log_metrics(client, child, [(k, v, 0) for k, v in numbers(measured)])
+            _log_metrics(client, child, curve(metrics_dir / f"{stage}.csv"))
+            client.set_terminated(child, "FINISHED")
+
+
+def read_metrics(folder: Path) -> dict[str, Any]:
+    """What each stage has measured, by stage; those that are not there are left out."""
+    return {
+        stage: read_json(folder / f"{stage}.json", made_by=stage)
+        for stage in STAGES
+        if (folder / f"{stage}.json").exists()
+    }
+
+
+def numbers(values: dict[str, Any], prefix: str = "") -> list[tuple[str, float]]:
+    """Every number of nested mappings under `a/b/c`, the grouping of the MLflow pages."""
+    found: list[tuple[str, float]] = []
+    for key, value in values.items():
+        name = f"{prefix}{key}"
+        if isinstance(value, dict):
+            found += numbers(value, f"{name}/")
+        elif isinstance(value, int | float) and not isinstance(value, bool):
+            found.append((name, float(value)))
+    return found
+
+
+def curve(path: Path) -> list[tuple[str, float, int]]:
+    """A loss curve as (metric, value, step); empty when the stage has none."""
+    if not path.exists():
+        return []
+    with path.open(encoding="utf-8", newline="") as stream:
+        return [
+            (name, float(row[name]), int(row["step"]))
+            for row in csv.DictReader(stream)
+            for name in CURVES
+            if row.get(name)
+        ]
+
+
+def _log_params(client: "MlflowClient", run_id: str, values: dict[str, Any]) -> None:
+    from mlflow.entities import Param
+
+    flat = [Param(key, str(value)) for key, value in _leaves(values)]
+    for start in range(0, len(flat), 100):  # the store's limit for one call
+        client.log_batch(run_id, params=flat[start : start + 100])
+
+
+def _leaves(values: dict[str, Any], prefix: str = "") -> list[tuple[str, Any]]:
+    found: list[tuple[str, Any]] = []
+    for key, value in values.items():
+        name = f"{prefix}{key}"
+        found += _leaves(value, f"{name}.") if isinstance(value, dict) else [(name, value)]
+    return found
+
+
+def _log_metrics(
+    client: "MlflowClient",
+    run_id: str,
+    values: list[tuple[str, float, int]],
+    *,
+    model_id: str | None = None,
+) -> None:
+    from mlflow.entities import Metric
+
+    now = int(time.time() * 1000)
+    batch = [Metric(name, value, now, step, model_id=model_id) for name, value, step in values]
+    for start in range(0, len(batch), BATCH):
+        client.log_batch(run_id, metrics=batch[start : start + BATCH])
+
+
+def _log_datasets(client: "MlflowClient", run_id: str) -> None:
+    """The data that went into the model, by the hashes of dvc.lock."""
+    from mlflow.entities import Dataset, DatasetInput, InputTag
+
+    outputs = {p: md5 for made in provenance.stage_outputs().values() for p, md5 in made.items()}
+    tag = InputTag("mlflow.data.context", "training")
+    inputs = [
+        DatasetInput(Dataset(Path(path).name, outputs[path], "dvc", path), [tag])
+        for path in DATASETS
+        if path in outputs
+    ]
+    if inputs:
+        client.log_inputs(run_id, inputs)

@@ -1,0 +1,77 @@
+"""What went into a run: counts and drop reasons of the data cards, and the evaluation sets."""
+
+from typing import Any
+
+from diffutron.paper import published
+from diffutron.reporting import format
+from diffutron.reporting.tables import Cell, Table, cell
+
+CARDS = {
+    "corpus": "Corpus",
+    "phase1": "Instructions, phase 1",
+    "phase2": "Instructions, phase 2",
+}
+
+
+def data_tables(
+    cards: dict[str, dict[str, Any]], evaluate: dict[str, Any], *, source: str
+) -> list[Table]:
+    """A table a data set with its drop reasons, and one of the evaluation sets."""
+    blocks = {"corpus": cards.get("corpus", {}), **cards.get("instructions", {})}
+    tables = [_card(CARDS.get(name, name), block) for name, block in blocks.items() if block]
+    return [*tables, *_sets(evaluate, source)]
+
+
+def _card(title: str, card: dict[str, Any]) -> Table:
+    """What was read, what was dropped and why, what was kept and for what."""
+    counted = card.get("documents") or card.get("rows") or {}
+    unit = "documents" if "documents" in card else "rows"
+    read = counted.get("read")
+    dropped = card.get("dropped") or {}
+    seen = {reason: number for reason, number in dropped.items() if number}
+    rows = [_row("read", read, None)]
+    rows += [_row(f"dropped: {_words(reason)}", number, read) for reason, number in seen.items()]
+    rows += [_row(_words(name), counted[name], read) for name in counted if name != "read"]
+    never = [_words(reason) for reason, number in dropped.items() if not number]
+    notes = [f"No {unit} dropped as: {', '.join(never)}."] if never else []
+    return Table(title, ["", unit, "share, %"], rows, [*_tokens(card), *notes])
+
+
+def _row(name: str, number: int | None, read: int | None) -> list[Cell]:
+    share = format.percent(number / read, digits=2) if number is not None and read else ""
+    return [Cell(name), cell(format.count(number)), Cell(share)]
+
+
+def _words(key: str) -> str:
+    return {"heldout": "held out"}.get(key, key.replace("_", " "))
+
+
+def _tokens(card: dict[str, Any]) -> list[str]:
+    tokens = card.get("tokens")
+    total = tokens.get("kept") if isinstance(tokens, dict) else tokens
+    if total is None:
+        return []
+    text = f"{format.count(total)} tokens kept"
+    if card.get("answer_tokens") is not None:
+        text += f", {format.count(card['answer_tokens'])} of them in answers"
+    if card.get("fertility") is not None:
+        text += f", {card['fertility']:.2f} tokens a word"
+    return [f"{text}."]
+
+
+def _sets(evaluate: dict[str, Any], source: str) -> list[Table]:
+    """Which rows each task was scored on; a set that only has a task's schema is a stand-in."""
+    kinds = {"hub": "published set", "local": "local file", "sample": "generated"}
+    rows = []
+    for name, one in (evaluate.get("sets") or {}).items():
+        kind = "stand-in" if one.get("stand_in") else kinds[source]
+        origin, digest = one.get("origin") or "", one.get("digest") or ""
+        dropped = one.get("dropped")
+        lost = sum(dropped.values()) if isinstance(dropped, dict) else dropped
+        numbers = [cell(format.count(one.get("rows"))), cell(format.count(lost))]
+        label = published.TASKS.get(name) or str(name)
+        rows.append([Cell(label), Cell(kind), *numbers, Cell(str(origin)), Cell(digest[:12])])
+    missing = evaluate.get("missing_sets") or []
+    notes = [f"Left out, as the source has no such set: {', '.join(missing)}."] if missing else []
+    columns = ["task", "kind", "rows", "dropped", "origin", "digest"]
+    return [Table("Evaluation sets", columns, rows, notes)] if rows or missing else []

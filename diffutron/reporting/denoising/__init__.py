@@ -1,0 +1,1 @@
+"""How a text came to be, step by step, as a picture."""

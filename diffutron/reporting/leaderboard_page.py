@@ -1,0 +1,206 @@
+"""The leaderboard as a page and as text: measured beside published, never mixed."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from diffutron.paper import published
+from diffutron.reporting import format
+from diffutron.reporting.report import render
+from diffutron.runtime.files import write_text
+
+Row = dict[str, Any]
+MEAN = "mean"
+
+
+def write_pages(results: dict[str, Any], out: Path) -> None:
+    """`leaderboard.md` and `leaderboard.html` beside `leaderboard.json`, from its content alone."""
+    view = build_view(results)
+    write_text(out / "leaderboard.html", render("leaderboard.html.jinja", view))
+    write_text(out / "leaderboard.md", render("leaderboard.md.jinja", view))
+
+
+def build_view(results: dict[str, Any]) -> dict[str, Any]:
+    """Both templates show this: a table of scores a protocol, the published one, the pairs."""
+    protocols = list(dict.fromkeys(row["protocol"] for row in results["rows"]))
+    return {
+        "options": results["options"],
+        "tables": [_table(results, protocol) for protocol in protocols],
+        "published": _published(results["published"]),
+        "pairs": [_pair(one) for one in results["pairs"]],
+        "not_scored": results["not_scored"],
+        "missing": results["missing_sets"],
+        "sets": results["sets"],
+        "checks": _checks(results["rows"]),
+        "recalls": [_recall(row) for row in results["rows"] if row["acc"] is not None],
+    }
+
+
+def _table(results: dict[str, Any], protocol: str) -> dict[str, Any]:
+    """Tasks down, systems across; supervised columns last and marked."""
+    rows = [row for row in results["rows"] if row["protocol"] == protocol]
+    systems = list(dict.fromkeys(row["system"] for row in rows if not row["supervised"]))
+    taught = list(dict.fromkeys(row["system"] for row in rows if row["supervised"]))
+    failed = {row["system"] for row in rows if False in row["canaries"].values()}
+    cells = {(row["task"], row["system"]): row for row in rows}
+    means = {one["system"]: one for one in results["means"] if one["protocol"] == protocol}
+    order = [*systems, *taught]
+    return {
+        "protocol": protocol,
+        "columns": [
+            {"name": name, "supervised": name in taught, "failed": name in failed} for name in order
+        ],
+        "lines": [
+            _line(task, [cells.get((task, name)) for name in order])
+            for task in dict.fromkeys(row["task"] for row in rows)
+        ],
+        "mean": [_mean_cell(means.get(name)) for name in order],
+    }
+
+
+def _line(task: str, rows: Sequence[Row | None]) -> dict[str, Any]:
+    some = next(row for row in rows if row is not None)
+    return {
+        "task": published.TASKS.get(task, task),
+        "stand_in": some["stand_in"],
+        "n": format.count(some["n"]),
+        "chance": format.percent(some["chance"], digits=2),
+        "constant": format.percent(some["constant"], digits=2),
+        "cells": [_cell(row) for row in rows],
+    }
+
+
+def _cell(row: Row | None) -> dict[str, Any]:
+    if row is None or row["acc"] is None:
+        why = row["why"] if row else "not scored"
+        return {"acc": None, "text": "-", "interval": why or "", "norm": "", "published": None,
+                "untouched": None, "strong": False}  # fmt: skip
+    above = row["p_value"] is not None and row["p_value"] < 0.001
+    given = row["published"]
+    return {
+        "acc": row["acc"],
+        "text": format.percent(row["acc"], digits=2) + ("*" if above else ""),
+        "interval": format.interval(row["low"], row["high"]),
+        "norm": format.percent(row["acc_norm"], digits=2),
+        "published": None if given is None else format.percent(given, digits=2),
+        "untouched": _untouched(row),
+        "strong": above,
+    }
+
+
+def _untouched(row: Row) -> str | None:
+    if not row["touched"]:
+        return None
+    without = format.percent(row["acc_untouched"], digits=2)
+    return f"{row['touched']} items stand in its training data; {without} without them"
+
+
+def _mean_cell(mean: Row | None) -> dict[str, Any]:
+    if mean is None:
+        return {"acc": None, "text": "-", "interval": ""}
+    text = format.percent(mean["acc"], digits=2)
+    chance = format.percent(mean["chance"], digits=2)
+    constant = format.percent(mean["constant"], digits=2)
+    return {
+        "acc": mean["acc"],
+        "text": text,
+        "interval": f"{mean['tasks']} tasks; chance {chance}, constant {constant}",
+    }
+
+
+def _published(columns: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """The published table as published: it is nobody's measurement here."""
+    tasks = list(published.TASKS)
+    return {
+        "columns": [one["column"] or one["system"] for one in columns],
+        "lines": [
+            {
+                "task": published.TASKS[task],
+                "cells": [format.percent(one["published"].get(task), digits=2) for one in columns],
+            }
+            for task in tasks
+        ],
+    }
+
+
+def _pair(one: Row) -> dict[str, Any]:
+    needed = one["items_needed"]
+    return one | {
+        "difference_text": f"{100 * one['difference']:+.2f}",
+        "interval": f"{100 * one['low']:+.2f} to {100 * one['high']:+.2f}",
+        "p_text": format.p_value(one["p_value"]),
+        "holm_text": format.p_value(one["p_holm"]),
+        "needed_text": "" if needed is None else format.count(needed),
+        "says": says(one),
+    }
+
+
+def says(one: Row) -> str:
+    """A pair in a plain sentence."""
+    where = "on the mean" if one["task"] == MEAN else f"on {one['task']}"
+    if one["verdict"] != "cannot be told":
+        return f"{one['a']} is {one['verdict']} than {one['b']} {where}"
+    if one["items_needed"] is None:
+        return f"{one['a']} and {one['b']} {where}: no difference"
+    needed = format.count(one["items_needed"])
+    return (
+        f"{one['a']} against {one['b']} {where}: cannot be told; "
+        f"a difference of this size takes {needed} items, there are {format.count(one['n'])}"
+    )
+
+
+def _checks(rows: Sequence[Row]) -> list[dict[str, Any]]:
+    return [
+        {
+            "system": row["system"],
+            "task": row["task"],
+            "protocol": row["protocol"],
+            "name": name,
+            "passed": {True: "passed", False: "FAILED", None: "reported"}[row["canaries"][name]],
+            "detail": detail,
+        }
+        for row in rows
+        for name, detail in row["canary_details"].items()
+    ]
+
+
+def _recall(row: Row) -> dict[str, Any]:
+    """What a system answers, and how much of each class it finds."""
+    return {
+        "system": row["system"],
+        "task": row["task"],
+        "protocol": row["protocol"],
+        "recall": ", ".join(f"{k}: {format.percent(v)}" for k, v in row["recall"].items()),
+        "predicted": ", ".join(f"{k}: {v}" for k, v in row["predicted"].items()),
+        "ties": row["ties"],
+    }
+
+
+def summary_lines(results: dict[str, Any]) -> list[str]:
+    """What the command prints at its end: means, what could be told, what was not scored."""
+    lines = []
+    for one in results["means"]:
+        lines.append(
+            f"{one['system']} ({one['protocol']}): mean {format.percent(one['acc'], digits=2)} of "
+            f"{one['tasks']} tasks (chance {format.percent(one['chance'], digits=2)}, constant "
+            f"{format.percent(one['constant'], digits=2)})"
+        )
+    lines += [says(one) for one in results["pairs"] if one["task"] == MEAN]
+    lines += [f"not in the folder: {task}" for task in results["missing_sets"]]
+    return lines + [
+        f"not scored: {one['system']}: {one['reason']}" for one in results["not_scored"]
+    ]
+
+
+def print_pairs(pairs: Sequence[Row], *, as_json: bool) -> None:
+    """A comparison for the terminal: a line a task, then what it comes to."""
+    import json
+
+    if as_json:
+        print(json.dumps(pairs, ensure_ascii=False, indent=2))
+        return
+    for one in map(_pair, pairs):
+        print(
+            f"{one['task']}: A - B {one['difference_text']} ({one['interval']}), n {one['n']}, "
+            f"{one['p_text']}, Holm {one['holm_text']}: {one['says']}"
+        )

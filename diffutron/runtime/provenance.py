@@ -1,0 +1,103 @@
+"""What a result was made from: code, parameters, data and machine, as fingerprints."""
+
+import hashlib
+import os
+import platform
+import subprocess
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+from diffutron.runtime.yaml_files import read_yaml
+
+LIBRARIES = ("torch", "transformers", "peft", "deepspeed", "lm-eval", "tokenizers")
+LOCK = Path("dvc.lock")
+_WRITTEN_BY_RUNS = (":(exclude)dvc.lock", ":(exclude)metrics")
+
+
+@dataclass(frozen=True)
+class Code:
+    """The commit that ran; None where the folder is no git checkout."""
+
+    sha: str | None
+    dirty: bool | None
+
+
+@dataclass(frozen=True)
+class Machine:
+    """The computer that made a report, in words a reader can compare."""
+
+    processor: str
+    cores: int
+    memory_gib: float | None
+    python: str
+    libraries: dict[str, str]
+
+
+def code(root: Path = Path()) -> Code:
+    """The commit and whether files differ from it (what runs write, the lock file and the metrics,
+    does not count).
+    """
+    sha = _git("rev-parse", "HEAD", root=root)
+    status = _git("status", "--porcelain", "--", ".", *_WRITTEN_BY_RUNS, root=root)
+    return Code(sha=sha or None, dirty=bool(status) if sha else None)
+
+
+def _git(*arguments: str, root: Path) -> str | None:
+    try:
+        done = subprocess.run(
+            ["git", *arguments], cwd=root, capture_output=True, text=True, check=False
+        )
+    except FileNotFoundError:  # a machine without git: the report says that nothing is recorded
+        return None
+    return done.stdout.strip() if done.returncode == 0 else None
+
+
+def lock_digest(lock: Path = LOCK) -> str | None:
+    """md5 of `dvc.lock` (the hash DVC itself uses), or None before the first `dvc repro`."""
+    return hashlib.md5(lock.read_bytes()).hexdigest() if lock.exists() else None
+
+
+def stage_outputs(lock: Path = LOCK) -> dict[str, dict[str, str]]:
+    """The hash of every output of every stage that DVC has run: `{stage: {path: md5}}`."""
+    if not lock.exists():
+        return {}
+    stages = (read_yaml(lock) or {}).get("stages", {})
+    return {
+        name: {out["path"]: out["md5"] for out in stage.get("outs", []) if "md5" in out}
+        for name, stage in stages.items()
+    }
+
+
+def machine() -> Machine:
+    """The processor, cores, memory and library versions here."""
+    return Machine(
+        processor=_processor(),
+        cores=os.cpu_count() or 1,
+        memory_gib=_memory_gib(),
+        python=platform.python_version(),
+        libraries={name: found for name in LIBRARIES if (found := _version(name))},
+    )
+
+
+def _processor() -> str:
+    info = Path("/proc/cpuinfo")
+    if info.exists():
+        for line in info.read_text(encoding="utf-8", errors="replace").splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine()
+
+
+def _memory_gib() -> float | None:
+    names = os.sysconf_names
+    if "SC_PHYS_PAGES" not in names or "SC_PAGE_SIZE" not in names:
+        return None
+    return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / 2**30
+
+
+def _version(name: str) -> str | None:
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return None

@@ -1,0 +1,86 @@
+"""YAML files that people write: read, checked against a pydantic model, faults in one line."""
+
+from pathlib import Path
+from typing import Any, TypeVar, get_args
+
+from pydantic import BaseModel, Tag, ValidationError
+
+from diffutron.runtime.errors import UserError
+
+Model = TypeVar("Model", bound=BaseModel)
+
+
+def read_yaml(
+    path: Path, *, absent: str = "does not exist; `diffutron params --profile demo` writes it"
+) -> Any:
+    """The values of a file; YAML 1.2, so `1e-3` is a number and `no` is a word.
+
+    absent: what a missing file's message says after its name.
+    """
+    from ruamel.yaml import YAML
+    from ruamel.yaml.error import YAMLError
+
+    try:
+        return YAML(typ="safe", pure=True).load(Path(path).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise UserError(f"{path} {absent}") from None
+    except UnicodeDecodeError as error:
+        raise UserError(f"{path} is not UTF-8 text ({error}); save it as UTF-8") from None
+    except YAMLError as error:
+        raise UserError(f"{path} is not valid YAML: {' '.join(str(error).split())}") from None
+
+
+def checked(values: Any, kind: type[Model], *, origin: str) -> Model:
+    """`values` as a `kind`; UserError that names the first fault, and the allowed keys where a key
+    is wrong."""
+    if not isinstance(values, dict):
+        wanted = ", ".join(_keys(kind))
+        raise UserError(f"{origin}: must hold a mapping of {wanted}, not {type(values).__name__}")
+    try:
+        return kind.model_validate(values)
+    except ValidationError as error:
+        raise UserError(f"{origin}: {_explain(error, kind)}") from None
+
+
+def _explain(error: ValidationError, kind: type[BaseModel]) -> str:
+    faults = error.errors(include_url=False)
+    first = faults[0]
+    key = ".".join(str(part) for part in first["loc"] if not _is_tag(part))
+    more = f" (and {len(faults) - 1} more)" if len(faults) > 1 else ""
+    if first["type"] == "extra_forbidden":
+        allowed = ", ".join(_keys_at(kind, first["loc"][:-1]))
+        return f"unknown key `{key}`; allowed here: {allowed}{more}"
+    if first["type"] == "missing":
+        return f"missing key `{key}`; add it{more}"
+    message = first["msg"].removeprefix("Value error, ")
+    return f"`{key}` = {first['input']!r}: {message[:1].lower()}{message[1:]}{more}"
+
+
+def _is_tag(part: int | str) -> bool:
+    """Pydantic puts the tag of a union's member into a fault's location; ours are in brackets."""
+    return isinstance(part, str) and part.startswith("(")
+
+
+def _keys_at(kind: Any, location: tuple[int | str, ...]) -> list[str]:
+    for part in location:
+        if _is_tag(part):
+            kind = _member(kind, part)
+        elif isinstance(part, str) and hasattr(kind, "model_fields"):
+            fields = {field.alias or name: field for name, field in kind.model_fields.items()}
+            kind = fields[part].annotation
+        else:  # the place in a list, or the key of a mapping
+            kind = (get_args(kind) or [None])[-1]
+    return _keys(kind)
+
+
+def _member(union: Any, tag: int | str) -> Any:
+    """What the tag stands for among `Annotated[kind, Tag(tag)] | ...`."""
+    for kind, *notes in map(get_args, get_args(union)):
+        if any(isinstance(note, Tag) and note.tag == tag for note in notes):
+            return kind
+    return None
+
+
+def _keys(kind: Any) -> list[str]:
+    fields = getattr(kind, "model_fields", {})
+    return [field.alias or name for name, field in fields.items()]

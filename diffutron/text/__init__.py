@@ -1,0 +1,1 @@
+"""Turkish text: normalization, language, filters and personal data."""

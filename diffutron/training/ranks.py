@@ -1,0 +1,253 @@
+"""Ranks: how many, who starts them, and what one of them is told.
+
+On one machine the command starts itself once a rank through torchrun's own launcher, in this
+process; on several it becomes torchrun; under an outer one it finds itself to be a rank already.
+"""
+
+import ctypes
+import json
+import os
+import re
+import signal
+import sys
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from diffutron.runtime.errors import StageFailure, UserError
+from diffutron.training.hosts import this_host
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
+
+ERRORS = "DIFFUTRON_RANK_ERRORS"  # folder in which a rank leaves the reason of its end
+LAUNCHER = "DIFFUTRON_LAUNCHER_PID"
+COLLECTIVE_TIMEOUT = "DIFFUTRON_COLLECTIVE_TIMEOUT"  # seconds; a fact of the machine
+_TIMED_OUT = re.compile(r"timed out|wait timeout", re.IGNORECASE)
+_PR_SET_PDEATHSIG = 1
+
+
+@dataclass(frozen=True)
+class Ranks:
+    """This process among the ranks of a training."""
+
+    rank: int
+    world_size: int
+    device: "torch.device"
+
+    @property
+    def is_first(self) -> bool:
+        return self.rank == 0
+
+    def sum(self, values: "Tensor") -> "Tensor":
+        """The sum over all ranks, element by element; `values` is changed."""
+        if self.world_size > 1:
+            import torch.distributed as dist
+
+            dist.all_reduce(values)
+        return values
+
+    def from_first(self, value: Any) -> Any:
+        """What the first rank holds."""
+        if self.world_size == 1:
+            return value
+        import torch.distributed as dist
+
+        box = [value]
+        dist.broadcast_object_list(box, src=0, device=self.device)
+        return box[0]
+
+    def wait(self) -> None:
+        if self.world_size > 1:
+            import torch.distributed as dist
+
+            dist.barrier()
+
+
+def num_ranks(*, ranks_on_cpu: int) -> int:
+    """`DIFFUTRON_RANKS`, else the number of GPUs, else what the stage gains from on a CPU."""
+    given = os.environ.get("DIFFUTRON_RANKS")
+    if given is not None:
+        if not given.isdecimal() or int(given) < 1:
+            raise UserError(f"DIFFUTRON_RANKS={given!r}: give the number of ranks, 1 or more")
+        return int(given)
+    return _num_gpus() or ranks_on_cpu
+
+
+def _num_gpus() -> int:
+    """Without torch on a machine that has no NVIDIA driver: its import takes seconds."""
+    if not Path("/proc/driver/nvidia").exists() and not Path("/dev/nvidiactl").exists():
+        return 0
+    import torch  # cuda only
+
+    return torch.cuda.device_count()  # cuda only
+
+
+def launch_ranks(argv: Sequence[str], *, ranks_on_cpu: int) -> bool:
+    """Run `python -m diffutron ARGV` once a rank and wait; False if this process is to do the work.
+
+    With other hosts (`training.hosts`) this process becomes their common launcher's part here.
+    A rank's `UserError` or `StageFailure` is raised here again; one that died otherwise is a
+    `StageFailure` that names it. On SIGTERM and SIGINT the ranks end first (TERM, 30 s, KILL).
+    """
+    if "RANK" in os.environ:
+        return False
+    number = num_ranks(ranks_on_cpu=ranks_on_cpu)
+    if hosts := this_host():
+        os.environ.setdefault("OMP_NUM_THREADS", _threads(number))
+        launcher = hosts.torchrun(argv, ranks=number)
+        os.execve(launcher[0], launcher, {**os.environ, **hosts.environment()})
+    if number == 1:
+        return False
+    with tempfile.TemporaryDirectory(prefix="diffutron-ranks-") as errors:
+        os.environ.setdefault("OMP_NUM_THREADS", _threads(number))
+        os.environ.update({ERRORS: errors, LAUNCHER: str(os.getpid())})
+        _run_elastic([sys.executable, "-u", "-m", "diffutron", *argv], number, Path(errors))
+    return True
+
+
+def _threads(number: int) -> str:
+    """Of each of so many ranks on this machine."""
+    return str(max(1, len(os.sched_getaffinity(0)) // number))
+
+
+def _run_elastic(command: Sequence[str], number: int, errors: Path) -> None:
+    import logging
+
+    from torch.distributed.elastic.multiprocessing.api import SignalException
+    from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
+    from torch.distributed.launcher.api import LaunchConfig, elastic_launch
+
+    logging.getLogger("torch.distributed.elastic").setLevel(logging.CRITICAL)
+    config = LaunchConfig(
+        min_nodes=1,
+        max_nodes=1,
+        nproc_per_node=number,
+        run_id=f"diffutron-{os.getpid()}",
+        rdzv_backend="c10d",
+        rdzv_endpoint="127.0.0.1:0",
+        local_addr="127.0.0.1",
+        max_restarts=0,
+        monitor_interval=0.1,
+    )
+    try:
+        elastic_launch(config, command[0])(*command[1:])
+    except SignalException as stopped:
+        raise SystemExit(128 + int(stopped.sigval)) from None
+    except ChildFailedError as failed:
+        _raise_reason(errors, failed)
+
+
+def _raise_reason(errors: Path, failed: Any) -> NoReturn:
+    for file in sorted(errors.glob("*.json")):
+        reason = json.loads(file.read_text(encoding="utf-8"))
+        kind = UserError if reason["kind"] == "UserError" else StageFailure
+        raise kind(reason["message"]) from None
+    rank, failure = failed.get_first_failure()
+    code = failure.exitcode
+    how = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with code {code}"
+    raise StageFailure(
+        f"rank {rank} (process {failure.pid}) {how}; "
+        "the same command goes on from the last checkpoint"
+    ) from None
+
+
+@contextmanager
+def training_process() -> Iterator[Ranks]:
+    """Join the other ranks (or none) for the length of the block.
+
+    In a rank that a launcher of ours started, an error of the user's is left to the launcher to
+    print, once for all ranks, and the rank dies with its launcher.
+    """
+    _die_with_launcher()
+    try:
+        with _explained_collectives():
+            yield _join()
+    except (UserError, StageFailure) as error:
+        if ERRORS not in os.environ:
+            raise
+        reason = {"kind": type(error).__name__, "message": str(error)}
+        file = Path(os.environ[ERRORS]) / f"{int(os.environ['RANK']):06}.json"
+        file.write_text(json.dumps(reason), encoding="utf-8")
+        raise SystemExit(2) from None
+    finally:
+        _leave()
+
+
+def collective_timeout() -> float:
+    """Seconds that a rank waits for the others before it gives up."""
+    given = os.environ.get(COLLECTIVE_TIMEOUT, "300")
+    try:
+        seconds = float(given)
+    except ValueError:
+        seconds = 0.0
+    if not 0 < seconds < 86_400:
+        raise UserError(f"{COLLECTIVE_TIMEOUT}={given!r}: give seconds, above 0 and below a day")
+    return seconds
+
+
+def limit_collectives() -> None:
+    """Let every group of ranks give up in time; those that DeepSpeed makes wait half an hour."""
+    from torch.distributed import distributed_c10d as c10d
+
+    limit = timedelta(seconds=collective_timeout())
+    for group in c10d._world.pg_map:
+        c10d._set_pg_timeout(limit, group)
+
+
+@contextmanager
+def _explained_collectives() -> Iterator[None]:
+    """What the communication library says of a rank that hangs or is gone, in words."""
+    try:
+        yield
+    except RuntimeError as error:
+        if "RANK" not in os.environ or not _TIMED_OUT.search(str(error)):
+            raise
+        raise StageFailure(
+            f"rank {os.environ['RANK']} waited for another one that is idle or gone "
+            f"(collective_timeout {collective_timeout():g} s, {COLLECTIVE_TIMEOUT}): "
+            f"{str(error).strip().splitlines()[0][:200]}; the same command goes on from the last "
+            "checkpoint"
+        ) from error
+
+
+def _die_with_launcher() -> None:
+    """A rank is the leader of its own session, so no signal to its launcher's group reaches it."""
+    launcher = os.environ.get(LAUNCHER)
+    if launcher is None or sys.platform != "linux":
+        return
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != int(launcher):  # it died before the call above
+        raise SystemExit(1)
+
+
+def _join() -> Ranks:
+    import torch
+
+    device = torch.device("cpu")
+    if torch.cuda.is_available():
+        device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))  # cuda only
+        torch.cuda.set_device(device)  # cuda only
+    import torch.distributed as dist
+
+    backend = "nccl" if device.type == "cuda" else "gloo"
+    if dist.is_initialized():
+        pass  # alone, and not for the first time in this process
+    elif "RANK" in os.environ:
+        dist.init_process_group(backend, timeout=timedelta(seconds=collective_timeout()))
+    else:
+        dist.init_process_group(backend, store=dist.HashStore(), rank=0, world_size=1)
+    return Ranks(dist.get_rank(), dist.get_world_size(), device)
+
+
+def _leave() -> None:
+    """A group of one stays: DeepSpeed remembers it for the life of the process."""
+    import torch.distributed as dist
+
+    if dist.is_initialized() and "RANK" in os.environ:
+        dist.destroy_process_group()

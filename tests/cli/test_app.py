@@ -1,0 +1,97 @@
+"""The command line: help that teaches, one line and exit code 2 for a user's mistake."""
+
+import errno
+import os
+import subprocess
+import sys
+from importlib.metadata import entry_points
+
+import pytest
+from typer.main import get_command
+
+from diffutron.cli import app as cli
+from diffutron.runtime.errors import StageFailure, UserError
+
+
+def run(monkeypatch, *words):
+    """Exit code of `diffutron WORDS`, in this process."""
+    monkeypatch.setattr(sys, "argv", ["diffutron", *map(str, words)])
+    with pytest.raises(SystemExit) as caught:
+        cli.main()
+    return caught.value.code
+
+
+def test_the_console_script_is_this_main():
+    (script,) = (e for e in entry_points(group="console_scripts") if e.name == "diffutron")
+    assert script.load() is cli.main
+
+
+def test_help_lists_every_command_with_a_sentence(monkeypatch, capsys):
+    assert run(monkeypatch, "--help") == 0
+    shown = capsys.readouterr().out
+    for name, command in get_command(cli.app).commands.items():  # pyright: ignore
+        assert name in shown
+        assert command.help, name
+        for param in command.params:
+            is_option = any(opt.startswith("--") for opt in param.opts)
+            assert not is_option or param.help, f"{name} {param.opts}"
+
+
+@pytest.mark.parametrize("words", [["nonsense"], ["merge", "--nonsense"], ["params"]])
+def test_a_wrong_word_is_a_usage_error(monkeypatch, capsys, words):
+    assert run(monkeypatch, *words) == 2
+    assert "Traceback" not in capsys.readouterr().err
+
+
+def test_python_dash_m_is_the_same_command():
+    done = subprocess.run(
+        [sys.executable, "-m", "diffutron", "tokenizer", "--params", "none.yaml"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 2
+    assert done.stderr.startswith("error: none.yaml does not exist")
+    assert len(done.stderr.splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "line"),
+    [
+        (UserError("a thing\nover two lines"), 2, "error: a thing over two lines\n"),
+        (StageFailure("rank 1 was lost"), 1, "error: rank 1 was lost\n"),
+        (OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "x"), 2, "error: cannot write x: the "),
+        (PermissionError(errno.EACCES, "no", "y"), 2, "error: cannot write y: permission denied"),
+    ],
+)
+def test_errors_end_with_one_line(monkeypatch, capsys, error, code, line):
+    def fail(**_):
+        raise error
+
+    monkeypatch.setattr(cli, "app", fail)
+    assert run(monkeypatch, "merge") == code
+    shown = capsys.readouterr().err
+    assert shown.startswith(line)
+    assert shown.count("\n") == 1
+
+
+def test_an_unexplained_error_keeps_its_traceback(monkeypatch):
+    def fail(**_):
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    monkeypatch.setattr(cli, "app", fail)
+    monkeypatch.setattr(sys, "argv", ["diffutron"])
+    with pytest.raises(OSError, match="Input/output"):
+        cli.main()
+
+
+def test_params_writes_the_file_and_says_so(monkeypatch, capsys, repo, tmp_path):
+    monkeypatch.chdir(repo)
+    out = tmp_path / "params.yaml"
+    assert run(monkeypatch, "params", "--profile", "demo", "-S", "seed=7", "--out", out) == 0
+    assert "wrote" in capsys.readouterr().out
+    out.write_text(out.read_text("utf-8").replace("seed: 7", "seed: 8"), "utf-8")
+    assert run(monkeypatch, "params", "--profile", "demo", "--out", out, "--keep-changes") == 2
+    assert "changes made by hand" in capsys.readouterr().err
+    assert run(monkeypatch, "params", "--profile", "demo", "--out", out) == 0
+    assert "kept in" in capsys.readouterr().out

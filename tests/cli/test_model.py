@@ -1,0 +1,143 @@
+"""`diffutron generate | infill | score | chat`."""
+
+import json
+import re
+
+import pytest
+from typer.testing import CliRunner
+
+from diffutron.cli.app import app
+from diffutron.reporting.denoising.player_page import trace_page
+from diffutron.runtime.errors import UserError
+
+
+@pytest.fixture
+def run(tiny_model_dir):
+    def invoke(command: str, *arguments: str, stdin: str | None = None):
+        asked = [command, "--model", str(tiny_model_dir), "--device", "cpu", *arguments]
+        return CliRunner().invoke(app, asked, input=stdin)
+
+    return invoke
+
+
+def test_generate_prints_text_and_writes_a_page(run, tmp_path) -> None:
+    page = tmp_path / "trace.html"
+    done = run("generate", "Kedi", "--max-new-tokens", "4", "--trace", str(page))
+    assert done.exit_code == 0, done.output
+    text = page.read_text(encoding="utf-8")
+    assert text.startswith("<!doctype html>")
+    assert not re.search(r"(src|href)=|https?://", text)  # self-contained
+    (trace,) = json.loads(re.search(r'type="application/json">(.*?)</script>', text).group(1))
+    assert trace["prompt"] == "Kedi"
+    assert trace["answer"] in done.output
+    assert len(trace["steps"]) >= 1
+
+
+def test_a_trace_as_data(run, tmp_path) -> None:
+    file = tmp_path / "trace.json"
+    assert run("generate", "Kedi", "--max-new-tokens", "2", "--trace", str(file)).exit_code == 0
+    (trace,) = json.loads(file.read_text(encoding="utf-8"))
+    assert set(trace) == {"prompt", "answer", "block_length", "steps"}
+
+
+def test_a_trace_as_a_picture(run, tmp_path) -> None:
+    file = tmp_path / "trace.svg"
+    assert run("generate", "Kedi", "--max-new-tokens", "4", "--trace", str(file)).exit_code == 0
+    assert file.read_text(encoding="utf-8").startswith("<svg")
+    assert file.stat().st_size < 20_000
+    two = tmp_path / "two.jsonl"
+    two.write_text('{"prompt": "a"}\n{"prompt": "b"}\n', encoding="utf-8")
+    done = run("generate", "--input", str(two), "--trace", str(file))
+    assert "a picture shows one prompt, and there are 2" in str(done.exception)
+
+
+def test_a_trace_cannot_break_out_of_its_page() -> None:
+    page = trace_page([{"prompt": "</script><script>alert(1)", "answer": "", "steps": []}])
+    assert "</script><script>alert" not in page
+
+
+def test_generate_from_a_file_as_json(run, tmp_path) -> None:
+    file = tmp_path / "prompts.jsonl"
+    file.write_text('{"prompt": "Kedi"}\n\n{"prompt": "Ankara?"}\n', encoding="utf-8")
+    done = run("generate", "--input", str(file), "--json", "--max-new-tokens", "2", "--raw")
+    rows = [json.loads(line) for line in done.stdout.splitlines()]
+    assert [row["prompt"] for row in rows] == ["Kedi", "Ankara?"]
+    assert all(set(row) == {"prompt", "text", "token_ids", "num_steps"} for row in rows)
+
+
+def test_presets_are_the_published_settings(run) -> None:
+    done = run(
+        "generate",
+        "Kedi",
+        "--preset",
+        "shorter",
+        "--json",
+        "--max-new-tokens",
+        "8",
+        "--num-steps",
+        "8",
+        "--block-length",
+        "8",
+    )
+    assert done.exit_code == 0, done.output
+    done = run("generate", "Kedi", "--preset", "longer")
+    assert isinstance(done.exception, UserError)  # 128 new tokens do not fit the tiny model
+    assert "the model holds 128" in str(done.exception)
+
+
+def test_infill_and_score(run) -> None:
+    done = run("infill", "Ankara [MASK] başkentidir.")
+    assert done.stdout.startswith("Ankara")
+    done = run("score", "Kedi", " ev")
+    assert re.fullmatch(r"-\d+\.\d+ nats \(exact, \d+ tokens, \d+ rows\)\n", done.stdout)
+    done = run("score", "Kedi", " bahçede uyuyor", "--max-rows", "4")
+    assert "standard error" in done.stdout
+    done = run("score", "Kedi", " ev", "--json")
+    assert json.loads(done.stdout)["exact"] is True
+
+
+def test_mistakes_are_user_errors(run, tmp_path) -> None:
+    bad = tmp_path / "bad.jsonl"
+    bad.write_text('{"prompt": "a"}\n{"text": 1}\n', encoding="utf-8")
+    broken = tmp_path / "broken.jsonl"
+    broken.write_text("{", encoding="utf-8")
+    for arguments, message in [
+        (("generate",), "give PROMPT, or --input FILE.jsonl"),
+        (("generate", "a", "--input", str(bad)), "not both"),
+        (("generate", "--input", str(bad)), "line 2: need an object with the texts prompt"),
+        (("generate", "--input", str(broken)), "line 1: no JSON"),
+        (("generate", "--input", str(tmp_path / "none")), "cannot be read"),
+        (("generate", "a", "--trace", "trace.gif"), "ends in .html, .svg or .json"),
+        (("generate", "a", "--num-steps", "0"), "num_steps=0"),
+        (("score", "a"), "give CONTEXT CONTINUATION"),
+        (("generate", "a", "--device", "tpu9"), "device='tpu9': this machine has cpu and"),
+        (("generate", "a", "--device", "cuda:99"), "device='cuda:99': this machine has cpu and"),
+    ]:
+        done = run(*arguments)
+        assert isinstance(done.exception, UserError), (arguments, done.output)
+        assert message in str(done.exception)
+
+
+def test_a_checkpoint_without_a_head_is_one_line(tiny_model_dir, tmp_path) -> None:
+    """As a user sees it: nothing of what the libraries print while loading."""
+    import subprocess
+    import sys
+
+    from transformers import AutoTokenizer, ModernBertModel
+
+    ModernBertModel.from_pretrained(tiny_model_dir).save_pretrained(tmp_path)
+    AutoTokenizer.from_pretrained(tiny_model_dir).save_pretrained(tmp_path)
+    command = [sys.executable, "-m", "diffutron", "generate", "--model", str(tmp_path), "Kedi"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (2, "")
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("error: path=")
+    assert "no language-model head" in line
+
+
+def test_chat_answers_until_an_empty_line(run) -> None:
+    done = run("chat", "--memory", "1", stdin="Selam\nNerede?\n\n")
+    assert done.exit_code == 0, done.output
+    assert done.output.count(">") >= 3
+    done = run("chat", stdin="Selam\n")
+    assert done.exit_code == 0

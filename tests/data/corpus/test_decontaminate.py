@@ -1,0 +1,115 @@
+"""Evaluation items in a document: verbatim, recased, with changed words; and clean documents."""
+
+import random
+
+import pytest
+
+from diffutron.data.corpus.decontaminate import Contamination, Item, items_of, window_overlap
+from diffutron.data.corpus.dedup import words
+from diffutron.text.normalize import normalise
+from diffutron.text.turkish import turkish_upper
+
+PASSAGE = (
+    "Gölün kıyısındaki eski değirmen, köylülerin anlattığına göre yüz yıl önce bir sel "
+    "baskınında yıkılmış ve bir daha onarılmamıştı."
+)
+EXAM = {
+    "question": {
+        "stem": "Bitkilerin ışık enerjisiyle besin üretmesine ne ad verilir?",
+        "choices": {"text": ["Fotosentez", "Solunum olayı", "Mayalanma", "Terleme"]},
+    }
+}
+CLEAN = (
+    "Bitkiler ışık alınca büyür. Fotosentez bu işin adıdır, solunum ise gece de sürer. Mayalanma "
+    "ekmekte, terleme yaprakta olur."
+)
+
+
+@pytest.fixture
+def index(make_params):
+    rules = make_params().corpus.contamination
+    items = [
+        *items_of("news_cat", [{"text": PASSAGE, "label": "politics"}]),
+        *items_of("exams_tr", [EXAM]),
+        *items_of("sts_tr", [{"row": 7, "sentence1": "Adam geldi.", "sentence2": "Adam geldi."}]),
+    ]
+    return Contamination(items, rules)
+
+
+def test_fields_are_read_and_equal_ones_count_once(index):
+    news, exam, pair = index.items
+    assert (news.name, exam.name, pair.name) == ("news_cat:1", "exams_tr:1", "sts_tr:7")
+    assert len(exam.fields) == 5
+    assert pair.fields == (("adam", "geldi"),)
+
+
+@pytest.mark.parametrize(
+    "planted",
+    [PASSAGE, PASSAGE.upper(), turkish_upper(PASSAGE), PASSAGE.lower(), PASSAGE.replace(",", " -")],
+)
+def test_a_long_field_alone_gives_the_document_away(index, planted):
+    assert index.find(words(f"Başka bir cümle. {planted} Son söz.")) == "news_cat:1"
+
+
+def test_short_fields_count_only_together(index):
+    stem = EXAM["question"]["stem"]
+    choices = " ".join(EXAM["question"]["choices"]["text"])
+    assert index.find(words(f"{stem} {choices}")) == "exams_tr:1"
+    assert index.find(words(stem)) is None
+    assert index.find(words(choices)) is None
+    assert index.find(words(CLEAN)) is None
+
+
+def test_items_that_say_too_little_are_not_looked_for(index):
+    assert index.find(words("Adam geldi. Adam geldi.")) is None
+
+
+def test_one_word_in_ten_changed_is_still_found(make_params):
+    rules = make_params().corpus.contamination
+    numbers = random.Random(2)
+    vocabulary = [f"kelime{number}" for number in range(5000)]
+    items = [
+        Item(f"task:{n}", (tuple(numbers.choices(vocabulary, k=numbers.randint(20, 60))),))
+        for n in range(200)
+    ]
+    index = Contamination(items, rules)
+    found = 0
+    for item in items:
+        tokens = list(item.fields[0])
+        for place in numbers.sample(range(len(tokens)), len(tokens) // 10):
+            tokens[place] = "başka"
+        context = numbers.choices(vocabulary, k=20)
+        found += index.find([*context, *tokens, *context]) == item.name
+        assert index.find(context) is None
+    assert found >= 190
+
+
+def test_window_overlap_matches_a_naive_search():
+    numbers = random.Random(4)
+    for _ in range(200):
+        tokens = numbers.choices("abcdef", k=numbers.randint(0, 15))
+        field = numbers.choices("abcdefg", k=numbers.randint(1, 6))
+        naive = 0
+        for start in range(-len(field), len(tokens)):
+            window = tokens[max(start, 0) : start + len(field)]
+            naive = max(naive, sum(min(window.count(w), field.count(w)) for w in set(field)))
+        assert window_overlap(tokens, field) == naive
+
+
+def test_every_item_of_a_document_is_found_once(index):
+    choices = " ".join(EXAM["question"]["choices"]["text"])
+    planted = f"{PASSAGE} {EXAM['question']['stem']} {choices} {PASSAGE}"
+    assert list(index.find_all(words(planted))) == ["news_cat:1", "exams_tr:1"]
+    assert index.find(words(planted)) == "news_cat:1"
+    assert list(index.find_all(words(CLEAN))) == []
+
+
+def test_items_of_a_stand_in_have_its_name(make_params):
+    items = items_of("standin_x", [{"row": 3, "text": PASSAGE}], "news_cat")
+    assert [item.name for item in items] == ["standin_x:3"]
+
+
+def test_items_are_normalised_like_the_documents(make_params):
+    text = " ".join(f"takım{n}\x92ın oyuncusu{n}\x92dan" for n in range(8))
+    found = Contamination(items_of("ironytr", [{"text": text}]), make_params().corpus.contamination)
+    assert found.find(words(normalise(f"Dün akşam {text} dendi."))) == "ironytr:1"

@@ -1,0 +1,245 @@
+"""Sources: sample, local folder with its digest, hub; rows that fit no schema."""
+
+import json
+
+import datasets
+import pytest
+
+from diffutron.data.sources.row_readers import BadLine
+from diffutron.data.sources.sources import (
+    Document,
+    Instruction,
+    Quarantine,
+    count_documents,
+    hub_rows,
+    local_digest,
+    read_documents,
+    read_instructions,
+    read_texts,
+)
+from diffutron.runtime.errors import UserError
+
+
+def write_rows(path, rows) -> None:
+    path.parent.mkdir(exist_ok=True)
+    lines = [json.dumps(row, ensure_ascii=True) for row in rows]
+    path.write_text("\n".join(lines), encoding="utf-8")
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    monkeypatch.setenv("DIFFUTRON_DATA", str(tmp_path))
+    write_rows(
+        tmp_path / "corpus" / "haber.jsonl",
+        [
+            {"text": "Bir."},
+            {"text": "İki.", "source": "gazete", "group": "basın"},
+            {"text": 3},
+            {"body": "x"},
+            {"text": "Dört.", "source": 4},
+            {"text": "yarım \ud83d çift"},
+        ],
+    )
+    write_rows(
+        tmp_path / "instruct" / "karma.jsonl",
+        [
+            {"instruction": "Topla.", "input": "1 2", "output": "3", "source": "mat"},
+            {"Input": "Çevir: red", "Output": "kırmızı"},
+            {"instruction": "Selam ver.", "input": "", "output": "Selam"},
+            {"instruction": "Veda et.", "output": "Hoşça kal"},
+            {"soru": "Ne?", "cevap": "Bu."},
+            {"Input": ["liste"], "Output": "x"},
+        ],
+    )
+    return tmp_path
+
+
+@pytest.fixture
+def local(folder, make_params):
+    return make_params(
+        {
+            "corpus.source": "local",
+            "corpus.digest": local_digest("corpus"),
+            "corpus.max_bad_share": 0.9,
+            "instructions.source": "local",
+            "instructions.digest": local_digest("instructions"),
+        }
+    )
+
+
+def test_documents_of_a_folder(local):
+    assert list(read_documents(local.corpus, seed=1)) == [
+        Document("Bir.", "haber", "haber", "haber.jsonl", 1),
+        Document("İki.", "gazete", "basın", "haber.jsonl", 2),
+        BadLine("haber.jsonl", 3, "'text' is not a text"),
+        BadLine("haber.jsonl", 4, "no field 'text'"),
+        BadLine("haber.jsonl", 5, "'source' or 'group' is not a text"),
+        BadLine("haber.jsonl", 6, "not Unicode text (half of a surrogate pair)"),
+    ]
+
+
+def test_instructions_of_a_folder_are_told_apart_by_schema(local):
+    first = list(read_instructions(local.instructions, 1, seed=1))
+    assert [row for row in first if isinstance(row, Instruction)] == [
+        Instruction("Topla.\n1 2", "3", "mat", "karma.jsonl", 1),
+        Instruction("Selam ver.", "Selam", "karma", "karma.jsonl", 3),
+        Instruction("Veda et.", "Hoşça kal", "karma", "karma.jsonl", 4),
+    ]
+    assert [row.line for row in first if isinstance(row, BadLine)] == [5]
+    second = list(read_instructions(local.instructions, 2, seed=1))
+    assert second == [
+        Instruction("Çevir: red", "kırmızı", "karma", "karma.jsonl", 2),
+        BadLine("karma.jsonl", 5, "neither instruction/input/output nor Input/Output"),
+        BadLine("karma.jsonl", 6, "Input, Output and source must be texts"),
+    ]
+
+
+def test_a_changed_folder_is_noticed(local, folder, make_params):
+    before = local_digest("corpus")
+    (folder / "corpus" / "haber.jsonl").write_text('{"text": "Başka."}', encoding="utf-8")
+    assert local_digest("corpus") != before
+    with pytest.raises(UserError, match=r"corpus\.digest does not fit .* run `diffutron params`"):
+        list(read_documents(local.corpus, seed=1))
+    unset = make_params({"corpus.source": "local"})
+    with pytest.raises(UserError, match=r"corpus\.digest is not set: run `diffutron params`"):
+        list(read_documents(unset.corpus, seed=1))
+
+
+def test_digest_depends_on_names_and_places_and_not_on_the_folder(
+    folder, tmp_path_factory, monkeypatch
+):
+    before = local_digest("corpus")
+    other = tmp_path_factory.mktemp("copy")
+    (folder / "corpus").rename(other / "corpus")
+    monkeypatch.setenv("DIFFUTRON_DATA", str(other))
+    assert local_digest("corpus") == before
+    (other / "corpus" / "haber.jsonl").rename(other / "corpus" / "ajans.jsonl")
+    assert local_digest("corpus") != before
+
+
+def test_absent_folders_are_named(make_params, monkeypatch, tmp_path):
+    with pytest.raises(UserError, match="DIFFUTRON_DATA is not set"):
+        local_digest("corpus")
+    monkeypatch.setenv("DIFFUTRON_DATA", str(tmp_path))
+    with pytest.raises(UserError, match=r"instructions\.source is local but .*instruct does not"):
+        local_digest("instructions")
+    (tmp_path / "corpus").mkdir()
+    with pytest.raises(UserError, match="holds no file"):
+        local_digest("corpus")
+
+
+def test_quarantine_lets_few_pass_and_stops_at_many():
+    rows = [*range(98), BadLine("a.jsonl", 7, "not JSON"), BadLine("b.jsonl", 9, "not UTF-8")]
+    few = Quarantine("corpus", max_bad_share=0.02)
+    assert list(few.sift(rows)) == list(range(98))
+    assert (few.read, few.bad) == (100, 2)
+    assert few.examples == [
+        {"file": "a.jsonl", "line": 7, "why": "not JSON"},
+        {"file": "b.jsonl", "line": 9, "why": "not UTF-8"},
+    ]
+    with pytest.raises(UserError, match=r"2 of 100 lines .* = 0\.01 .*a\.jsonl line 7: not JSON"):
+        list(Quarantine("corpus", max_bad_share=0.01).sift(rows))
+    with pytest.raises(UserError, match="the source holds no rows"):
+        list(Quarantine("corpus", max_bad_share=0.01).sift([]))
+
+
+def test_the_sample_needs_nothing(make_params):
+    params = make_params()
+    documents = list(read_documents(params.corpus, seed=13))
+    assert len(documents) > 1000
+    assert {type(one) for one in documents} == {Document}
+    rows = list(read_instructions(params.instructions, 2, seed=13))
+    assert {type(one) for one in rows} == {Instruction}
+    assert len(list(read_texts(params))) > len(documents) + len(rows)
+
+
+def test_no_network_is_one_line(make_params):
+    """HF_HUB_OFFLINE is set for every test."""
+    params = make_params({"corpus.source": "hub", "instructions.source": "hub"})
+    for rows in (
+        read_documents(params.corpus, seed=1),
+        read_instructions(params.instructions, 1, seed=1),
+    ):
+        with pytest.raises(UserError, match="cannot read .* from the hub") as caught:
+            list(rows)
+        assert "\n" not in str(caught.value)
+    none = make_params({"corpus.source": "hub", "corpus.hub": []})
+    with pytest.raises(UserError, match=r"corpus\.hub names no data set"):
+        list(read_documents(none.corpus, seed=1))
+
+
+@pytest.fixture
+def hub(monkeypatch):
+    """The edge to the hub: what `load_dataset` would stream."""
+
+    def serve(rows):
+        def load(name, config, *, revision, split, streaming):
+            assert streaming
+            assert revision == "abc"
+            return iter(rows)
+
+        monkeypatch.setattr(datasets, "load_dataset", load)
+
+    return serve
+
+
+def test_hub_rows(hub, make_params):
+    hub([{"text": "Bir."}, {"text": None}])
+    entry = {
+        "name": "a/b",
+        "config": None,
+        "revision": "abc",
+        "split": "train",
+        "field": "text",
+        "group": "web",
+    }
+    params = make_params({"corpus.source": "hub", "corpus.hub": [entry]})
+    assert list(read_documents(params.corpus, seed=1)) == [
+        Document("Bir.", "a/b", "web", "a/b", 1),
+        BadLine("a/b", 2, "'text' is not a text"),
+    ]
+    with pytest.raises(UserError, match="a/b has no field 'body' but text"):
+        list(hub_rows("a/b", None, "abc", "train", "body"))
+
+
+CARD = """---
+dataset_info: {{features: [{{name: text, dtype: string}}], splits: [{splits}]}}
+---
+"""
+
+
+@pytest.mark.parametrize(
+    ("splits", "expected"),
+    [("{name: train, num_examples: 3}", 6), ("{name: test, num_examples: 3}", None), (None, None)],
+)
+def test_the_cards_of_hub_sets_say_how_much_there_is_to_read(
+    tmp_path, make_params, splits, expected
+):
+    (tmp_path / "set").mkdir()
+    (tmp_path / "set" / "train.jsonl").write_text('{"text": "Bir."}\n')
+    if splits:
+        (tmp_path / "set" / "README.md").write_text(CARD.format(splits=splits))
+    entry = {"name": str(tmp_path / "set"), "config": None, "revision": "abc", "split": "train"}
+    entry |= {"field": "text", "group": "web"}
+    params = make_params({"corpus.source": "hub", "corpus.hub": [entry, entry]})
+    assert count_documents(params.corpus) == expected
+    lost = make_params({"corpus.source": "hub", "corpus.hub": [entry | {"name": "no/such"}]})
+    assert count_documents(lost.corpus) is None
+
+
+def test_hub_instructions(hub, make_params):
+    hub([{"instruction": "Selam ver.", "input": None, "output": "Selam"}])
+    entry = {"name": "a/b", "revision": "abc", "split": "train"}
+    params = make_params({"instructions.source": "hub", "instructions.phase1": entry})
+    assert list(read_instructions(params.instructions, 1, seed=1)) == [
+        Instruction("Selam ver.", "Selam", "a/b", "a/b", 1)
+    ]
+
+
+def test_a_gated_set_says_how_to_get_access(monkeypatch):
+    def load(*args, **kwargs):
+        raise datasets.exceptions.DatasetNotFoundError("Dataset 'a/b' is a gated dataset")
+
+    monkeypatch.setattr(datasets, "load_dataset", load)
+    with pytest.raises(UserError, match="gated dataset.*hf auth login"):
+        list(hub_rows("a/b", None, "abc", "train", "text"))

@@ -1,0 +1,287 @@
+"""Every adapter against the likelihood computed naively: one pair at a time, no padding."""
+
+import itertools
+import math
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from diffutron.evaluation.cetvel.protocols import PROTOCOLS
+from diffutron.evaluation.scorers.loading import NotAtHand, find, load, randomise
+from diffutron.evaluation.scorers.systems import (
+    Scoring,
+    System,
+)
+
+CORRECTED = PROTOCOLS["corrected"]
+SCORING = Scoring(max_rows=63, batch_tokens=16_384, seed=0)
+ARCHITECTURES = {
+    "llama": "causal",
+    "mistral": "causal",
+    "gptj": "causal",
+    "t5": "encoder_decoder",
+    "bert": "pseudo_likelihood",
+    "modernbert": "masked_diffusion",
+}
+CONTEXT = "Kedi bahçede uyuyor, köpek nerede?"
+PAIRS = [
+    (CONTEXT, " evde"),
+    (CONTEXT, "A"),
+    (CONTEXT, "B"),
+    ("Cümle: Maç bitti.\nSoru: Konu nedir?\n", " spor"),
+    ("Kedi " * 9, "uyudu"),
+]
+
+
+SHAPE = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2}
+RANGE = 0.3  # of the initial weights: values that differ
+
+
+def save_tokenizer(folder: Path, base: Path, *, begin: bool, end: bool) -> Any:
+    """The tiny byte-level tokenizer with a begin token, an end token, both or none."""
+    from tokenizers.processors import TemplateProcessing
+    from transformers import AutoTokenizer
+
+    tokenizer = AutoTokenizer.from_pretrained(base)
+    template = f"{'<bos> ' * begin}$A{' <eos>' * end}"
+    special = [("<bos>", tokenizer.bos_token_id), ("<eos>", tokenizer.eos_token_id)]
+    tokenizer.backend_tokenizer.post_processor = TemplateProcessing(
+        single=template, special_tokens=special
+    )
+    tokenizer.save_pretrained(folder)
+    return tokenizer
+
+
+def save_model(kind: str, folder: Path, base: Path, *, begin: bool, end: bool) -> Path:
+    """A seeded random model: llama, mistral, gptj, t5, bert or modernbert."""
+    import torch
+    import transformers
+
+    folder.mkdir(parents=True, exist_ok=True)
+    tokenizer = save_tokenizer(folder, base, begin=begin, end=end)
+    special = {
+        "vocab_size": len(tokenizer),
+        "pad_token_id": tokenizer.pad_token_id,
+        "bos_token_id": tokenizer.bos_token_id,
+        "eos_token_id": tokenizer.eos_token_id,
+    }
+    small = {**special, **SHAPE, "intermediate_size": 48, "initializer_range": RANGE}
+    torch.manual_seed(0)
+    if kind == "llama":
+        config = transformers.LlamaConfig(**small, max_position_embeddings=256)
+        model = transformers.LlamaForCausalLM(config)
+    elif kind == "mistral":
+        config = transformers.MistralConfig(
+            **small, num_key_value_heads=1, sliding_window=16, max_position_embeddings=256
+        )
+        model = transformers.MistralForCausalLM(config)
+    elif kind == "gptj":
+        config = transformers.GPTJConfig(
+            **special, n_embd=32, n_layer=2, n_head=2, rotary_dim=8, n_positions=256,
+            initializer_range=RANGE,
+        )  # fmt: skip
+        model = transformers.GPTJForCausalLM(config)
+    elif kind == "t5":
+        config = transformers.T5Config(
+            **special, d_model=32, d_kv=16, d_ff=48, num_layers=2, num_heads=2,
+            decoder_start_token_id=tokenizer.pad_token_id, initializer_factor=3.0,
+        )  # fmt: skip
+        model = transformers.T5ForConditionalGeneration(config)
+    elif kind == "bert":
+        config = transformers.BertConfig(**small, max_position_embeddings=256)
+        model = transformers.BertForMaskedLM(config)
+    else:
+        config = transformers.ModernBertConfig(
+            **small, max_position_embeddings=256, local_attention=16, global_attn_every_n_layers=2,
+            cls_token_id=tokenizer.bos_token_id, sep_token_id=tokenizer.eos_token_id,
+        )  # fmt: skip
+        model = transformers.ModernBertForMaskedLM(config)
+    model.eval().save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def adapters(tmp_path_factory, tiny_tokenizer_dir):
+    """`adapters(kind, begin, end)`: a saved model, loaded as the leaderboard loads it."""
+    kept = {}
+
+    def make(kind, begin, end):
+        key = kind, begin, end
+        if key not in kept:
+            folder = tmp_path_factory.mktemp(kind) / "model"
+            save_model(kind, folder, tiny_tokenizer_dir, begin=begin, end=end)
+            system = System(name=kind, architecture=ARCHITECTURES[kind], model=str(folder))  # pyright: ignore
+            kept[key] = load(system, find(system), SCORING)
+        return kept[key]
+
+    return make
+
+
+def naive(kind, adapter, pair):
+    model, tokenizer = adapter.model, adapter.tokenizer
+    context, continuation = list(pair.context), list(pair.continuation)
+    with torch.no_grad():
+        if kind == "t5":
+            labels = torch.tensor([continuation])
+            loss = model(input_ids=torch.tensor([context]), labels=labels).loss
+            return -float(loss) * len(continuation)
+        if ARCHITECTURES[kind] == "causal":
+            whole = torch.tensor([(context or [tokenizer.bos_token_id]) + continuation])
+            logprobs = model(input_ids=whole).logits[0].log_softmax(-1)
+            first = whole.shape[1] - len(continuation)
+            return sum(float(logprobs[first + n - 1, t]) for n, t in enumerate(continuation))
+        if kind == "bert":
+            whole = context + continuation + list(adapter.end)
+            return sum(
+                _hidden(model, tokenizer, whole, [len(context) + n], len(context), continuation)
+                for n in range(len(continuation))
+            )
+        length, total, whole = len(continuation), 0.0, context + continuation
+        for size in range(1, length + 1):
+            places = list(itertools.combinations(range(len(context), len(whole)), size))
+            values = [
+                _hidden(model, tokenizer, whole, hidden, len(context), continuation)
+                for hidden in places
+            ]
+            total += sum(values) / len(values) / size
+        return total
+
+
+def _hidden(model, tokenizer, whole, hidden, first, continuation):
+    """Sum of log p of the tokens at `hidden`, all of them masked."""
+    ids = torch.tensor([whole])
+    ids[0, list(hidden)] = tokenizer.mask_token_id
+    logits = model(input_ids=ids).logits[0]
+    logits[:, tokenizer.mask_token_id] = -math.inf
+    logprobs = logits.log_softmax(-1)
+    return sum(float(logprobs[place, continuation[place - first]]) for place in hidden)
+
+
+@pytest.mark.parametrize(("begin", "end"), [(False, False), (True, True)], ids=["plain", "special"])
+@pytest.mark.parametrize("kind", ARCHITECTURES)
+def test_adapter_matches_the_naive_likelihood(adapters, kind, begin, end):
+    adapter = adapters(kind, begin, end)
+    encoded = adapter.encode(PAIRS, CORRECTED)
+    expected = [naive(kind, adapter, pair) for pair in encoded]
+    many = adapter.score(encoded)
+    adapter.batch_tokens, tokens = 1, adapter.batch_tokens
+    one = adapter.score(encoded)
+    adapter.batch_tokens = tokens
+    assert [score.logprob for score in many] == pytest.approx(expected, abs=1e-4)
+    assert [score.logprob for score in one] == pytest.approx(expected, abs=1e-4)
+    assert [score.num_tokens for score in many] == [len(pair.continuation) for pair in encoded]
+    assert len({round(value, 4) for value in expected}) == len(expected), "values that differ"
+
+
+@pytest.mark.parametrize("kind", ["llama", "gptj"])
+def test_one_token_choices_share_a_row(adapters, kind):
+    adapter = adapters(kind, False, False)
+    encoded = adapter.encode([(CONTEXT, letter) for letter in "ABCD"], CORRECTED)
+    assert {len(pair.continuation) for pair in encoded} == {1}
+    rows, plain = [], adapter.logprobs
+    adapter.logprobs = lambda ids, *rest: (rows.append(len(ids)), plain(ids, *rest))[1]
+    adapter.score(encoded)
+    del adapter.logprobs
+    assert rows == [1]
+
+
+def test_long_contexts_lose_their_beginning_and_are_counted(adapters):
+    for kind in ("llama", "bert", "modernbert", "t5"):
+        adapter = adapters(kind, True, True)
+        long = adapter.encode([("Kedi uyudu. " * 200, " evde")], CORRECTED)
+        before = adapter.truncated
+        (score,) = adapter.score(long)
+        assert math.isfinite(score.logprob)
+        assert adapter.truncated == before + (kind != "t5"), "T5 has no longest input"
+    kept = adapters("llama", True, True).cut((2, *range(20, 100)), 20)
+    assert kept == (2, *range(81, 100)), "the begin token stays"
+
+
+def test_a_continuation_that_cannot_fit_is_an_error(adapters):
+    for kind in ("llama", "bert"):
+        adapter = adapters(kind, True, True)
+        long = adapter.encode([(CONTEXT, " evde" * 300)], CORRECTED)
+        with pytest.raises(ValueError, match="does not fit"):
+            adapter.score(long)
+    windowed = adapters("modernbert", True, True)
+    windowed.max_rows = 4
+    (score,) = windowed.score(windowed.encode([(CONTEXT, " evde" * 300)], CORRECTED))
+    windowed.max_rows = 63
+    assert math.isfinite(score.logprob)
+
+
+def test_an_empty_context_follows_the_begin_token(adapters):
+    adapter = adapters("llama", False, False)
+    (pair,) = adapter.encode([("", "evde")], CORRECTED)
+    assert pair.context == ()
+    assert adapter.score([pair])[0].logprob == pytest.approx(
+        naive("llama", adapter, pair), abs=1e-4
+    )
+
+
+def test_encoder_decoders_have_no_pair_encoding_of_one_text(adapters):
+    adapter = adapters("t5", True, True)
+    assert adapter.encode([], CORRECTED) == []
+    with pytest.raises(ValueError, match="encoder-decoder reads two"):
+        adapter.encode(PAIRS, PROTOCOLS["dllm"])
+
+
+def test_the_public_pair_encoding_loses_the_first_token_where_an_end_token_is_added(adapters):
+    with_end, plain = adapters("modernbert", True, True), adapters("modernbert", False, False)
+    eos = with_end.tokenizer.eos_token_id
+    (lost,) = with_end.encode([(CONTEXT, "A")], PROTOCOLS["dllm"])
+    assert lost.continuation == (eos,)
+    assert lost.context[-1] == eos, "an end token stands before the choice"
+    (whole,) = plain.encode([(CONTEXT, "A")], PROTOCOLS["dllm"])
+    (right,) = plain.encode([(CONTEXT, "A")], CORRECTED)
+    assert whole == right
+    letters = with_end.encode([(CONTEXT, one) for one in "ABCD"], PROTOCOLS["dllm"])
+    assert len({(pair.context, pair.continuation) for pair in letters}) == 1, "an exact tie"
+
+
+@pytest.mark.parametrize(
+    ("kind", "begin", "end", "backend"),
+    [
+        ("llama", False, False, "causal"),
+        ("mistral", True, False, "causal"),
+        ("t5", False, True, "seq2seq"),
+    ],
+)
+def test_lm_eval_hf_model_agrees_on_every_item(adapters, kind, begin, end, backend):
+    from lm_eval.api.instance import Instance
+    from lm_eval.models.huggingface import HFLM
+
+    adapter = adapters(kind, begin, end)
+    theirs = HFLM(
+        pretrained=adapter.model, tokenizer=adapter.tokenizer, backend=backend, batch_size=4
+    )
+    pairs = [(f"{CONTEXT} {n}", f" {word}") for n in range(4) for word in ("evde", "A", "spor")]
+    asked = [Instance("loglikelihood", {}, pair, n) for n, pair in enumerate(pairs)]  # pyright: ignore
+    expected = [value for value, _ in theirs.loglikelihood(asked, disable_tqdm=True)]
+    found = [score.logprob for score in adapter.score(adapter.encode(pairs, CORRECTED))]
+    assert found == pytest.approx(expected, abs=1e-4)
+
+
+def test_random_weights_forget_what_was_there(adapters):
+    adapter = adapters("gptj", True, False)
+    before = {name: weight.clone() for name, weight in adapter.model.named_parameters()}
+    encoded = adapter.encode(PAIRS, CORRECTED)
+    values = [score.logprob for score in adapter.score(encoded)]
+    randomise(adapter.model, seed=1)
+    drawn = {name: weight.clone() for name, weight in adapter.model.named_parameters()}
+    assert all(not torch.equal(drawn[n], before[n]) for n in before if before[n].dim() > 1)
+    assert [score.logprob for score in adapter.score(encoded)] != values
+    randomise(adapter.model, seed=1)
+    assert all(torch.equal(w, drawn[n]) for n, w in adapter.model.named_parameters())
+
+
+def test_a_model_that_is_nowhere_is_not_at_hand():
+    for name in ("models/phase2", "no/such/folder", "x"):
+        system = System(name="x", architecture="masked_diffusion", model=name)
+        with pytest.raises(NotAtHand, match="no folder"):
+            find(system)
+    hub = System(name="x", architecture="causal", model="some/model", revision="main")
+    with pytest.raises(NotAtHand, match="hub does not give some/model"):
+        find(hub)

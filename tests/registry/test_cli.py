@@ -1,0 +1,133 @@
+"""The registry on the command line: what is printed, and one line with exit code 2 for mistakes."""
+
+import json
+import shutil
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from diffutron.cli import registry as cli_registry
+from diffutron.cli.app import main
+
+real_start = cli_registry._started
+
+
+@pytest.fixture
+def run(monkeypatch, capsys):
+    """`run("gate", "1")` in this process: (exit code, output, errors)."""
+
+    def call(*arguments: str) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["diffutron", *arguments])
+        try:
+            main()
+            code = 0
+        except SystemExit as stopped:
+            code = int(stopped.code or 0)
+        out, err = capsys.readouterr()
+        return code, out, err
+
+    return call
+
+
+@pytest.fixture
+def shop(two_versions, tmp_path, monkeypatch):
+    """The two versions, and a clock that starts with the test, not with this process."""
+    shutil.copyfile(two_versions / "mlflow.db", tmp_path / "mlflow.db")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("diffutron.cli.app.registry._started", lambda context: datetime.now(UTC))
+    monkeypatch.setattr(
+        "diffutron.registry.promotion_gate.answers_when_served", lambda uri: ("ok", None)
+    )
+    return tmp_path
+
+
+@pytest.mark.usefixtures("shop")
+def test_a_day_at_the_registry(run):
+    assert run("history")[1] == "no alias has moved yet\n"
+    code, out, _ = run("gate", "challenger")
+    assert code == 0
+    assert "Version 2, no champion" in out
+    assert "the gate holds" in out
+    assert run("promote", "1", "--by", "kurul", "--reason", "first")[1] == (
+        "champion: version 1 (before: none)\n"
+    )
+    code, out, _ = run("gate", "2", "--json")
+    found = json.loads(out)
+    assert (code, found["holds"], found["champion"]) == (0, True, 1)
+    code, _, err = run("promote", "2", "--by", "kurul", "--reason", "better", "--over", "1")
+    assert code == 0, err
+    code, out, _ = run("gate", "1", "--max-drop", "0.05")
+    assert code == 1
+    assert "the gate does not hold: 8 conditions" in out
+    worse = ("promote", "1", "--by", "Ali", "--reason", "cheaper")
+    code, out, err = run(*worse)
+    assert (code, out) == (2, "")
+    (line,) = [line for line in err.splitlines() if line.startswith("error: ")]
+    assert "diffutron version 1 does not pass the gate: mean accuracy" in line
+    assert "(and 7 more); nothing moved; see `diffutron gate 1`" in line
+    code, out, _ = run(*worse, "--against-the-gate")
+    assert code == 0
+    assert "note: promoted although the gate does not hold: mean accuracy" in out
+    assert run("rollback", "--by", "kurul")[1] == "champion: version 2 (before: 1)\n"
+    assert run("rollback", "--to", "1")[0] == 0
+    assert "promotion against the gate by Ali: cheaper" in run("history")[1]
+    moves = json.loads(run("history", "--json")[1])
+    assert [move["against_gate"] for move in moves] == [False, False, True, False, False]
+    assert [move["version"] for move in moves] == [1, 2, 1, 2, 1]
+    assert [move["kind"] for move in moves][-2:] == ["rollback", "rollback"]
+
+
+def test_a_version_leaves_as_a_folder(shop, run):
+    assert run("export", "1", "--to", "out")[1].startswith("wrote ")
+    assert Path("out/model.safetensors").exists()
+    code, out, _ = run("publish", "1", "--dry-run")
+    assert code == 0
+    assert "model.safetensors" in out
+    assert "license: apache-2.0" in out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("gate", "9"), "diffutron has no version 9; there are: 1, 2"),
+        (("gate", "best"), "diffutron has no alias 'best'; there are: challenger; or give a num"),
+        (("gate", "-1"), "No such option"),
+        (("promote", "../../x", "--by", "a", "--reason", "b"), "has no alias '../../x'"),
+        (("promote", "1", "--by", "", "--reason", "b"), "--by is empty"),
+        (("promote", "1", "--by", "a", "--reason", "b", "--over", "x"), "--over x: give the num"),
+        (("promote", "1", "--by", "a", "--reason", "b", "--over", "2"), "moved to version none"),
+        (("rollback",), "diffutron has no champion"),
+        (("rollback", "--to", "5"), "has no version 5"),
+        (("publish", "1"), "add --dry-run to see what would be sent"),
+        (("reproduce", "1"), "give --check to rebuild and compare, or --to FOLDER"),
+        (("export", "1", "--to", "mlflow.db"), "mlflow.db is not an empty folder"),
+    ],
+)
+@pytest.mark.usefixtures("shop")
+def test_mistakes_are_one_line(run, arguments, message):
+    code, _, err = run(*arguments)
+    assert code == 2
+    assert message in err
+    assert "Traceback" not in err
+    assert json.loads(run("history", "--json")[1]) == []
+
+
+@pytest.mark.parametrize("command", ["gate", "history", "rollback"])
+def test_a_server_that_is_down(shop, run, monkeypatch, command):
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    code, _, err = run(command, *(["1"] if command == "gate" else []))
+    assert code == 2
+    (line,) = [line for line in err.splitlines() if line.startswith("error: ")]
+    assert "no answer; start the server" in line
+
+
+def test_the_decision_is_as_old_as_the_process(run, shop, monkeypatch):
+    """A command that was given before the last promotion is told so."""
+    run("promote", "1", "--by", "kurul", "--reason", "first")
+    monkeypatch.setattr("diffutron.cli.app.registry._started", real_start)
+    code, _, err = run("promote", "2", "--by", "Ali", "--reason", "better")
+    assert code == 2
+    assert "moved to version 1 by kurul" in err

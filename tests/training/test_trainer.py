@@ -1,0 +1,221 @@
+"""The loop in this process: it learns, resumes to the bit, and stops when it diverges."""
+
+import json
+
+import pytest
+import torch
+
+from diffutron.data.token_store import read_documents
+from diffutron.modeling.encoder import load_model
+from diffutron.modeling.lora import attach_lora
+from diffutron.runtime.errors import StageFailure
+from diffutron.training.batches import Task
+from diffutron.training.checkpoint import Checkpoints
+from diffutron.training.ema import MovingAverage
+from diffutron.training.objective import masked_diffusion
+from diffutron.training.ranks import training_process
+from diffutron.training.trainer import Training, number_of_steps
+
+
+@pytest.fixture
+def train(tiny_model_dir, corpus_dir, short_params):
+    """`train(stop_at=7, zero_stage=2, ...)`: a training of the tiny model, whole or cut short.
+
+    `lora` is None or the adapters' dropout.
+    """
+
+    def run(*, name="toy", stop_at=None, lora=None, **changes):
+        changes = {f"pretrain.training.{key}": value for key, value in changes.items()}
+        changes["pretrain.lora.dropout"] = lora or 0.0
+        section = short_params(changes).pretrain
+        with training_process() as ranks:
+            model = load_model(tiny_model_dir, made_by="backbone")
+            if lora is not None:
+                attach_lora(model, section.lora, seed=1)
+            samples, heldout = (
+                read_documents(corpus_dir, s, max_tokens=64) for s in ("train", "heldout")
+            )
+            task = Task(samples, masked_diffusion("linear"), 5, 4, 0)
+            checkpoints = Checkpoints(name, ranks, zero_stage=section.training.zero_stage)
+            training = Training(
+                model,
+                task,
+                task.on(heldout.first(section.training.evaluate_samples)),
+                section.training,
+                ranks,
+                name="pretrain",
+                checkpoints=checkpoints,
+            )
+            if stop_at is not None:
+                _before(training, stop_at, _interrupt)
+                with pytest.raises(KeyboardInterrupt):
+                    training.run()
+                return training
+            training.run()
+            training.settle()
+            return training
+
+    return run
+
+
+def _before(training, step, action):
+    """Do something just before that step."""
+    plain = training._step
+
+    def stepping(number):
+        if number == step:
+            action(training)
+        plain(number)
+
+    training._step = stepping
+
+
+def _interrupt(training):
+    raise KeyboardInterrupt
+
+
+def _poison(training):
+    with torch.no_grad():
+        training.model.head.dense.weight.fill_(torch.nan)
+
+
+def _weights(training):
+    return torch.cat([p.detach().flatten() for p in training.model.parameters()])
+
+
+def test_it_learns_and_keeps_count(train, corpus_dir):
+    done = train(steps=30)
+    curve = done.state.curve
+    assert done.state.eval_loss < 0.9 * done.state.eval_loss_before
+    assert [point["step"] for point in curve] == list(range(1, 31))
+    measured = [point["step"] for point in curve if point["eval_loss"] is not None]
+    assert measured == [6, 12, 18, 24, 30]
+    assert done.state.losses == []
+    samples = done.task.samples
+    assert done.epochs == 30 / 8
+    whole_epochs = 3 * int(samples.length.sum())
+    assert whole_epochs < done.state.tokens < whole_epochs / 3 * 4
+    assert 0 < done.state.masked < done.state.tokens
+    assert done.evaluate() == done.evaluate() == pytest.approx(done.state.eval_loss, rel=1e-5)
+
+
+def test_losses_match_the_golden_run(train, repo):
+    """Seeded losses of a short run; a change that means to alter them says why."""
+    golden = repo / "tests" / "golden" / "pretrain_losses.json"
+    losses = [point["loss"] for point in train(zero_stage=0).state.curve]
+    assert losses == pytest.approx(json.loads(golden.read_text()), rel=1e-4)
+
+
+@pytest.mark.parametrize("lora", [None, 0.0], ids=["full", "lora"])
+def test_zero_stages_train_alike(lora, train):
+    """Accumulation differs as well: one row a micro-batch against all at once."""
+    plain = train(name="0", steps=6, zero_stage=0, max_row_batch=50, lora=lora)
+    for stage in (1, 2, 3):
+        zero = train(name=f"{stage}", steps=6, zero_stage=stage, max_row_batch=1, lora=lora)
+        for one, two in zip(plain.state.curve, zero.state.curve, strict=True):
+            assert one["loss"] == pytest.approx(two["loss"], rel=1e-5)
+        torch.testing.assert_close(_weights(plain), _weights(zero), rtol=1e-3, atol=2e-4)
+
+
+@pytest.mark.parametrize("zero_stage", [0, 2])
+def test_a_resumed_run_equals_an_uninterrupted_one_to_the_bit(zero_stage, train, capsys):
+    whole = train(name="whole", zero_stage=zero_stage)
+    train(name="cut", stop_at=8, zero_stage=zero_stage)
+    resumed = train(name="cut", zero_stage=zero_stage)
+    assert resumed.resumed_from == 5
+    assert "pretrain: resumed at step 5 of 12" in capsys.readouterr().out
+    assert torch.equal(_weights(whole), _weights(resumed))
+    assert whole.state.curve == resumed.state.curve
+
+
+def test_dropout_is_keyed_by_the_step(train):
+    dropout = {"lora": 0.3, "zero_stage": 1, "steps": 8}
+    train(name="cut", stop_at=6, **dropout)
+    resumed, whole = train(name="cut", **dropout), train(name="whole", **dropout)
+    assert torch.equal(_weights(whole), _weights(resumed))
+    without = train(name="none", **dropout | {"lora": 0.0})
+    assert without.state.curve[-1]["loss"] != whole.state.curve[-1]["loss"]
+
+
+@pytest.mark.parametrize("zero_stage", [0, 2, 3])
+def test_the_moving_average_matches_the_recursion(zero_stage, train, tiny_model_dir, monkeypatch):
+    """Over the weights after each step, through an interruption; it is what is exported."""
+    seen = {}
+    update = MovingAverage.update
+
+    def watched(average, step):
+        seen[step] = {name: _whole(weight) for name, weight in average.weights.items()}
+        update(average, step)
+
+    monkeypatch.setattr(MovingAverage, "update", watched)
+    settings = {"name": "cut", "zero_stage": zero_stage, "ema_decay": 0.5}
+    train(stop_at=8, **settings)
+    resumed = train(**settings)
+    assert (resumed.resumed_from, sorted(seen)) == (5, list(range(1, 13)))
+    first = load_model(tiny_model_dir, made_by="backbone").state_dict()
+    for name, exported in resumed.engine.module.named_parameters():
+        average = first[name.removeprefix("model.")]
+        for step in range(1, 13):
+            decay = min(0.5, (1 + step) / (10 + step))
+            average = decay * average + (1 - decay) * seen[step][name]
+        torch.testing.assert_close(exported.detach(), average, rtol=1e-4, atol=1e-6)
+    raw = resumed.state.curve[-1]["eval_loss"]
+    assert resumed.state.eval_loss != raw
+    if zero_stage < 3:  # its pieces are gone once the weights are settled
+        assert resumed.evaluate() == pytest.approx(resumed.state.eval_loss, rel=1e-5)
+
+
+def _whole(weight):
+    if hasattr(weight, "ds_tensor"):
+        return weight.ds_tensor[: weight.ds_numel].view(weight.ds_shape).clone()
+    return weight.detach().clone()
+
+
+def test_gradient_checkpointing_changes_nothing(train):
+    plain = train(name="a", steps=4, gradient_checkpointing=False)
+    saving = train(name="b", steps=4, gradient_checkpointing=True)
+    assert saving.model.is_gradient_checkpointing
+    assert [p["loss"] for p in plain.state.curve] == pytest.approx(
+        [p["loss"] for p in saving.state.curve], rel=1e-6
+    )
+
+
+def test_divergence_ends_the_run_and_keeps_the_last_good_checkpoint(train, monkeypatch):
+    monkeypatch.setattr(Training, "_start", _poisoned_at(7, Training._start))
+    with pytest.raises(StageFailure, match=r"the loss at step 8 is nan; lower pretrain\.training"):
+        train(name="bad")
+    with training_process() as ranks:
+        assert Checkpoints("bad", ranks, zero_stage=0).newest().step == 5
+
+
+def _shake(training):
+    with torch.no_grad():
+        training.model.head.norm.weight.mul_(50.0)
+
+
+def test_a_loss_that_rises_far_above_the_start_ends_the_run(train, monkeypatch):
+    monkeypatch.setattr("diffutron.training.trainer.SPIKE_STEPS", 3)
+    steady = train(name="steady", learning_rate=1e-9)
+    assert len(steady.state.curve) == 12
+    monkeypatch.setattr(Training, "_start", _poisoned_at(7, Training._start, _shake))
+    with pytest.raises(StageFailure, match=r"the loss rose to .* by step \d+, .* of the start"):
+        train(name="spike", learning_rate=1e-9)
+    with training_process() as ranks:
+        assert Checkpoints("spike", ranks, zero_stage=0).newest().step == 5
+
+
+def _poisoned_at(step, start, action=_poison):
+    def starting(training):
+        _before(training, step, action)
+        return start(training)
+
+    return starting
+
+
+def test_number_of_steps_from_epochs(short_params):
+    training = short_params(
+        {"pretrain.training.steps": None, "pretrain.training.epochs": 2.5}
+    ).pretrain.training
+    assert number_of_steps(training, 61) == 20  # 8 steps an epoch
+    assert number_of_steps(training, 1) == 2
+    assert number_of_steps(short_params().pretrain.training, 10**6) == 12
