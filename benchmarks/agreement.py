@@ -1,4 +1,4 @@
-"""How often the stage `corpus` decides as a reader did who labelled rows without seeing its fates.
+"""How often the stage `corpus` decides as a reader did who labeled rows without seeing its fates.
 
     python -m benchmarks.agreement data/corpus [--json]
 

@@ -65,7 +65,7 @@ def subset_values() -> tuple[float, Tensor]:
 
 
 def markov_chain() -> Tensor:
-    """Probabilities of the next state [STATES, STATES]: peaked, so that neighbours tell much."""
+    """Probabilities of the next state [STATES, STATES]: peaked, so that neighbors tell much."""
     generator = torch.Generator().manual_seed(3)
     return (2.5 * torch.randn(STATES, STATES, generator=generator)).softmax(dim=1)
 
@@ -90,7 +90,7 @@ def trained_model(chain: Tensor) -> nn.Module:
         weight = (1 / masked.sum(dim=1))[:, None].expand_as(masked)[masked]
         nll = head_nll(model, hidden, clean[masked], weight, mask_token_id=MASK)
         optimizer.zero_grad()
-        weighted_nll(nll, weight, normaliser=BATCH).backward()
+        weighted_nll(nll, weight, normalizer=BATCH).backward()
         optimizer.step()
     return model.eval()
 

@@ -22,8 +22,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from diffutron.config.params import parse_params
-from diffutron.config.params_data import CorpusParams
+from diffutron.config.params import CorpusParams, parse_params
 from diffutron.data.corpus.corpus import Input, join
 from diffutron.data.corpus.recipe import Recipe
 from diffutron.data.corpus.shards import SCHEMA, Cleaned, shard_bytes

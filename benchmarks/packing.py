@@ -13,7 +13,7 @@ ROWS, MEDIAN, SIGMA, LONGEST, SEED = 8, 90, 0.8, 256, 0
 
 
 def cases(shape: Shape, repeats: int) -> Iterator[dict]:
-    yield step_case("packed", instruction_lengths(), shape, repeats, row_tokens=LONGEST)
+    yield step_case("packed", instruction_lengths(), shape, repeats, packed_length=LONGEST)
 
 
 def instruction_lengths() -> list[int]:

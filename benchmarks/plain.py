@@ -21,7 +21,7 @@ def training_loss(
     clean_ids: Tensor,
     weight: Tensor,
     *,
-    normaliser: float,
+    normalizer: float,
     mask_token_id: int,
 ) -> Tensor:
     """MDLM (arXiv 2406.07524), eq. 10: `weight` [B, L] is that of the sample where masked, else 0.
@@ -31,7 +31,7 @@ def training_loss(
     logits = model(input_ids=noisy_ids, attention_mask=attention_mask).logits
     logits[..., mask_token_id] = NEVER
     token_nll = nn.functional.cross_entropy(logits.transpose(1, 2), clean_ids, reduction="none")
-    return (token_nll * weight).sum() / normaliser
+    return (token_nll * weight).sum() / normalizer
 
 
 @torch.no_grad()

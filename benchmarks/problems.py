@@ -23,7 +23,7 @@ class Padded:
     attention_mask: Tensor
     clean_ids: Tensor
     weight: Tensor  # 0 where not masked
-    normaliser: float
+    normalizer: float
 
 
 def make_task(lengths: list[int], shape: Shape, *, seed: int) -> Task:
@@ -35,15 +35,15 @@ def make_task(lengths: list[int], shape: Shape, *, seed: int) -> Task:
     return Task(samples, masked_diffusion("linear"), seed, MASK, PAD)
 
 
-def batch_of(task: Task, *, row_tokens: int) -> GlobalBatch:
-    """All samples of the task as one global batch of rows of `row_tokens`."""
-    layout = Layout(row_tokens, max_row_batch=16, rank=0, world_size=1)
+def batch_of(task: Task, *, packed_length: int) -> GlobalBatch:
+    """All samples of the task as one global batch of rows of `packed_length`."""
+    layout = Layout(packed_length, micro_batch_rows=16, rank=0, world_size=1)
     return training_batch(task, 0, batch_size=len(task.samples), layout=layout)
 
 
 def padded(task: Task) -> Padded:
     """The same batch with a row a sample: their noise does not depend on how they are packed."""
-    rows = batch_of(task, row_tokens=1).micro_batches
+    rows = batch_of(task, packed_length=1).micro_batches
     width = max(micro.noisy_ids.shape[1] for micro in rows)
     noisy = torch.full((len(rows), width), PAD)
     clean, weight = noisy.clone(), torch.zeros(len(rows), width)
@@ -54,7 +54,7 @@ def padded(task: Task) -> Padded:
         clean[number, micro.masked_at] = micro.targets
         weight[number, micro.masked_at] = micro.weights
         real[number, :length] = True
-    return Padded(noisy, real, clean, weight, rows[0].normaliser)
+    return Padded(noisy, real, clean, weight, rows[0].normalizer)
 
 
 def plain_step(model: nn.Module, batch: Padded) -> float:
@@ -66,7 +66,7 @@ def plain_step(model: nn.Module, batch: Padded) -> float:
         batch.attention_mask,
         batch.clean_ids,
         batch.weight,
-        normaliser=batch.normaliser,
+        normalizer=batch.normalizer,
         mask_token_id=MASK,
     )
     loss.backward()

@@ -1,7 +1,7 @@
 """Denoising steps of a 128-token answer: blocks of 32, low confidence, one token a step.
 
 Timed are the first steps of the first block, where most positions are still open: the least
-favourable ones for a head that is computed at open positions alone.
+favorable ones for a head that is computed at open positions alone.
 """
 
 import itertools

@@ -29,7 +29,12 @@ ENCODER = {
     "intermediate_size": 640,
     "local_attention": 128,
 }
-TRAINING = {"row_tokens": 256, "max_row_batch": 4, "checkpoint_every": 10**6, "evaluate_samples": 1}
+TRAINING = {
+    "packed_length": 256,
+    "micro_batch_rows": 4,
+    "checkpoint_every": 10**6,
+    "evaluate_samples": 1,
+}
 TRAINED = (("pretrain", 2), ("instruct_phase1", 1), ("instruct_phase1", 3))  # with ZeRO stages
 TURNS = ("one", "strong", "weak", "apart")
 

@@ -14,7 +14,7 @@ from benchmarks.planted import PLACEHOLDER, personal_data
 from benchmarks.recombine import real_texts
 from diffutron.config.params import load_params
 from diffutron.text.language import in_kept_language
-from diffutron.text.normalize import normalise
+from diffutron.text.normalize import normalize
 from diffutron.text.privacy import KINDS, replace_personal_data
 
 LONG = 5  # words of a text whose language is judged
@@ -30,7 +30,7 @@ def main() -> None:
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
     data = Path(os.environ["DIFFUTRON_DATA"])
-    texts = [normalise(text) for text in real_texts(data)]
+    texts = [normalize(text) for text in real_texts(data)]
     Random(SEED).shuffle(texts)
     said = {**language(texts, data, options), **privacy(texts[: options.documents])}
     print(json.dumps(said, ensure_ascii=False) if options.json else json.dumps(said, indent=1))
@@ -44,7 +44,7 @@ def language(texts: list[str], data: Path, options: argparse.Namespace) -> dict:
     path = data / "lang" / "other_languages.jsonl"
     rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
     rows = [row for row in rows if len(row["text"].split()) >= LONG]
-    through = [row["lang"] for row in rows if in_kept_language(normalise(row["text"]), rules)]
+    through = [row["lang"] for row in rows if in_kept_language(normalize(row["text"]), rules)]
     return {
         "turkish": {"texts": len(long), "kept": kept, "share": round(kept / len(long), 5)},
         "others": {

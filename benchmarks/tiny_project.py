@@ -19,8 +19,8 @@ REPOSITORY = Path(__file__).resolve().parent.parent
 TRAINING = {
     "epochs": None,
     "batch_size": 16,
-    "row_tokens": 64,
-    "max_row_batch": 8,
+    "packed_length": 64,
+    "micro_batch_rows": 8,
     "checkpoint_every": 10,
     "evaluate_every": 120,
     "evaluate_samples": 16,

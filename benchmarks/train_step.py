@@ -15,11 +15,11 @@ LENGTHS = [512, 512]
 
 
 def cases(shape: Shape, repeats: int) -> Iterator[dict]:
-    yield step_case("train", LENGTHS, shape, repeats, row_tokens=512)
+    yield step_case("train", LENGTHS, shape, repeats, packed_length=512)
 
 
 def step_case(
-    case: str, lengths: list[int], shape: Shape, repeats: int, *, row_tokens: int
+    case: str, lengths: list[int], shape: Shape, repeats: int, *, packed_length: int
 ) -> dict:
     """Both forms on one batch; `max_abs_diff` is over the loss and every gradient.
 
@@ -28,7 +28,7 @@ def step_case(
     model, ours = new_adapted_model(shape), new_adapted_model(shape)
     loss = MaskedLoss(ours, mask_token_id=MASK)
     task = make_task(lengths, shape, seed=0)
-    theirs, batch = padded(task), batch_of(task, row_tokens=row_tokens)
+    theirs, batch = padded(task), batch_of(task, packed_length=packed_length)
     values = torch.tensor([plain_step(model, theirs)])
     expected = torch.cat([values, gradients(model)])
     values = torch.tensor([our_step(loss, batch)])

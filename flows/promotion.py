@@ -21,7 +21,7 @@ from flows.stage import CommandFailed, report_failure, run_command
 REGISTERED = Path("registry/registered.json")
 DOES_NOT_HOLD = 1  # exit code of `diffutron gate`
 AGAINST = (
-    "the gate does not hold; nothing moved: run again and approve with `against_the_gate`, which "
+    "the gate does not hold; nothing moved: run again and approve with `override_gate`, which "
     "stays on record, or build a better version"
 )
 
@@ -32,7 +32,7 @@ class Decision(RunInput):
     decision: Literal["reject", "approve"] = Field("reject", description="Move `champion`?")
     by: str = Field("", description="Who decides")
     reason: str = Field("", description="Why")
-    against_the_gate: bool = Field(
+    override_gate: bool = Field(
         False, description="Approve although the gate does not hold; it stays on record"
     )
 
@@ -49,7 +49,7 @@ def promote(
     Args:
         version: Number of the version; empty for the one that the last build registered.
         max_drop: By how much the accuracy on a single task may lie below the champion's.
-        use: What the licences of the training data must allow.
+        use: What the licenses of the training data must allow.
         hours: How long to wait for an answer; without one nothing moves.
     """
     number = version or last_registered()
@@ -70,11 +70,11 @@ def promote(
         return Failed(message=f"no answer within {hours} h; nothing moved")
     if answer.decision == "reject":
         return Completed(name="Rejected", message=f"by {answer.by}: {answer.reason}")
-    if not found["holds"] and not answer.against_the_gate:
+    if not found["holds"] and not answer.override_gate:
         return Failed(message=AGAINST)
     options = ["--over", str(found["champion"] or 0), "--max-drop", str(max_drop), "--use", use]
-    if answer.against_the_gate:
-        options.append("--against-the-gate")
+    if answer.override_gate:
+        options.append("--override-gate")
     return move(number, by=answer.by, reason=answer.reason, options=options)
 
 

@@ -99,7 +99,7 @@ def _lines(stream: IO[bytes]) -> Iterator[str]:
 
 
 def readable(lines: Iterable[str]) -> Iterator[str]:
-    """The lines worth logging: last state of a bar, no colours, none of the libraries' noise."""
+    """The lines worth logging: last state of a bar, no colors, none of the libraries' noise."""
     skip_source = False
     for raw in lines:
         line = _ANSI.sub("", raw.rstrip("\r\n")).rpartition("\r")[2].rstrip()

@@ -205,7 +205,7 @@ def test_score_and_nelbo_do_not_depend_on_batches(lm) -> None:
             lambda lm: diffutron.generate(lm, ["a"], max_new_tokens=9, block_length=2),
             "block_length=2",
         ),
-        (lambda lm: diffutron.generate(lm, ["a"], colour=1), "colour is no setting"),
+        (lambda lm: diffutron.generate(lm, ["a"], color=1), "color is no setting"),
         (lambda lm: diffutron.infill(lm, ["nothing"]), r"texts: number 0 holds no \[MASK\]"),
         (lambda lm: diffutron.infill(lm, ["[MASK]"], num_steps=-1), "num_steps=-1"),
         (lambda lm: diffutron.infill(lm, ["[MASK] " + "kedi " * 90]), "texts: number 0 has"),

@@ -10,6 +10,7 @@ import typer
 from diffutron.cli import chat, leaderboard, model, project, registry, stages
 from diffutron.cli.stages import PARAMS, ParamsFile
 from diffutron.config.params import load_params, parse_params
+from diffutron.config.renamed import refuse_old_variables
 from diffutron.runtime.errors import StageFailure, UserError
 from diffutron.runtime.files import explain_os_error
 
@@ -114,6 +115,7 @@ def main() -> None:
 
         end_with_dvc()
     try:
+        refuse_old_variables(os.environ)
         app(obj=registry.OWN_PROCESS)
     except UserError as error:
         _fail(str(error))

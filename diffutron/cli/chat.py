@@ -86,7 +86,7 @@ def _answer_live(
         def watch(_row: int, events: "list[Committed]") -> None:
             for event in events:
                 shown = "·" if event.text is None else event.text
-                slots[event.position] = Text(shown, style=_colour(event.confidence))
+                slots[event.position] = Text(shown, style=_color(event.confidence))
             places = range(max(slots) + 1)
             live.update(Text.assemble(*(slots.get(place, Text(" ·", "dim")) for place in places)))
 
@@ -95,6 +95,6 @@ def _answer_live(
     return found[0].text
 
 
-def _colour(confidence: float) -> str:
+def _color(confidence: float) -> str:
     sure = min(1.0, max(0.0, confidence))
     return f"rgb({round(230 - 180 * sure)},{round(150 + 60 * sure)},90)"

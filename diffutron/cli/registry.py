@@ -25,7 +25,7 @@ MaxDrop = Annotated[
     float, typer.Option(min=0.0, max=1.0, help="A task may lie so much below the champion.")
 ]
 Use = Annotated[
-    Literal["research", "commercial"], typer.Option(help="The use that the licences must allow.")
+    Literal["research", "commercial"], typer.Option(help="The use that the licenses must allow.")
 ]
 By = Annotated[str, typer.Option(help="Who decides.")]
 
@@ -56,9 +56,9 @@ def promote(
     ] = None,
     max_drop: MaxDrop = 0.10,
     use: Use = "research",
-    against_the_gate: Annotated[
+    override_gate: Annotated[
         bool,
-        typer.Option("--against-the-gate", help="Even if the gate fails; it stays on record."),
+        typer.Option("--override-gate", help="Even if the gate fails; it stays on record."),
     ] = False,
 ) -> None:
     """Make a version that passes the gate the `champion`; who, why, when and the evidence stay."""
@@ -76,10 +76,10 @@ def promote(
         over=None if over is None else int(over),
         as_of=asked,
         evidence=_evidence(number, max_drop=max_drop, use=use),
-        against_gate=against_the_gate,
+        override_gate=override_gate,
     )
     typer.echo(f"champion: version {decision.version} (before: {decision.previous or 'none'})")
-    if decision.against_gate:
+    if decision.override_gate:
         failed = "; ".join(decision.evidence["failed"])
         typer.echo(f"note: promoted although the gate does not hold: {failed}")
 

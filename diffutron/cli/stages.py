@@ -53,7 +53,7 @@ def corpus(
         bool, typer.Option("--json", help="With --explain: one object a line.")
     ] = False,
 ) -> None:
-    """Read sources, normalise, filter, deduplicate, sample, split, tokenise."""
+    """Read sources, normalize, filter, deduplicate, sample, split, tokenize."""
     loaded = load_params(params)
     if explain is not None:
         from diffutron.data.corpus.explain import explain as explained

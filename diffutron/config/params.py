@@ -1,4 +1,4 @@
-"""The numbers a result depends on: `params.yaml`, one strict class a section.
+"""The numbers a result depends on: `params.yaml`, one strict class per section.
 
 There are no defaults: a missing key fails, an unknown key fails, a value out of range fails, and
 the message names the key and what is allowed. Paths and machine facts do not belong here.
@@ -9,18 +9,9 @@ import json
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
-from pydantic import Discriminator, Field, Tag, model_validator
+from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, model_validator
 
-from diffutron.config.params_data import (
-    CorpusParams,
-    InstructionsParams,
-    NonNegative,
-    Positive,
-    Section,
-    Share,
-    Source,
-    TokenizerParams,
-)
+from diffutron.config.renamed import KEYS
 from diffutron.runtime.yaml_files import checked, read_yaml
 
 Stage = Literal[
@@ -37,7 +28,127 @@ Stage = Literal[
     "register",
 ]
 STAGES: tuple[Stage, ...] = get_args(Stage)  # in the order in which they run
-TASKS = ("belebele_tr", "exams_tr", "ironytr", "news_cat", "mnli_tr", "sts_tr", "xcopa_tr")
+TaskName = Literal[
+    "belebele_tr", "exams_tr", "ironytr", "news_cat", "mnli_tr", "sts_tr", "xcopa_tr"
+]
+TASKS: tuple[str, ...] = get_args(TaskName)
+
+Positive = Annotated[int, Field(ge=1)]
+NonNegative = Annotated[int, Field(ge=0)]
+Share = Annotated[float, Field(ge=0.0, le=1.0)]
+Source = Literal["hub", "local", "sample"]
+
+
+class Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=False, protected_namespaces=())
+
+
+class TokenizerParams(Section):
+    source: Literal["hub", "local", "scratch"]
+    name: str
+    revision: str
+    vocab_size: Annotated[int, Field(ge=300, le=1_000_000)]
+    max_documents: Positive
+    chat_format: Literal["compact", "published"]
+
+
+class HubDataset(Section):
+    name: str
+    config: str | None
+    revision: str
+    split: str
+    field: str
+    group: str
+    license: str | None = None
+
+
+class LanguageParams(Section):
+    kept: list[str]
+    min_words: Positive
+    min_score: Share
+    min_score_words: Positive
+    disagreement_margin: Share
+
+
+class QualityParams(Section):
+    min_words: Positive
+    min_mean_word: Annotated[float, Field(gt=0)]
+    max_mean_word: Annotated[float, Field(gt=0)]
+    max_symbol_share: Share
+    min_letter_words: Share
+    max_bullet_lines: Share
+    max_ellipsis_lines: Share
+    function_words_from: Positive
+    min_function_words: NonNegative
+
+
+class RepetitionParams(Section):
+    min_words: Positive
+    max_duplicate_lines: Share
+    max_top_ngram: tuple[Share, Share, Share]
+    ngram: Annotated[int, Field(ge=2)]
+    max_duplicate_ngrams: Share
+
+
+class NearDuplicateParams(Section):
+    ngram: Positive
+    bands: Positive
+    rows: Positive
+    threshold: Annotated[float, Field(gt=0, le=1)]
+
+
+class ContaminationParams(Section):
+    ngram: Positive
+    min_words: Positive
+    min_item_words: Positive
+    threshold: Annotated[float, Field(gt=0, le=1)]
+    short_threshold: Annotated[float, Field(gt=0, le=1)]
+    tasks: list[TaskName]
+
+
+class CorpusParams(Section):
+    source: Source
+    digest: str | None
+    hub: list[HubDataset]
+    use: Literal["research", "commercial"]
+    allowed_licenses: list[str]
+    max_bad_share: Share
+    shard_documents: Positive
+    language: LanguageParams
+    min_tokens: Positive
+    max_tokens: Positive
+    too_long: Literal["drop", "split"]
+    quality: QualityParams
+    repetition: RepetitionParams
+    boilerplate_documents: Positive
+    near_duplicate: NearDuplicateParams
+    contamination: ContaminationParams
+    quotas: dict[str, Positive]
+    heldout_documents: Positive
+
+
+class HubInstructions(Section):
+    name: str
+    revision: str
+    split: str
+
+
+class InstructionsParams(Section):
+    source: Source
+    digest: str | None
+    phase1: HubInstructions
+    phase2: HubInstructions
+    max_bad_share: Share
+    max_tokens: Positive
+    max_rows: Positive | None
+    balance: Literal["none", "source"]
+    heldout_rows: Positive
+
+    @model_validator(mode="after")
+    def balance_has_a_size(self) -> "InstructionsParams":
+        if self.balance == "source" and self.max_rows is None:
+            raise ValueError("balance: source needs max_rows, the number of rows to balance")
+        return self
 
 
 class LoraParams(Section):
@@ -50,16 +161,18 @@ class TrainingParams(Section):
     steps: Positive | None
     epochs: Annotated[float, Field(gt=0)] | None
     batch_size: Positive
-    row_tokens: Positive
+    packed_length: Positive
     learning_rate: Annotated[float, Field(gt=0)]
     betas: tuple[Share, Share]
     weight_decay: Annotated[float, Field(ge=0)]
-    clip: Annotated[float, Field(gt=0)]
-    warmup: Share
-    flat_until: Share
-    final_learning_rate: Share
+    max_grad_norm: Annotated[float, Field(gt=0)]
+    warmup_ratio: Share
+    decay_from_ratio: Share
+    final_lr_ratio: Share
+    spike_ratio: Annotated[float, Field(gt=1)]
+    spike_steps: Positive
     zero_stage: Literal[0, 1, 2, 3]
-    max_row_batch: Positive
+    micro_batch_rows: Positive
     gradient_checkpointing: bool
     ema_decay: Annotated[float, Field(gt=0, lt=1)] | None
     checkpoint_every: Positive
@@ -129,8 +242,8 @@ class InstructParams(Section):
     method: Literal["full", "lora"]
     mask_rate: tuple[Share, Share]
     schedule: ScheduleParams
-    end_fill: NonNegative
-    end_fill_weight: Share
+    max_eos_fill: NonNegative
+    eos_fill_weight: Share
     lora: LoraParams
     training: TrainingParams
 
@@ -158,16 +271,16 @@ class GenerationParams(Section):
     temperature: Annotated[float, Field(ge=0)]
 
 
-class EvaluationParams(Section):
+class EvaluateParams(Section):
     source: Source
     digest: str | None
-    tasks: list[Literal[TASKS]]  # pyright: ignore[reportInvalidTypeForm] the tuple is the one list
+    tasks: list[TaskName]
     casing: Literal["turkish", "cetvel"]
-    items: Positive | None
-    items_phase2: Positive | None
-    max_rows: Annotated[int, Field(ge=2)]  # a sample needs two rows for its spread
+    max_items: Positive | None
+    max_items_final: Positive | None
+    likelihood_rows: Annotated[int, Field(ge=2)]  # a sample needs two rows for its spread
     nelbo_samples: Annotated[int, Field(ge=2)]
-    documents: Positive
+    heldout_documents: Positive
     perplexity_text: PerplexityText
     generation: GenerationParams
     instruction_rows: Positive
@@ -191,6 +304,12 @@ class RegisterParams(Section):
     gate: GateParams
 
 
+class PromoteParams(Section):
+    max_drop: Share
+    alpha: Annotated[float, Field(gt=0, lt=1)]
+    max_contaminated: Share
+
+
 class Params(Section):
     profile: str
     seed: NonNegative
@@ -201,9 +320,10 @@ class Params(Section):
     instructions: InstructionsParams
     instruct_phase1: InstructParams
     instruct_phase2: InstructParams
-    evaluation: EvaluationParams
+    evaluate: EvaluateParams
     report: ReportParams
     register_: RegisterParams = Field(alias="register")
+    promote: PromoteParams
 
 
 def load_params(path: Path = Path("params.yaml")) -> Params:
@@ -212,7 +332,7 @@ def load_params(path: Path = Path("params.yaml")) -> Params:
 
 
 def parse_params(values: Any, *, origin: str) -> Params:
-    return checked(values, Params, origin=origin)
+    return checked(values, Params, origin=origin, renamed=KEYS)
 
 
 def params_digest(params: Params) -> str:

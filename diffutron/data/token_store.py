@@ -89,10 +89,10 @@ def windows(ids: np.ndarray, bounds: np.ndarray, *, max_tokens: int) -> Samples:
     )
 
 
-def first_fit(lengths: Sequence[int], *, row_tokens: int) -> list[list[int]]:
-    """Rows of indices whose lengths add up to at most `row_tokens`, filled in the order given.
+def first_fit(lengths: Sequence[int], *, packed_length: int) -> list[list[int]]:
+    """Rows of indices whose lengths add up to at most `packed_length`, filled in the order given.
 
-    A sample longer than `row_tokens` has a row to itself.
+    A sample longer than `packed_length` has a row to itself.
     """
     rows: list[list[int]] = []
     room: list[int] = []
@@ -104,7 +104,7 @@ def first_fit(lengths: Sequence[int], *, row_tokens: int) -> list[list[int]]:
         else:
             row = len(rows)
             rows.append([])
-            room.append(row_tokens)
+            room.append(packed_length)
         rows[row].append(index)
         room[row] -= length
         while oldest < len(rows) and room[oldest] <= 0:

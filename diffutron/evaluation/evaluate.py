@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from diffutron.config.params import EvaluationParams, Params
+from diffutron.config.params import EvaluateParams, Params
 from diffutron.data.evaluation_sets.evaluation_sets import EvaluationSet, load_sets
 from diffutron.data.evaluation_sets.perplexity_text import read_perplexity_text
 from diffutron.data.sources.sources import local_digest
@@ -33,7 +33,7 @@ from diffutron.evaluation.perplexity import (
 from diffutron.evaluation.scoring.task_numbers import (
     answered_items,
     item_rows,
-    summarise,
+    summarize,
 )
 from diffutron.evaluation.text_quality import listed_words, measures
 from diffutron.modeling.encoder import load_model
@@ -83,7 +83,7 @@ def evaluate(
         UserError: an input is missing or does not fit, or the local data changed.
     """
     started = time.perf_counter()
-    section = params.evaluation
+    section = params.evaluate
     folders = {"base": backbone, "merged": merged, "phase1": phase1, "phase2": phase2}
     answer_settings(section.generation)
     tokenizer = shared_tokenizer(folders)
@@ -96,7 +96,7 @@ def evaluate(
         tasks=_tasks(sets, section),
         texts={
             "heldout": heldout_set(
-                corpus, tokenizer, documents=section.documents, seed=params.seed
+                corpus, tokenizer, documents=section.heldout_documents, seed=params.seed
             ),
             "perplexity_text": text_set(
                 read_perplexity_text(section.perplexity_text, seed=params.seed), tokenizer
@@ -141,13 +141,13 @@ def shared_tokenizer(folders: dict[str, Path]) -> Any:
     return load_tokenizer(folders["base"])
 
 
-def read_sets(section: EvaluationParams) -> tuple[list[EvaluationSet], list[str]]:
+def read_sets(section: EvaluateParams) -> tuple[list[EvaluationSet], list[str]]:
     """The evaluation sets and the names of missing ones; local data must be as `digest` says."""
     if "local" in (section.source, section.perplexity_text.source):
-        found = local_digest("evaluation")
+        found = local_digest("evaluate")
         if found != section.digest:
             was = "is not set" if section.digest is None else "does not fit the local files"
-            raise UserError(f"evaluation.digest {was}: run `diffutron params` again")
+            raise UserError(f"evaluate.digest {was}: run `diffutron params` again")
     folder = os.environ.get("DIFFUTRON_DATA")
     return load_sets(
         section.tasks,
@@ -157,7 +157,7 @@ def read_sets(section: EvaluationParams) -> tuple[list[EvaluationSet], list[str]
     )
 
 
-def _tasks(sets: Sequence[EvaluationSet], section: EvaluationParams) -> dict[str, Any]:
+def _tasks(sets: Sequence[EvaluationSet], section: EvaluateParams) -> dict[str, Any]:
     from diffutron.evaluation.lm_eval_model import build_tasks
 
     return build_tasks(sets, casing=section.casing)
@@ -188,7 +188,7 @@ def _measure_model(
             model,
             material.tokenizer,
             texts,
-            num_samples=params.evaluation.nelbo_samples,
+            num_samples=params.evaluate.nelbo_samples,
             seed=params.seed,
             desc=f"{name}, {kind.replace('_', ' ')}",
         )
@@ -230,8 +230,8 @@ def _measure_tasks(
 ) -> dict[str, dict[str, Any]]:
     from diffutron.evaluation.lm_eval_model import DiffusionLM, run_tasks
 
-    section = params.evaluation
-    items = section.items_phase2 if name == "phase2" else section.items
+    section = params.evaluate
+    items = section.max_items_final if name == "phase2" else section.max_items
     chosen = {
         one.task: drawn
         for one in material.sets
@@ -240,7 +240,7 @@ def _measure_tasks(
     lm = DiffusionLM(
         model,
         material.tokenizer,
-        max_rows=section.max_rows,
+        max_rows=section.likelihood_rows,
         seed=params.seed,
         desc=f"{name}, tasks",
     )
@@ -248,7 +248,7 @@ def _measure_tasks(
     results: dict[str, dict[str, Any]] = {}
     for one in material.sets:
         answered = answered_items(samples[one.task], lm.scores)
-        results[one.name] = summarise(answered, one)
+        results[one.name] = summarize(answered, one)
         write_text(work / f"items_{name}_{one.name}.jsonl", as_json_lines(item_rows(answered)))
     write_json(work / f"tasks_{name}.json", {"tasks": results, "requests": lm.counts})
     return results
@@ -257,14 +257,14 @@ def _measure_tasks(
 def _measure_answers(
     name: str, model: Any, material: Material, *, params: Params, work: Path
 ) -> dict[str, Any]:
-    common: dict[str, Any] = {"params": params.evaluation.generation, "seed": params.seed}
+    common: dict[str, Any] = {"params": params.evaluate.generation, "seed": params.seed}
     answers = answer(
         model, material.tokenizer, material.questions, desc=f"{name}, answers", **common
     )
     numbers, rows = instruction_measures(material.questions, answers)
     write_text(work / f"instructions_{name}.jsonl", as_json_lines(rows))
     if name == "phase2":
-        count = params.evaluation.traces
+        count = params.evaluate.traces
         traces = answer_traces(model, material.tokenizer, material.questions, count=count, **common)
         write_json(work / "traces.json", traces)
     return {"instructions": numbers, "generation": measures(answers, is_word=material.is_word)}

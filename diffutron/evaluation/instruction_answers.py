@@ -11,7 +11,7 @@ from diffutron.diffusion.sampling.canvas import Denoised
 from diffutron.diffusion.sampling.denoise import denoise
 from diffutron.diffusion.sampling.settings import Settings
 from diffutron.evaluation.statistics.intervals import wilson
-from diffutron.evaluation.text_quality import constant_share, normalised_answer
+from diffutron.evaluation.text_quality import constant_share, normalized_answer
 from diffutron.inference.prompts import end_finder, end_token_ids
 from diffutron.inference.results import Trace, committed
 from diffutron.modeling.head import logits_fn
@@ -84,7 +84,7 @@ def answer_settings(params: GenerationParams) -> Settings:
     blocks = -(-params.max_new_tokens // params.block_length)
     if params.num_steps < blocks:
         raise UserError(
-            f"evaluation.generation.num_steps = {params.num_steps} is below the {blocks} blocks of "
+            f"evaluate.generation.num_steps = {params.num_steps} is below the {blocks} blocks of "
             "max_new_tokens / block_length; raise it"
         )
     return Settings(
@@ -157,7 +157,7 @@ def instruction_measures(
             "prompt": one.prompt,
             "expected": one.expected,
             "generated": text,
-            "correct": normalised_answer(text) == normalised_answer(one.expected),
+            "correct": normalized_answer(text) == normalized_answer(one.expected),
         }
         for one, text in zip(questions, answers, strict=True)
     ]

@@ -47,7 +47,7 @@ def _share(part: int, whole: int) -> float | None:
     return part / whole if whole else None
 
 
-def normalised_answer(text: str) -> str:
+def normalized_answer(text: str) -> str:
     """The form in which answers are compared: NFC, each run of white space one space, none around.
 
     Letters, case and signs count, so an answer that is right in other words is not exact.
@@ -57,7 +57,7 @@ def normalised_answer(text: str) -> str:
 
 def constant_share(answers: Iterable[str]) -> float:
     """Share of the most frequent of these answers: what always giving it would score on them."""
-    counts = Counter(map(normalised_answer, answers))
+    counts = Counter(map(normalized_answer, answers))
     return max(counts.values()) / counts.total()
 
 

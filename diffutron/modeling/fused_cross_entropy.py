@@ -176,7 +176,7 @@ def chunk_logits(
 
 
 def _softmax_(logits: Tensor) -> Tensor:
-    """Turns logits [n, V] into probabilities in place; returns the log of the normaliser [n]."""
+    """Turns logits [n, V] into probabilities in place; returns the log of the normalizer [n]."""
     highest = logits.amax(dim=1, keepdim=True)
     total = logits.sub_(highest).exp_().sum(dim=1, keepdim=True)
     logits.div_(total)

@@ -18,7 +18,7 @@ from torch.nn.functional import linear
 
 from diffutron.runtime.errors import UserError
 
-CHOICE = "DIFFUTRON_PRODUCTS"  # blas or onednn, instead of what suits the processor
+CHOICE = "DIFFUTRON_MATMUL"  # blas or onednn, instead of what suits the processor
 MKL_MAKER = "GenuineIntel"
 # oneDNN makes a kernel for each new shape, which costs what these sizes save:
 SMALL_PRODUCT = 2**25  # multiplications

@@ -13,8 +13,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from diffutron.config.params import Params
-from diffutron.config.params_data import TokenizerParams
+from diffutron.config.params import Params, TokenizerParams
 from diffutron.runtime.errors import UserError
 from diffutron.runtime.files import atomic_folder, write_json, write_text
 from diffutron.runtime.progress import track

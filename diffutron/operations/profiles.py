@@ -18,7 +18,7 @@ from diffutron.runtime.yaml_files import read_yaml
 
 PROFILES = Path("infra/profiles")
 CURRENT = "current"  # the values of params.yaml itself
-LOCAL_SECTIONS = ("corpus", "instructions", "evaluation")
+LOCAL_SECTIONS = ("corpus", "instructions", "evaluate")
 _HEADER = re.compile(r"^# values: ([0-9a-f]{64})$", re.MULTILINE)
 
 

@@ -22,7 +22,7 @@ def _data(params: Params) -> list[tuple[str, str]]:
     sources = {
         "corpus": params.corpus.source,
         "instructions": params.instructions.source,
-        "evaluation sets": params.evaluation.source,
+        "evaluation sets": params.evaluate.source,
     }
     if sample := [name for name, source in sources.items() if source == "sample"]:
         found.append(
@@ -76,15 +76,15 @@ def _model(params: Params) -> list[tuple[str, str]]:
 
 def _measurement(params: Params) -> list[tuple[str, str]]:
     found = []
-    if params.evaluation.items is not None:
+    if params.evaluate.max_items is not None:
         found.append(
             (
-                f"At most {params.evaluation.items} items a task",
+                f"At most {params.evaluate.max_items} items a task",
                 "That many for backbone, merged model and phase 1"
                 + (
                     "; phase 2 is scored on all items. Compare models by the intervals."
-                    if params.evaluation.items_phase2 is None
-                    else f", and {params.evaluation.items_phase2} for phase 2."
+                    if params.evaluate.max_items_final is None
+                    else f", and {params.evaluate.max_items_final} for phase 2."
                 ),
             )
         )

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from diffutron.config.params import EvaluationParams, Params, TrainingParams
+from diffutron.config.params import EvaluateParams, Params, TrainingParams
 
 BYTES_PER_TOKEN = {"hub": 4.0, "local": 4.0, "sample": 7.0}  # the sample has few different words
 CHAT_TOKENS = 8  # markers of the chat format and both ends
@@ -59,19 +59,19 @@ class Volume:
         samples = texts.count * (training.epochs or 0.0)
         if training.steps is not None:
             samples = training.steps * training.batch_size
-        return round(samples * min(texts.tokens_each, training.row_tokens))
+        return round(samples * min(texts.tokens_each, training.packed_length))
 
-    def scored_tokens(self, evaluation: EvaluationParams) -> int:
+    def scored_tokens(self, evaluate: EvaluateParams) -> int:
         """Tokens of all forward passes of the four models, roughly: likelihoods and answers."""
-        size = 200 if evaluation.source == "sample" else 10**9
-        items = [min(TASK_ITEMS[task], size) for task in evaluation.tasks]
-        few = sum(min(n, evaluation.items or n) for n in items)
-        most = sum(min(n, evaluation.items_phase2 or n) for n in items)
+        size = 200 if evaluate.source == "sample" else 10**9
+        items = [min(TASK_ITEMS[task], size) for task in evaluate.tasks]
+        few = sum(min(n, evaluate.max_items or n) for n in items)
+        most = sum(min(n, evaluate.max_items_final or n) for n in items)
         tasks = (3 * few + most) * ITEM_PASSES * ITEM_TOKENS
-        text = (evaluation.documents + evaluation.perplexity_text.documents) * NUM_MODELS
-        text = round(text * evaluation.nelbo_samples * self.parts["corpus"].tokens_each)
-        answer = PROMPT_TOKENS + evaluation.generation.max_new_tokens
-        answers = evaluation.instruction_rows * evaluation.generation.num_steps * answer
+        text = (evaluate.heldout_documents + evaluate.perplexity_text.documents) * NUM_MODELS
+        text = round(text * evaluate.nelbo_samples * self.parts["corpus"].tokens_each)
+        answer = PROMPT_TOKENS + evaluate.generation.max_new_tokens
+        answers = evaluate.instruction_rows * evaluate.generation.num_steps * answer
         return tasks + text + NUM_MODELS * answers
 
 

@@ -123,7 +123,7 @@ def activation_bytes(training: TrainingParams, shape: Shape, *, weight_bytes: in
     A ModernBERT layer keeps ten vectors of the width (inputs of two norms and of the three square
     products, queries, keys and values before and after rotation) and four of the MLP's.
     """
-    tokens = training.row_tokens * training.max_row_batch
+    tokens = training.packed_length * training.micro_batch_rows
     layer = 10 * shape.hidden_size + 4 * shape.intermediate_size
     if training.gradient_checkpointing:
         values = tokens * (shape.num_layers * shape.hidden_size + layer)

@@ -166,10 +166,12 @@ class Planner:
         if name == "instruct_phase1" or name == "instruct_phase2":
             part = name
         tokens = self.volume.trained_tokens(part, training)
-        length = min(self.volume.parts[part].tokens_each, training.row_tokens)
+        length = min(self.volume.parts[part].tokens_each, training.packed_length)
         flops = self.flops(tokens, masked=masked, length=length, adapter=adapter)
         ranks = self.machine.ranks or (2 if name == "pretrain" else 1)
-        step = training.batch_size * min(self.volume.parts[part].tokens_each, training.row_tokens)
+        step = training.batch_size * min(
+            self.volume.parts[part].tokens_each, training.packed_length
+        )
         zero = [
             self.zero(each, training, ranks=ranks, step_tokens=step, adapter=adapter)
             for each in ZERO_STAGES
@@ -203,7 +205,7 @@ class Planner:
             weight_bytes=size,
         )
         whole, cut = whole_and_cut(self.shape.adapted if adapter else self.shape.base)
-        held = training.row_tokens * training.max_row_batch
+        held = training.packed_length * training.micro_batch_rows
         sent = communication_bytes(
             trainable=trainable,
             whole=whole,
@@ -219,7 +221,7 @@ class Planner:
 
     def evaluation(self) -> StagePlan:
         """Forward passes alone: a third of what a step with all weights trainable costs."""
-        tokens = self.volume.scored_tokens(self.params.evaluation)
+        tokens = self.volume.scored_tokens(self.params.evaluate)
         length = self.volume.parts["corpus"].tokens_each
         forward = self.flops(tokens, masked=0.25, length=length, adapter=False) / 3
         hours = self.machine.hours(forward, ranks=1, hidden_size=self.shape.hidden_size)

@@ -34,7 +34,7 @@ class Evidence:
     measured: dict[str, Any]
     answers: Answers
     card: str
-    licences: dict[str, str]
+    licenses: dict[str, str]
     tags: dict[str, str]
 
     @property
@@ -65,7 +65,7 @@ def read_evidence(client: "MlflowClient", name: str, version: int) -> Evidence:
             measured=read_metrics(folder / "metrics"),
             answers=_answers(folder / ITEMS),
             card=_card(name, version),
-            licences=json.loads(tags.get("licences", "{}")),
+            licenses=json.loads(tags.get("licenses", "{}")),
             tags=dict(tags),
         )
 

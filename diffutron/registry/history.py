@@ -32,13 +32,13 @@ class Move:
     at: str | None = None
     by: str | None = None
     reason: str | None = None
-    against_gate: bool = False
+    override_gate: bool = False
 
     def __str__(self) -> str:
         moved = f"{self.alias}: {_name(self.previous)} -> {_name(self.version)}"
         if self.kind == BY_HAND:
             return f"{'moved by hand':27} {moved} (no record; in the MLflow UI or by its client)"
-        against = " against the gate" if self.against_gate else ""
+        against = " against the gate" if self.override_gate else ""
         return f"{self.at} {moved}, {self.kind}{against} by {self.by}: {self.reason}"
 
 
@@ -73,7 +73,7 @@ def _champion_moves(made: list[Promotion], *, now: int | None) -> list[Move]:
                 at=one.at,
                 by=one.by,
                 reason=one.reason,
-                against_gate=one.against_gate,
+                override_gate=one.override_gate,
             )
         )
         stood = one.version

@@ -1,4 +1,4 @@
-"""Licences of what a model was made from, and whether they allow the use that is stated."""
+"""Licenses of what a model was made from, and whether they allow the use that is stated."""
 
 from collections.abc import Iterable
 from typing import Literal
@@ -8,7 +8,7 @@ from diffutron.config.params import Params
 Use = Literal["research", "commercial"]
 NOT_STATED = "not stated"
 OURS = "Apache-2.0"  # the built-in sample and what is trained on it come with this package
-LICENCES = {
+LICENSES = {
     "jhu-clsp/mmBERT-base": "MIT",
     "wikimedia/wikipedia": "CC-BY-SA-3.0",
 }
@@ -33,24 +33,24 @@ def _name(source: str, hub: str) -> str:
     )
 
 
-def licences(params: Params) -> dict[str, str]:
-    """Part of the model -> licence, or "not stated"."""
-    return {part: _licence(source) for part, source in sources(params).items()}
+def licenses(params: Params) -> dict[str, str]:
+    """Part of the model -> license, or "not stated"."""
+    return {part: _license(source) for part, source in sources(params).items()}
 
 
-def _licence(source: str) -> str:
+def _license(source: str) -> str:
     if source in ("trained here", "built-in sample"):
         return OURS
-    known = [LICENCES.get(name, NOT_STATED) for name in source.split(", ")]
+    known = [LICENSES.get(name, NOT_STATED) for name in source.split(", ")]
     return NOT_STATED if NOT_STATED in known else " and ".join(dict.fromkeys(known))
 
 
-def forbids(licence: str, use: Use) -> bool:
-    """Whether a licence stands against a use: a commercial one needs a licence that says so."""
-    return use == "commercial" and (licence == NOT_STATED or "-NC" in licence.upper())
+def forbids(license: str, use: Use) -> bool:
+    """Whether a license stands against a use: a commercial one needs a license that says so."""
+    return use == "commercial" and (license == NOT_STATED or "-NC" in license.upper())
 
 
-def hub_licence(found: Iterable[str]) -> str:
+def hub_license(found: Iterable[str]) -> str:
     """The `license` of a model page: one for all parts, else "other" (the card has the table)."""
     one = {*found}
     return one.pop().lower() if len(one) == 1 and NOT_STATED not in one else "other"

@@ -5,7 +5,7 @@ from typing import Any
 import yaml
 
 from diffutron.config.params import Params
-from diffutron.registry.licenses import hub_licence, licences, sources
+from diffutron.registry.licenses import hub_license, licenses, sources
 from diffutron.registry.registration_gate import JUDGED
 
 DATASETS = {
@@ -42,7 +42,7 @@ def model_card(
         final=final,
         tags=tags,
         sources=sources(params),
-        licences=licences(params),
+        licenses=licenses(params),
         pins=_pins(params),
         corpus=measured.get("corpus"),
         instructions=measured.get("instructions", {}),
@@ -99,7 +99,7 @@ def front_matter(params: Params, final: dict[str, Any]) -> str:
     """The YAML head that the hub reads, results in the model-index form."""
     head = {
         "language": "tr",
-        "license": hub_licence(licences(params).values()),
+        "license": hub_license(licenses(params).values()),
         "library_name": "transformers",
         "pipeline_tag": "text-generation",
         "tags": ["masked-diffusion", "mdlm", "modernbert", "turkish"],
@@ -119,8 +119,8 @@ def front_matter(params: Params, final: dict[str, Any]) -> str:
 
 def _result(params: Params, task: str, accuracy: float) -> dict[str, Any]:
     """One entry; a set that only has the schema of the published one does not get its name."""
-    published = params.evaluation.source == "hub"
-    name = task if published else f"{task} ({params.evaluation.source} stand-in)"
+    published = params.evaluate.source == "hub"
+    name = task if published else f"{task} ({params.evaluate.source} stand-in)"
     return {
         "task": {"type": "multiple-choice"},
         "dataset": {"name": name, "type": DATASETS[task] if published else "other"},

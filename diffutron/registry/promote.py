@@ -32,7 +32,7 @@ class Promotion:
     previous: int | None
     kind: str = "promotion"
     evidence: dict[str, Any] = field(default_factory=dict)
-    against_gate: bool = False
+    override_gate: bool = False
 
 
 def promote(
@@ -44,13 +44,13 @@ def promote(
     over: int | None = None,
     as_of: datetime | None = None,
     evidence: Mapping[str, Any] | None = None,
-    against_gate: bool = False,
+    override_gate: bool = False,
 ) -> Promotion:
     """Make a version the champion and write down the decision.
 
     over: the champion that the decision was taken against (0: none). as_of: when it was taken, by
     default now; a champion that is newer than the decision stays. evidence: what the gate said.
-    against_gate: promote although the gate does not hold; the record says so.
+    override_gate: promote although the gate does not hold; the record says so.
 
     Errors: an unknown version, the present champion, a gate that does not hold, a champion that
     moved meanwhile, another promotion under way, or a bad name or reason is a `UserError`; nothing
@@ -67,10 +67,10 @@ def promote(
             _refuse_old_decision(client, name, previous, over=over, asked=asked)
             said = dict(evidence or {})
             against = not said.get("holds", True)
-            if against and not against_gate:
+            if against and not override_gate:
                 raise UserError(_why_not(name, version, said))
             decision = Promotion(
-                version, by, reason, _now(), previous, evidence=said, against_gate=against
+                version, by, reason, _now(), previous, evidence=said, override_gate=against
             )
             _move(client, name, decision)
     return decision
@@ -134,7 +134,7 @@ def _why_not(name: str, version: int, evidence: Mapping[str, Any]) -> str:
     others = f" (and {len(more)} more)" if more else ""
     return (
         f"{name} version {version} does not pass the gate: {first}{others}; nothing moved; see "
-        f"`diffutron gate {version}`, or decide otherwise with --against-the-gate, which stays on "
+        f"`diffutron gate {version}`, or decide otherwise with --override-gate, which stays on "
         "record"
     )
 

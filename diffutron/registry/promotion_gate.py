@@ -146,10 +146,10 @@ def _own(found: Evidence, *, use: Use) -> Iterator[Condition]:
         share,
         share is not None and share <= MAX_CONTAMINATION,
     )
-    against = [f"{part}: {one}" for part, one in found.licences.items() if forbids(one, use)]
-    said = "; ".join(against) or ", ".join(dict.fromkeys(found.licences.values())) or NOT_STATED
-    allowed = bool(found.licences) and not against
-    yield Condition(f"licences of the data, for {use} use", "none against it", said, allowed)
+    against = [f"{part}: {one}" for part, one in found.licenses.items() if forbids(one, use)]
+    said = "; ".join(against) or ", ".join(dict.fromkeys(found.licenses.values())) or NOT_STATED
+    allowed = bool(found.licenses) and not against
+    yield Condition(f"licenses of the data, for {use} use", "none against it", said, allowed)
     lacking = [*missing_parts(found.card), *_untraced(found)]
     yield Condition(
         "model card", "complete, every number from a file", _listed(lacking), not lacking

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from diffutron.config.params import Params
 from diffutron.registry.history import REGISTERED_AT
-from diffutron.registry.licenses import licences
+from diffutron.registry.licenses import licenses
 from diffutron.registry.mlflow_client import experiment_id, tracking
 from diffutron.registry.mlflow_runs import fingerprints, log_build, parent_run, read_metrics
 from diffutron.registry.model_card import description, model_card
@@ -111,7 +111,7 @@ def _register(
             **tags,
             "weights_sha256": logged.digest,
             "run_id": logged.run_id,
-            "licences": json.dumps(licences(params)),
+            "licenses": json.dumps(licenses(params)),
             REGISTERED_AT: datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ"),
         },
     )

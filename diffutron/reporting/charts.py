@@ -1,6 +1,6 @@
 """The geometry of the figures; templates/charts.jinja draws it as inline SVG.
 
-Colours and fonts come from the page's style sheet, so a figure follows its light or dark theme.
+Colors and fonts come from the page's style sheet, so a figure follows its light or dark theme.
 """
 
 import math

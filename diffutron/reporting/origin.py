@@ -46,14 +46,14 @@ def _sources(params: Params) -> list[tuple[str, str]]:
     corpus = ", ".join(f"{d.name} @ {d.revision}" for d in params.corpus.hub)
     phases = (params.instructions.phase1, params.instructions.phase2)
     sets = ", ".join(f"{phase.name} @ {phase.revision}" for phase in phases)
-    text = params.evaluation.perplexity_text
+    text = params.evaluate.perplexity_text
     tokenizer, backbone = params.tokenizer, params.backbone
     return [
         ("tokenizer", _source(tokenizer.source, f"{tokenizer.name} @ {tokenizer.revision}", None)),
         ("corpus", _source(params.corpus.source, corpus, params.corpus.digest)),
         ("backbone", _source(backbone.source, f"{backbone.name} @ {backbone.revision}", None)),
         ("instructions", _source(params.instructions.source, sets, params.instructions.digest)),
-        ("evaluation", _source(params.evaluation.source, "CETVEL", params.evaluation.digest)),
+        ("evaluation", _source(params.evaluate.source, "CETVEL", params.evaluate.digest)),
         ("perplexity text", _source(text.source, f"{text.name} @ {text.revision}", None)),
     ]
 

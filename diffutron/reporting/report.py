@@ -89,7 +89,7 @@ def build_view(params: Params, inputs: Inputs, summary: dict[str, Any]) -> dict[
 
 
 def _tables(params: Params, inputs: Inputs, summary: dict[str, Any]) -> dict[str, Any]:
-    measured, text = inputs.evaluate, params.evaluation.perplexity_text
+    measured, text = inputs.evaluate, params.evaluate.perplexity_text
     return {
         "tasks": tables.task_tables(summary),
         "leaderboard": tables.leaderboard_table(),
@@ -98,7 +98,7 @@ def _tables(params: Params, inputs: Inputs, summary: dict[str, Any]) -> dict[str
         "perplexity": tables.perplexity_table(measured, source=text.source),
         "training": tables.training_table(inputs.metrics),
         "details": tables.detail_tables(inputs.metrics),
-        "data": data_tables(inputs.cards, measured, source=params.evaluation.source),
+        "data": data_tables(inputs.cards, measured, source=params.evaluate.source),
     }
 
 

@@ -181,10 +181,10 @@ def _text_perplexity(evaluate: dict[str, Any], model: str) -> dict[str, Any]:
 
 
 def task_tables(summary: dict[str, Any]) -> list[Table]:
-    """Accuracy and length-normalised accuracy of the four models on each task."""
+    """Accuracy and length-normalized accuracy of the four models on each task."""
     return [
         _task_table(summary, "acc", "Accuracy x 100 (acc)"),
-        _task_table(summary, "acc_norm", "Accuracy x 100, length-normalised (acc_norm)"),
+        _task_table(summary, "acc_norm", "Accuracy x 100, length-normalized (acc_norm)"),
     ]
 
 

@@ -1,5 +1,6 @@
 """YAML files that people write: read, checked against a pydantic model, faults in one line."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TypeVar, get_args
 
@@ -30,22 +31,33 @@ def read_yaml(
         raise UserError(f"{path} is not valid YAML: {' '.join(str(error).split())}") from None
 
 
-def checked(values: Any, kind: type[Model], *, origin: str) -> Model:
-    """`values` as a `kind`; UserError that names the first fault, and the allowed keys where a key
-    is wrong."""
+def checked(
+    values: Any, kind: type[Model], *, origin: str, renamed: Mapping[str, str] | None = None
+) -> Model:
+    """`values` as a `kind`.
+
+    renamed: last parts of keys that have another name now.
+
+    Raises:
+        UserError: names the first fault, and the allowed keys or the new name if a key is wrong.
+    """
     if not isinstance(values, dict):
         wanted = ", ".join(_keys(kind))
         raise UserError(f"{origin}: must hold a mapping of {wanted}, not {type(values).__name__}")
     try:
         return kind.model_validate(values)
     except ValidationError as error:
-        raise UserError(f"{origin}: {_explain(error, kind)}") from None
+        raise UserError(f"{origin}: {_explain(error, kind, renamed or {})}") from None
 
 
-def _explain(error: ValidationError, kind: type[BaseModel]) -> str:
+def _explain(error: ValidationError, kind: type[BaseModel], renamed: Mapping[str, str]) -> str:
     faults = error.errors(include_url=False)
+    unknown = [one["loc"] for one in faults if one["type"] == "extra_forbidden"]
+    if old := [place for place in unknown if place[-1] in renamed]:
+        names = (f"`{_dotted(place)}` is now called `{renamed[str(place[-1])]}`" for place in old)
+        return f"{', '.join(names)}; write the new name"
     first = faults[0]
-    key = ".".join(str(part) for part in first["loc"] if not _is_tag(part))
+    key = _dotted(first["loc"])
     more = f" (and {len(faults) - 1} more)" if len(faults) > 1 else ""
     if first["type"] == "extra_forbidden":
         allowed = ", ".join(_keys_at(kind, first["loc"][:-1]))
@@ -54,6 +66,10 @@ def _explain(error: ValidationError, kind: type[BaseModel]) -> str:
         return f"missing key `{key}`; add it{more}"
     message = first["msg"].removeprefix("Value error, ")
     return f"`{key}` = {first['input']!r}: {message[:1].lower()}{message[1:]}{more}"
+
+
+def _dotted(location: tuple[int | str, ...]) -> str:
+    return ".".join(str(part) for part in location if not _is_tag(part))
 
 
 def _is_tag(part: int | str) -> bool:

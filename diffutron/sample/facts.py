@@ -32,7 +32,7 @@ class Fact:
     answer: str
 
 
-_COLOURS = """sarı: limon muz kayısı güneş mısır bal; kırmızı: domates çilek kiraz kan gül; yeşil:
+_COLORS = """sarı: limon muz kayısı güneş mısır bal; kırmızı: domates çilek kiraz kan gül; yeşil:
 salatalık ıspanak marul yaprak kurbağa çimen; turuncu: portakal havuç kaplan; mor: patlıcan lavanta
 menekşe; beyaz: kar süt tuz un pamuk pirinç; siyah: kömür karga gece; kahverengi: toprak çikolata
 kestane; gri: fil fare duman; mavi: deniz gökyüzü göl"""
@@ -74,7 +74,7 @@ def _answers() -> dict[str, dict[str, str]]:
     """Return subject and answer of every fact, by relation."""
     countries = {name: value.split() for name, value in COUNTRIES.items()}
     return {
-        "renk": _table(_COLOURS),
+        "renk": _table(_COLORS),
         "tür": _table(_KINDS),
         "başkent": {name: capital for name, (capital, _) in countries.items() if capital != name},
         "kıta": {name: continent for name, (_, continent) in countries.items()},

@@ -114,7 +114,7 @@ ADJECTIVES = word_list("""
     hasta sağlıklı taze bayat
 """)
 
-COLOURS = word_list("sarı kırmızı yeşil mavi beyaz siyah turuncu mor kahverengi gri pembe")
+COLORS = word_list("sarı kırmızı yeşil mavi beyaz siyah turuncu mor kahverengi gri pembe")
 
 NUMBERS = word_list("bir iki üç dört beş altı yedi sekiz dokuz on yirmi otuz kırk elli")
 

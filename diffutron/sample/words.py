@@ -5,7 +5,7 @@ from functools import lru_cache
 from itertools import product
 
 from diffutron.sample import causes, facts, moods, news, running_text, scenes, tasks
-from diffutron.sample.lexicon import ADJECTIVES, COLOURS, NUMBERS, nouns, proper_nouns, verbs
+from diffutron.sample.lexicon import ADJECTIVES, COLORS, NUMBERS, nouns, proper_nouns, verbs
 from diffutron.sample.morphology import (
     CASES,
     NONFINITE,
@@ -85,11 +85,11 @@ def inflected_forms() -> tuple[str, ...]:
 @lru_cache(maxsize=1)
 def word_forms() -> frozenset[str]:
     """Return every form, in Turkish lower case."""
-    forms: set[str] = {*FUNCTION_WORDS, *COLOURS, *NUMBERS, *_frame_words()}
+    forms: set[str] = {*FUNCTION_WORDS, *COLORS, *NUMBERS, *_frame_words()}
     forms.update(inflected_forms())
     for name in proper_nouns().values():
         forms.update(_noun_forms(name))
-    for word in (*ADJECTIVES, *COLOURS):
+    for word in (*ADJECTIVES, *COLORS):
         forms.update(_adjective_forms(word))
     return frozenset(map(turkish_lower, forms))
 

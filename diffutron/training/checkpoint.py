@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
-from diffutron.config.params_data import Section
+from diffutron.config.params import Section
 from diffutron.runtime.errors import StageFailure, UserError
 from diffutron.runtime.files import content_digest, explain_os_error, write_json
 from diffutron.training.ranks import Ranks

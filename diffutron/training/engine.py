@@ -36,7 +36,7 @@ OURS = (
 
 
 class MaskedLoss(nn.Module):
-    """A micro-batch to its part of the loss: nats of the masked tokens, weighted and normalised."""
+    """A micro-batch to its part of the loss: nats of the masked tokens, weighted and normalized."""
 
     def __init__(self, model: nn.Module, *, mask_token_id: int) -> None:
         super().__init__()
@@ -51,7 +51,7 @@ class MaskedLoss(nn.Module):
         nll = head_nll(
             self.model, selected, micro.targets, micro.weights, mask_token_id=self.mask_token_id
         )
-        return weighted_nll(nll, micro.weights, normaliser=micro.normaliser)
+        return weighted_nll(nll, micro.weights, normalizer=micro.normalizer)
 
     def _hidden(self, micro: MicroBatch) -> Tensor:
         """Hidden states [M, H] at the masked places."""
@@ -112,7 +112,7 @@ def engine_config(params: TrainingParams, ranks: Ranks, *, universal: bool) -> d
         "train_micro_batch_size_per_gpu": 1,
         "gradient_accumulation_steps": 1,
         "managed_gradient_accumulation": False,
-        "gradient_clipping": params.clip,
+        "gradient_clipping": params.max_grad_norm,
         "zero_optimization": {"stage": params.zero_stage},
         "zero_allow_untested_optimizer": True,
         "bf16": {"enabled": ranks.device.type == "cuda"},

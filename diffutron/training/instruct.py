@@ -17,7 +17,7 @@ from diffutron.modeling.encoder import load_model, read_special_ids, save_model
 from diffutron.modeling.lora import attach_lora, unload
 from diffutron.runtime.errors import UserError
 from diffutron.runtime.files import require_folder
-from diffutron.training.batches import EndFill, Task
+from diffutron.training.batches import EosFill, Task
 from diffutron.training.objective import masked_diffusion
 from diffutron.training.ranks import training_process
 from diffutron.training.train_stage import train_stage
@@ -39,7 +39,7 @@ def instruct(
             seed=params.seed,
             mask_token_id=special.mask,
             pad_token_id=special.pad,
-            end_fill=EndFill(special.eos, section.end_fill, section.end_fill_weight),
+            eos_fill=EosFill(special.eos, section.max_eos_fill, section.eos_fill_weight),
             max_tokens=longest,
         )
         is_lora = section.method == "lora"
@@ -48,7 +48,7 @@ def instruct(
             "kind": f"phase{phase}",
             "base": str(model),
             "trained_with_eos": True,
-            "generation": params.evaluation.generation.model_dump(),
+            "generation": params.evaluate.generation.model_dump(),
         }
 
         def save(folder: Path) -> None:

@@ -28,11 +28,14 @@ def adamw(model: "nn.Module", params: TrainingParams) -> "AdamW":
 
 def learning_rate(step: int, params: TrainingParams, *, steps: int) -> float:
     """Rate of a step counted from 0: linear warm-up, flat, linear decay to the final share."""
-    warm, flat = params.warmup * steps, max(params.flat_until, params.warmup) * steps
+    warm, flat = (
+        params.warmup_ratio * steps,
+        max(params.decay_from_ratio, params.warmup_ratio) * steps,
+    )
     if step < warm:
         return params.learning_rate * min(1.0, (step + 1) / warm)
     if step < flat or flat >= steps:
         return params.learning_rate
     left = (steps - step) / (steps - flat)
-    share = params.final_learning_rate + (1 - params.final_learning_rate) * left
+    share = params.final_lr_ratio + (1 - params.final_lr_ratio) * left
     return params.learning_rate * min(1.0, share)

@@ -32,8 +32,6 @@ from diffutron.training.ranks import Ranks
 
 CHECK_EVERY = 10  # steps between two looks at the losses: each look is a collective call
 CURVE_POINTS = 500
-SPIKE_STEPS = 50  # the losses of so many steps are compared with those of the first ones
-SPIKE = 2.0  # a mean so much higher than at the start is no noise
 _DROPOUT = 13  # stream of random numbers
 
 
@@ -67,7 +65,9 @@ class Training:
     ) -> None:
         self.task, self.heldout, self.params, self.ranks = task, heldout, params, ranks
         self.model, self.name, self.checkpoints = model, name, checkpoints
-        self.layout = Layout(params.row_tokens, params.max_row_batch, ranks.rank, ranks.world_size)
+        self.layout = Layout(
+            params.packed_length, params.micro_batch_rows, ranks.rank, ranks.world_size
+        )
         self.steps = number_of_steps(params, len(task.samples))
         self.state = Progressed()
         self._pending: list[torch.Tensor] = []  # [loss, masked] of steps not yet looked at
@@ -190,7 +190,8 @@ class Training:
             if not math.isfinite(loss):
                 raise StageFailure(
                     f"{self.name}: the loss at step {step + 1} is {loss}; lower "
-                    f"{self.name}.training.learning_rate or clip (the last checkpoint is kept)"
+                    f"{self.name}.training.learning_rate or max_grad_norm (the last checkpoint "
+                    "is kept)"
                 )
             self.state.losses.append(loss)
             self.state.masked += int(masked)
@@ -210,16 +211,16 @@ class Training:
 
     def _check_spike(self, done: int) -> None:
         """End a training that unlearns; all ranks see the same losses, so all of them end."""
-        window = math.ceil(SPIKE_STEPS / self._point_every)
+        window = math.ceil(self.params.spike_steps / self._point_every)
         losses = [float(point["loss"] or 0.0) for point in self.state.curve]
         if len(losses) < 2 * window:
             return
         first, last = math.fsum(losses[:window]) / window, math.fsum(losses[-window:]) / window
-        if last > SPIKE * first:
+        if last > self.params.spike_ratio * first:
             raise StageFailure(
                 f"{self.name}: the loss rose to {last:.3g} by step {done}, {last / first:.1f} "
-                f"times that of the start; lower {self.name}.training.learning_rate or clip "
-                "(the last checkpoint is kept)"
+                f"times that of the start; lower {self.name}.training.learning_rate or "
+                "max_grad_norm (the last checkpoint is kept)"
             )
 
     def _postfix(self) -> dict[str, object]:
@@ -233,14 +234,14 @@ class Training:
         """The objective on held-out samples, with draws that are the same every time."""
         self.engine.eval()
         total = torch.zeros((), dtype=torch.float64, device=self.ranks.device)
-        normaliser = 0.0
+        normalizer = 0.0
         for batch in evaluation_batches(
             self.heldout, batch_size=self.params.batch_size, layout=self.layout
         ):
-            normaliser += batch.normaliser
+            normalizer += batch.normalizer
             for micro in batch.micro_batches:
-                total += self.engine(micro.to(self.ranks.device)).double() * batch.normaliser
-        return float(self.ranks.sum(total)) / normaliser
+                total += self.engine(micro.to(self.ranks.device)).double() * batch.normalizer
+        return float(self.ranks.sum(total)) / normalizer
 
 
 def number_of_steps(params: TrainingParams, num_samples: int) -> int:

@@ -53,7 +53,7 @@ def test_an_unknown_key_is_named_with_the_allowed_ones(demo_values):
         ("pretrain.training.learning_rate", -1, "greater than 0"),
         ("pretrain.training.learning_rate", "fast", "valid number"),
         ("pretrain.schedule", "quadratic", "'linear', 'cosine' or 'geometric'"),
-        ("evaluation.tasks", ["foo"], "belebele_tr"),
+        ("evaluate.tasks", ["foo"], "belebele_tr"),
         ("backbone.num_heads", 5, "multiple of 2 x num_heads"),
         ("instruct_phase1.mask_rate", [0.5], "mask_rate"),
         ("register.name", "../x", "pattern"),

@@ -21,10 +21,10 @@ lengths_of_samples = st.lists(st.integers(1, 40), max_size=30)
 
 
 @given(lengths_of_samples, st.integers(1, 50))
-def test_first_fit_matches_the_plain_search(lengths, row_tokens):
+def test_first_fit_matches_the_plain_search(lengths, packed_length):
     rows, used = [], []
     for index, length in enumerate(lengths):
-        fits = (r for r in range(len(rows)) if used[r] + length <= row_tokens)
+        fits = (r for r in range(len(rows)) if used[r] + length <= packed_length)
         row = next(fits, None)
         if row is None:
             rows.append([index])
@@ -32,13 +32,13 @@ def test_first_fit_matches_the_plain_search(lengths, row_tokens):
         else:
             rows[row].append(index)
             used[row] += length
-    assert first_fit(lengths, row_tokens=row_tokens) == rows
+    assert first_fit(lengths, packed_length=packed_length) == rows
 
 
 @given(lengths_of_samples, st.integers(1, 50))
-def test_pack_rows_keeps_every_token(lengths, row_tokens):
+def test_pack_rows_keeps_every_token(lengths, packed_length):
     samples = [np.arange(length) + 100 * index for index, length in enumerate(lengths)]
-    rows = first_fit(lengths, row_tokens=row_tokens)
+    rows = first_fit(lengths, packed_length=packed_length)
     packed = pack_rows(samples, rows, pad_token_id=-7)
     flat, position = packed.ids.flatten(), packed.position.flatten()
     for index, sample in enumerate(samples):
@@ -78,7 +78,7 @@ def test_packed_batch_matches_padded_batch(tiny_model_dir):
     generator = np.random.default_rng(0)
     lengths = [5, 40, 17, 29, 3, 22]
     samples = [generator.integers(5, 300, size=length) for length in lengths]
-    rows = first_fit(lengths, row_tokens=48)
+    rows = first_fit(lengths, packed_length=48)
     assert max(map(len, rows)) > 1
     assert max(lengths) > 2 * model.config.sliding_window
 

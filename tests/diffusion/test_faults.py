@@ -62,11 +62,11 @@ def test_every_size_of_mask_counts_the_same(length: int, max_rows: int) -> None:
 def test_accumulated_micro_batches_add_up() -> None:
     nll = torch.rand(8, dtype=torch.float64, requires_grad=True)
     weight = torch.rand(8, dtype=torch.float64)
-    whole = weighted_nll(nll, weight, normaliser=40)
+    whole = weighted_nll(nll, weight, normalizer=40)
     (expected,) = torch.autograd.grad(whole, nll)
     for parts in (2, 4, 8):
         pieces = [
-            weighted_nll(n, w, normaliser=40)
+            weighted_nll(n, w, normalizer=40)
             for n, w in zip(nll.chunk(parts), weight.chunk(parts), strict=True)
         ]
         (got,) = torch.autograd.grad(sum(pieces), nll)
@@ -215,7 +215,7 @@ def test_a_straddling_token_is_encoded_apart_and_counted(lm) -> None:
             assert score.num_tokens == len(apart)
 
 
-def test_the_law_of_a_two_token_choice_is_normalised(table) -> None:
+def test_the_law_of_a_two_token_choice_is_normalized(table) -> None:
     """exp(bound) over all continuations sums to at most one, for the order mixture to exactly
     one.
     """

@@ -122,8 +122,8 @@ def test_uniforms_are_uniform_and_independent_of_shape() -> None:
     assert float(u.mean()) == pytest.approx(0.5, abs=5e-3)
     assert float(u.var()) == pytest.approx(1 / 12, abs=2e-3)
     assert float(u[13, 17]) == float(uniform(7, 13, 17))
-    neighbours = torch.corrcoef(torch.stack([u[:, :-1].flatten(), u[:, 1:].flatten()]))[0, 1]
-    assert abs(float(neighbours)) < 0.02
+    neighbors = torch.corrcoef(torch.stack([u[:, :-1].flatten(), u[:, 1:].flatten()]))[0, 1]
+    assert abs(float(neighbors)) < 0.02
 
 
 def test_nothing_to_mask() -> None:

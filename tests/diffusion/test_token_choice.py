@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from diffutron.diffusion.sampling.token_choice import NGrams, guide, penalise_
+from diffutron.diffusion.sampling.token_choice import NGrams, guide, penalize_
 
 from .denoising import run
 
@@ -34,7 +34,7 @@ def test_guidance_is_the_formula(table) -> None:
 
 def test_repetition_penalty_reads_generated_tokens_only(table) -> None:
     logits = torch.tensor([[2.0, -1.0, 0.5, 0.0, -math.inf]])
-    penalise_(logits, torch.tensor([[0, 1, 1, 4]]), penalty=2.0)
+    penalize_(logits, torch.tensor([[0, 1, 1, 4]]), penalty=2.0)
     assert logits.tolist() == [[1.0, -2.0, 0.5, 0.0, -math.inf]]
 
     def likes_two(ids: Tensor, _mask: Tensor | None, positions: Tensor) -> Tensor:

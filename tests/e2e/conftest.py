@@ -24,9 +24,15 @@ ENCODER = {
     "intermediate_size": 48,
     "local_attention": 16,
 }
-TRAINING = {"steps": 20, "batch_size": 16, "row_tokens": 64, "checkpoint_every": 10}
+TRAINING = {"steps": 20, "batch_size": 16, "packed_length": 64, "checkpoint_every": 10}
 TRAINING |= {"evaluate_every": 20, "evaluate_samples": 16}
-EVALUATION = {"items": 8, "items_phase2": 40, "max_rows": 4, "nelbo_samples": 2, "documents": 8}
+EVALUATION = {
+    "max_items": 8,
+    "max_items_final": 40,
+    "likelihood_rows": 4,
+    "nelbo_samples": 2,
+    "heldout_documents": 8,
+}
 EVALUATION |= {"instruction_rows": 8, "traces": 1}
 GATE = {"min_tasks": 0, "min_instructions": 0.0, "min_valid_words": 0.0}
 GATE |= {"max_bits_per_byte_of_unigram": 100.0}
@@ -40,8 +46,8 @@ def tiny_values(repo: Path) -> dict[str, Any]:
     for stage in ("backbone", "pretrain", "instruct_phase1", "instruct_phase2"):
         values[stage]["training"] |= TRAINING
     values["backbone"] |= ENCODER
-    values["evaluation"] |= EVALUATION
-    values["evaluation"]["perplexity_text"]["documents"] = 4
+    values["evaluate"] |= EVALUATION
+    values["evaluate"]["perplexity_text"]["documents"] = 4
     values["register"]["gate"] |= GATE
     return values
 

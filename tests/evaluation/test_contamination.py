@@ -3,7 +3,7 @@
 import polars
 import pytest
 
-from diffutron.config.params_data import ContaminationParams
+from diffutron.config.params import ContaminationParams
 from diffutron.evaluation.cetvel.asked import choose_protocols, read_material
 from diffutron.evaluation.leaderboard.contamination import (
     touched_rows,

@@ -11,17 +11,17 @@ from diffutron.evaluation.evaluate import evaluate
 from diffutron.runtime.errors import UserError
 
 SMALL = {
-    "evaluation.items": 3,
-    "evaluation.items_phase2": 4,
-    "evaluation.max_rows": 3,
-    "evaluation.nelbo_samples": 4,
-    "evaluation.documents": 5,
-    "evaluation.perplexity_text.documents": 2,
-    "evaluation.instruction_rows": 6,
-    "evaluation.generation.max_new_tokens": 6,
-    "evaluation.generation.num_steps": 3,
-    "evaluation.generation.block_length": 3,
-    "evaluation.traces": 2,
+    "evaluate.max_items": 3,
+    "evaluate.max_items_final": 4,
+    "evaluate.likelihood_rows": 3,
+    "evaluate.nelbo_samples": 4,
+    "evaluate.heldout_documents": 5,
+    "evaluate.perplexity_text.documents": 2,
+    "evaluate.instruction_rows": 6,
+    "evaluate.generation.max_new_tokens": 6,
+    "evaluate.generation.num_steps": 3,
+    "evaluate.generation.block_length": 3,
+    "evaluate.traces": 2,
 }
 
 
@@ -133,7 +133,7 @@ def test_traces_show_each_answer_from_its_first_token(finished):
 def test_the_stage_repeats_itself_whatever_else_it_scores(run, finished):
     """Two tasks alone give the numbers that they had among seven."""
     chosen = ["ironytr", "xcopa_tr"]
-    again = run({"evaluation.tasks": chosen})[0]
+    again = run({"evaluate.tasks": chosen})[0]
     for name, model in again["models"].items():
         before = finished[0]["models"][name]
         before = {**before, "tasks": {task: before["tasks"][task] for task in chosen}}
@@ -141,7 +141,7 @@ def test_the_stage_repeats_itself_whatever_else_it_scores(run, finished):
 
 
 def test_real_text_is_checked_by_the_word_list(run):
-    values, _ = run({"corpus.source": "local", "evaluation.tasks": ["ironytr"]})
+    values, _ = run({"corpus.source": "local", "evaluate.tasks": ["ironytr"]})
     assert list(values["models"]["base"]["tasks"]) == ["ironytr"]
     assert values["models"]["base"]["generation"]["words"] >= 0
 
@@ -160,9 +160,9 @@ def local_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 LOCAL = {
-    "evaluation.source": "local",
-    "evaluation.perplexity_text.source": "local",
-    "evaluation.items": None,
+    "evaluate.source": "local",
+    "evaluate.perplexity_text.source": "local",
+    "evaluate.max_items": None,
 }
 
 
@@ -170,13 +170,13 @@ def test_local_data_need_the_digest_of_their_files(run, local_folder):
     with pytest.raises(UserError, match=r"evaluation\.digest is not set: run `diffutron params`"):
         run(LOCAL)
     with pytest.raises(UserError, match=r"evaluation\.digest does not fit"):
-        run({**LOCAL, "evaluation.digest": "0" * 64})
+        run({**LOCAL, "evaluate.digest": "0" * 64})
 
 
 def test_missing_sets_are_said_and_stand_ins_keep_their_name(run, local_folder, capsys):
     from diffutron.data.sources.sources import local_digest
 
-    values, out = run({**LOCAL, "evaluation.digest": local_digest("evaluation")})
+    values, out = run({**LOCAL, "evaluate.digest": local_digest("evaluate")})
     name = "standin_nli_2way_from_sts_tr"
     assert list(values["models"]["phase2"]["tasks"]) == [name]
     assert values["models"]["phase2"]["tasks"][name]["stand_in"] == "mnli_tr"
@@ -213,12 +213,12 @@ def test_a_model_that_diverged_is_named_and_earlier_output_stays(run, model_dirs
     out.mkdir()
     (out / "traces.json").write_text("[]")
     with pytest.raises(UserError, match=r"phase2 holds weights that are not finite"):
-        run({"evaluation.tasks": ["ironytr"]}, phase2=other, out=out)
+        run({"evaluate.tasks": ["ironytr"]}, phase2=other, out=out)
     assert [path.name for path in out.iterdir()] == ["traces.json"]
     assert [path.name for path in tmp_path.iterdir() if path.name.startswith(".")] == []
 
 
 def test_steps_that_do_not_cover_the_blocks_are_refused(run):
-    changes = {"evaluation.generation.num_steps": 1}
+    changes = {"evaluate.generation.num_steps": 1}
     with pytest.raises(UserError, match=r"evaluation\.generation\.num_steps = 1 is below the 2"):
         run(changes)

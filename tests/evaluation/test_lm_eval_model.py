@@ -14,7 +14,7 @@ from diffutron.diffusion.likelihood.any_order import Score
 from diffutron.evaluation.lm_eval_model import DiffusionLM, build_tasks, run_tasks
 from diffutron.evaluation.scoring.task_numbers import (
     answered_items,
-    summarise,
+    summarize,
 )
 from diffutron.modeling.encoding import begin_ids, encode_pairs
 
@@ -233,7 +233,7 @@ def test_an_oracle_gets_everything_right(tiny):
     lm = Oracle(*tiny, max_rows=1)
     samples = run_tasks(lm, build_tasks([IRONY], casing="turkish"), chosen={})
     items = answered_items(samples["ironytr"], lm.scores)
-    found = summarise(items, IRONY)
+    found = summarize(items, IRONY)
     assert (found["n"], found["correct"], found["acc"]) == (6, 6, 1.0)
     assert [item.row for item in items] == [1, 2, 3, 4, 5, 6]
     assert found["recall"] == {"0": 1.0, "1": 1.0}
@@ -247,7 +247,7 @@ def test_chosen_rows_are_scored_and_no_others(make):
     assert [item.row for item in answered_items(samples["ironytr"], lm.scores)] == [2, 5]
     (two_way,) = answered_items(samples["mnli_tr"], lm.scores)
     assert two_way.choices == ["TUTARLI", "ALAKASIZ"]
-    found = summarise([two_way], NLI)
+    found = summarize([two_way], NLI)
     assert found["chance"] == 0.5
     assert found["stand_in"] == "mnli_tr"
     again = run_tasks(lm, tasks, chosen={"ironytr": [0]})

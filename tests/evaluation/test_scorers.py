@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from diffutron.evaluation.cetvel.protocols import PROTOCOLS
-from diffutron.evaluation.scorers.loading import NotAtHand, find, load, randomise
+from diffutron.evaluation.scorers.loading import NotAtHand, find, load, randomize
 from diffutron.evaluation.scorers.systems import (
     Scoring,
     System,
@@ -269,11 +269,11 @@ def test_random_weights_forget_what_was_there(adapters):
     before = {name: weight.clone() for name, weight in adapter.model.named_parameters()}
     encoded = adapter.encode(PAIRS, CORRECTED)
     values = [score.logprob for score in adapter.score(encoded)]
-    randomise(adapter.model, seed=1)
+    randomize(adapter.model, seed=1)
     drawn = {name: weight.clone() for name, weight in adapter.model.named_parameters()}
     assert all(not torch.equal(drawn[n], before[n]) for n in before if before[n].dim() > 1)
     assert [score.logprob for score in adapter.score(encoded)] != values
-    randomise(adapter.model, seed=1)
+    randomize(adapter.model, seed=1)
     assert all(torch.equal(w, drawn[n]) for n, w in adapter.model.named_parameters())
 
 

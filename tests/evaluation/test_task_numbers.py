@@ -7,7 +7,7 @@ from diffutron.diffusion.likelihood.any_order import Score
 from diffutron.evaluation.scoring.task_numbers import (
     answered_items,
     item_rows,
-    summarise,
+    summarize,
 )
 from diffutron.evaluation.statistics.intervals import (
     p_above,
@@ -51,7 +51,7 @@ def test_numbers_worked_by_hand():
         sample(5, 0, [-9.0, -10.0, -3.9, -4.0]),
     ]
     items = answered_items(samples, scored(samples))
-    found = summarise(items, SET)
+    found = summarize(items, SET)
     assert (found["n"], found["correct"], found["acc"]) == (5, 2, 0.4)
     assert (found["low"], found["high"]) == wilson(2, 5)
     assert found["chance"] == pytest.approx((4 * 0.25 + 0.5) / 5)
@@ -65,13 +65,13 @@ def test_numbers_worked_by_hand():
     assert found["stand_in"] is None
 
 
-def test_length_normalisation_is_another_answer():
+def test_length_normalization_is_another_answer():
     """-6 over 12 letters beats -4 over 4: acc and acc_norm differ."""
     samples = [sample(1, 1, [-4.0, -6.0], ["kısa", "uzunca bir s"])]
     (item,) = answered_items(samples, scored(samples, exact=False))
     assert (item.predicted, item.predicted_norm) == (0, 1)
     assert (item.correct, item.correct_norm) == (False, True)
-    found = summarise([item], SET)
+    found = summarize([item], SET)
     assert (found["acc"], found["acc_norm"]) == (0.0, 1.0)
     assert found["exact_items"] == 0
 

@@ -6,7 +6,7 @@ from diffutron.evaluation.text_quality import (
     constant_share,
     listed_words,
     measures,
-    normalised_answer,
+    normalized_answer,
     words,
 )
 
@@ -44,9 +44,9 @@ def test_shares_over_nothing_are_none():
 
 
 def test_answers_are_compared_as_text_without_edges():
-    assert normalised_answer("  Ankara\n büyük ") == "Ankara büyük"
-    assert normalised_answer("I\u0307zmir") == "İzmir"
-    assert normalised_answer("ankara") != normalised_answer("Ankara")
+    assert normalized_answer("  Ankara\n büyük ") == "Ankara büyük"
+    assert normalized_answer("I\u0307zmir") == "İzmir"
+    assert normalized_answer("ankara") != normalized_answer("Ankara")
 
 
 def test_the_best_constant_answer():

@@ -30,14 +30,14 @@ def answered(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     asked = []
 
-    def answer(decision: str, by: str = "kurul", against_the_gate: bool = True):
+    def answer(decision: str, by: str = "kurul", override_gate: bool = True):
         def pause(*, wait_for_input, timeout):
             asked.append((wait_for_input, timeout))
             return Decision(
                 decision=decision,
                 by=by,
                 reason="better on all tasks",
-                against_the_gate=against_the_gate,
+                override_gate=override_gate,
             )
 
         monkeypatch.setattr("flows.promotion.pause_flow_run", pause)
@@ -73,20 +73,20 @@ def test_approved(answered, registry):
         *("diffutron", "gate", "3", "--json", "--max-drop", "0.2", "--use", "research")
     ]
     told = ["--by", "kurul", "--reason", "better on all tasks", "--over", "2"]
-    told += ["--max-drop", "0.2", "--use", "research", "--against-the-gate"]
+    told += ["--max-drop", "0.2", "--use", "research", "--override-gate"]
     assert move == ["diffutron", "promote", "3", *told]
     assert asked[0][1] == 7200
 
 
 def test_a_gate_that_fails_is_overruled_only_by_its_field(answered, registry, monkeypatch):
-    answered("approve", against_the_gate=False)
+    answered("approve", override_gate=False)
     state = promote(version=3, return_state=True)
     assert state.is_failed()
     assert state.message.startswith("the gate does not hold; nothing moved")
     assert [command[1] for command in registry] == ["gate"]
     monkeypatch.setitem(FOUND, "holds", True)
     assert promote(version=3, return_state=True).name == "Promoted"
-    assert "--against-the-gate" not in registry[-1]
+    assert "--override-gate" not in registry[-1]
 
 
 def test_rejected(answered, registry):

@@ -20,7 +20,7 @@ def test_lines_worth_logging():
     raw = [
         "Running stage 'pretrain':\n",
         "\r 10 %|#   \r 50 %|##  \r100 %|####\n",
-        "\x1b[32mcoloured\x1b[0m text\n",
+        "\x1b[32mcolored\x1b[0m text\n",
         "\n",
         "/site/torch/x.py:3: FutureWarning: `a` is deprecated\n",
         "  warnings.warn(\n",
@@ -34,7 +34,7 @@ def test_lines_worth_logging():
     assert list(readable(raw)) == [
         "Running stage 'pretrain':",
         "100 %|####",
-        "coloured text",
+        "colored text",
         "  an indented line of our own",
         "/site/torch/x.py:3: UserWarning: this one matters",
         "\x00ends without a line feed",

@@ -26,8 +26,8 @@ TRAINING = {
     "steps": STEPS,
     "epochs": None,
     "batch_size": 8,
-    "row_tokens": 32,
-    "max_row_batch": 2,  # two micro-batches a step
+    "packed_length": 32,
+    "micro_batch_rows": 2,  # two micro-batches a step
     "checkpoint_every": EVERY,
     "evaluate_every": STEPS,
     "evaluate_samples": 8,

@@ -137,7 +137,7 @@ def test_the_maker_is_read_from_the_system(tmp_path: Path) -> None:
 def test_an_unknown_choice_is_told_when_a_model_is_taken(monkeypatch) -> None:
     monkeypatch.setenv(products.CHOICE, "cublas")
     products.prefers_onednn.cache_clear()
-    with pytest.raises(UserError, match=r"DIFFUTRON_PRODUCTS.*'cublas'.*blas or onednn"):
+    with pytest.raises(UserError, match=r"DIFFUTRON_MATMUL.*'cublas'.*blas or onednn"):
         use_fast_products(nn.Linear(2, 2))
 
 

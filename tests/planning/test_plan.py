@@ -148,7 +148,7 @@ def test_checkpointing_saves_activations(paper, paper_shape):
 
 
 def test_trained_tokens_are_whole_samples(make_params):
-    training = make_params({"pretrain.training.row_tokens": 128}).pretrain.training
+    training = make_params({"pretrain.training.packed_length": 128}).pretrain.training
     volume = Volume(
         {"corpus": Texts(1000, 50.0, "counted"), "instruct_phase1": Texts(9, 300.0, "")}
     )

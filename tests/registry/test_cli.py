@@ -67,14 +67,14 @@ def test_a_day_at_the_registry(run):
     (line,) = [line for line in err.splitlines() if line.startswith("error: ")]
     assert "diffutron version 1 does not pass the gate: mean accuracy" in line
     assert "(and 7 more); nothing moved; see `diffutron gate 1`" in line
-    code, out, _ = run(*worse, "--against-the-gate")
+    code, out, _ = run(*worse, "--override-gate")
     assert code == 0
     assert "note: promoted although the gate does not hold: mean accuracy" in out
     assert run("rollback", "--by", "kurul")[1] == "champion: version 2 (before: 1)\n"
     assert run("rollback", "--to", "1")[0] == 0
     assert "promotion against the gate by Ali: cheaper" in run("history")[1]
     moves = json.loads(run("history", "--json")[1])
-    assert [move["against_gate"] for move in moves] == [False, False, True, False, False]
+    assert [move["override_gate"] for move in moves] == [False, False, True, False, False]
     assert [move["version"] for move in moves] == [1, 2, 1, 2, 1]
     assert [move["kind"] for move in moves][-2:] == ["rollback", "rollback"]
 

@@ -36,7 +36,7 @@ def test_front_matter_gives_results_their_own_names(make_params, summary):
 
 
 def test_hub_results_carry_the_published_set(make_params, summary):
-    params = make_params({"evaluation.source": "hub"})
+    params = make_params({"evaluate.source": "hub"})
     (index,) = head(model_card(params, summary, MEASURED, tags=TAGS))["model-index"]
     types = {r["dataset"]["name"]: r["dataset"]["type"] for r in index["results"]}
     assert types["xcopa_tr"] == "xcopa"
@@ -94,7 +94,7 @@ def test_a_card_is_complete_or_says_what_it_lacks(make_params, summary):
     assert len(missing_parts("nothing")) == 12
 
 
-def test_licences_of_all_parts_make_the_licence_of_the_model(make_params, summary):
+def test_licenses_of_all_parts_make_the_license_of_the_model(make_params, summary):
     assert head(model_card(make_params(), summary, MEASURED, tags=TAGS))["license"] == "apache-2.0"
     hub = make_params({"corpus.source": "hub", "tokenizer.source": "hub"})
     card = model_card(hub, summary, MEASURED, tags=TAGS)

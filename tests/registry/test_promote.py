@@ -120,9 +120,9 @@ def test_the_gate_is_overruled_only_on_record():
     with pytest.raises(UserError, match=r"mean accuracy: .* \(and 1 more\); nothing moved"):
         promote(1, by="kurul", reason="first", evidence=failed)
     assert (current(), made()) == (None, [])
-    promote(1, by="kurul", reason="first", evidence=failed, against_gate=True)
-    promote(2, by="kurul", reason="better", evidence={"holds": True}, against_gate=True)
-    assert [one.against_gate for one in made()] == [True, False]
+    promote(1, by="kurul", reason="first", evidence=failed, override_gate=True)
+    promote(2, by="kurul", reason="better", evidence={"holds": True}, override_gate=True)
+    assert [one.override_gate for one in made()] == [True, False]
 
 
 @pytest.mark.usefixtures("versions")

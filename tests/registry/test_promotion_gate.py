@@ -78,11 +78,11 @@ def test_each_condition_of_its_own_can_fail(evidence):
     assert own(evidence) == []
     assert own(evidence, use="commercial") == []
     parts = {"corpus": "CC-BY-NC-SA-4.0", "backbone": "not stated"}
-    assert own(changed(evidence, licences=parts)) == []
-    assert own(changed(evidence, licences=parts), use="commercial") == [
-        "licences of the data, for commercial use"
+    assert own(changed(evidence, licenses=parts)) == []
+    assert own(changed(evidence, licenses=parts), use="commercial") == [
+        "licenses of the data, for commercial use"
     ]
-    assert own(changed(evidence, licences={})) == ["licences of the data, for research use"]
+    assert own(changed(evidence, licenses={})) == ["licenses of the data, for research use"]
     assert own(changed(evidence, card=evidence.card + "\n99.9 % right\n")) == ["model card"]
     assert own(changed(evidence, card="empty")) == ["model card"]
     tainted = copy.deepcopy(evidence.measured)

@@ -105,8 +105,8 @@ def test_caveats_follow_the_parameters(make_params):
     hub = {
         "corpus.source": "hub",
         "instructions.source": "hub",
-        "evaluation.source": "hub",
-        "evaluation.items": None,
+        "evaluate.source": "hub",
+        "evaluate.max_items": None,
         "backbone.source": "hub",
         "tokenizer.source": "hub",
         "pretrain.lora.rank": 256,
@@ -122,9 +122,9 @@ def test_caveats_follow_the_parameters(make_params):
         "Scoring protocol",
         "Settings that are not published",
     ]
-    local = [c.subject for c in caveats(make_params({"evaluation.source": "local"}))]
+    local = [c.subject for c in caveats(make_params({"evaluate.source": "local"}))]
     assert "Local files: evaluation sets" in local
-    both = caveats(make_params({"evaluation.items": 50, "evaluation.items_phase2": 70}))
+    both = caveats(make_params({"evaluate.max_items": 50, "evaluate.max_items_final": 70}))
     assert any("and 70 for phase 2" in c.reason for c in both)
 
 

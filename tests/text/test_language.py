@@ -1,4 +1,4 @@
-"""Turkish stays, its neighbours and English go, short texts are not judged."""
+"""Turkish stays, its neighbors and English go, short texts are not judged."""
 
 import pytest
 

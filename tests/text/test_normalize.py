@@ -6,14 +6,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from diffutron.text.normalize import normalise, normalise_letters, repair_encoding
+from diffutron.text.normalize import normalize, normalize_letters, repair_encoding
 
 TURKISH = "Çağrı, İğdır'ın şişman ördeğini gördü; ılık bir öğle vaktiydi."
 
 
 @pytest.mark.parametrize("form", ["NFC", "NFD", "NFKC", "NFKD"])
 def test_every_unicode_form_becomes_nfc(form):
-    assert normalise(unicodedata.normalize(form, TURKISH)) == TURKISH
+    assert normalize(unicodedata.normalize(form, TURKISH)) == TURKISH
 
 
 @pytest.mark.parametrize("wrong", ["cp1252", "latin-1"])
@@ -23,7 +23,7 @@ def test_text_encoded_twice_is_repaired(wrong):
     )
     assert broken != TURKISH
     if wrong == "cp1252":
-        assert normalise(broken) == TURKISH
+        assert normalize(broken) == TURKISH
 
 
 def test_turkish_read_as_latin1_is_repaired():
@@ -42,32 +42,32 @@ def test_turkish_read_as_latin1_is_repaired():
     ],
 )
 def test_letters_that_only_look_broken_stay(text):
-    assert normalise(text) == text
+    assert normalize(text) == text
 
 
 def test_punctuation_of_windows_is_no_control_character():
-    assert normalise("Avrupa\x92da \x93derbi\x94 ateşi\x85 5\x80 \x96 bitti\x81") == (
+    assert normalize("Avrupa\x92da \x93derbi\x94 ateşi\x85 5\x80 \x96 bitti\x81") == (
         "Avrupa’da “derbi” ateşi\n5€ – bitti"
     )
 
 
 def test_decomposed_dotted_i_is_one_letter():
-    assert normalise("i̇stanbul ve ı̇zmir, I\u0307stanbul") == "istanbul ve izmir, İstanbul"
+    assert normalize("i̇stanbul ve ı̇zmir, I\u0307stanbul") == "istanbul ve izmir, İstanbul"
 
 
 def test_invisible_and_control_characters_go_and_emoji_stay_whole():
     family = "👨\u200d👩\u200d👧"
     text = f"\ufeffmer\u00adha\u200bba\x00 dün\u202eya{family}\x07"
-    assert normalise(text) == f"merhaba dünya{family}"
+    assert normalize(text) == f"merhaba dünya{family}"
 
 
 def test_spaces_and_lines():
     text = "bir\u00a0 iki\t üç \r\n  dört\r\n\r\n\r\n\r\nbeş\u2028altı "
-    assert normalise(text) == "bir iki üç\ndört\n\nbeş\naltı"
+    assert normalize(text) == "bir iki üç\ndört\n\nbeş\naltı"
 
 
 def test_letters_only_keeps_the_layout():
-    assert normalise_letters("Soru?\r\n Cevap:  x\u200b ") == "Soru?\n Cevap:  x "
+    assert normalize_letters("Soru?\r\n Cevap:  x\u200b ") == "Soru?\n Cevap:  x "
 
 
 MARKS = "iıİşç\u0307\u0301\u0327\u200b\u200d\x00\u00ad e\n"
@@ -75,7 +75,7 @@ MARKS = "iıİşç\u0307\u0301\u0327\u200b\u200d\x00\u00ad e\n"
 
 @given(st.text() | st.text(alphabet=MARKS, max_size=8))
 def test_a_second_pass_changes_nothing(text):
-    once = normalise(text)
-    assert normalise(once) == once
+    once = normalize(text)
+    assert normalize(once) == once
     assert unicodedata.is_normalized("NFC", once)
     assert not any(unicodedata.category(c) == "Cc" and c != "\n" for c in once)

@@ -10,8 +10,8 @@ SHORT = {
     "steps": 12,
     "epochs": None,
     "batch_size": 8,
-    "row_tokens": 48,
-    "max_row_batch": 2,
+    "packed_length": 48,
+    "micro_batch_rows": 2,
     "learning_rate": 0.01,
     "checkpoint_every": 5,
     "evaluate_every": 6,
@@ -45,7 +45,7 @@ def short_params(make_params):
 
 
 def documents(number: int, seed: int) -> list[np.ndarray]:
-    """Token ids of documents: runs that count upwards, so that a neighbour tells a token."""
+    """Token ids of documents: runs that count upwards, so that a neighbor tells a token."""
     generator = np.random.default_rng(seed)
     made = []
     for _ in range(number):

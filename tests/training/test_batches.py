@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from diffutron.data.token_store import Samples, windows
 from diffutron.modeling.encoder import load_model
 from diffutron.training.batches import (
-    EndFill,
+    EosFill,
     Layout,
     Task,
     divide,
@@ -24,10 +24,10 @@ from diffutron.training.objective import masked_diffusion
 MASK, PAD, EOS = 4, 0, 1
 
 
-def make_task(lengths, *, end_fill=None, max_tokens=10**6) -> Task:
+def make_task(lengths, *, eos_fill=None, max_tokens=10**6) -> Task:
     bounds = np.concatenate([[0], np.cumsum(lengths)])
     samples = windows(np.arange(bounds[-1]) % 300 + 20, bounds, max_tokens=10**6)
-    return Task(samples, masked_diffusion("linear"), 7, MASK, PAD, end_fill, max_tokens)
+    return Task(samples, masked_diffusion("linear"), 7, MASK, PAD, eos_fill, max_tokens)
 
 
 def noisy_samples(task: Task, step: int, *, world_size: int, **layout: int):
@@ -59,10 +59,12 @@ def noisy_samples(task: Task, step: int, *, world_size: int, **layout: int):
     st.integers(1, 4),
     st.integers(2, 60),
 )
-def test_noise_does_not_depend_on_the_layout(lengths, step, world_size, max_row_batch, row_tokens):
-    task = make_task(lengths, end_fill=EndFill(EOS, 3, 0.1))
-    plain = noisy_samples(task, step, world_size=1, max_row_batch=100, row_tokens=1)
-    layout = {"max_row_batch": max_row_batch, "row_tokens": row_tokens}
+def test_noise_does_not_depend_on_the_layout(
+    lengths, step, world_size, micro_batch_rows, packed_length
+):
+    task = make_task(lengths, eos_fill=EosFill(EOS, 3, 0.1))
+    plain = noisy_samples(task, step, world_size=1, micro_batch_rows=100, packed_length=1)
+    layout = {"micro_batch_rows": micro_batch_rows, "packed_length": packed_length}
     assert noisy_samples(task, step, world_size=world_size, **layout) == plain
 
 
@@ -78,8 +80,8 @@ def test_every_rank_has_as_many_micro_batches():
     assert [batch.micro_batches[2].weights.sum() > 0 for batch in batches] == [True, False, False]
 
 
-def test_a_wide_row_brings_fewer_neighbours():
-    """Tokens of a micro-batch, padding counted, stay within rows x row_tokens."""
+def test_a_wide_row_brings_fewer_neighbors():
+    """Tokens of a micro-batch, padding counted, stay within rows x packed_length."""
     lengths = np.array([100, 10, 10, 40, 10, 200, 30])
     layout = Layout(50, 4, 0, 1)
     parts = divide([[i] for i in range(7)], lengths, layout)
@@ -94,7 +96,7 @@ def test_an_epoch_visits_each_sample_once_and_the_last_batch_is_its_own_size():
     layout = Layout(4, 100, 0, 1)
     batches = [training_batch(task, step, batch_size=8, layout=layout) for step in range(6)]
     assert [len(batch.lengths) for batch in batches] == [8, 8, 5] * 2
-    assert [batch.normaliser for batch in batches[:3]] == [24, 24, 15]  # all but the begin token
+    assert [batch.normalizer for batch in batches[:3]] == [24, 24, 15]  # all but the begin token
     assert sorted(epoch_order(21, 7, 0).tolist()) == list(range(21))
     assert epoch_order(21, 7, 0).tolist() != epoch_order(21, 7, 1).tolist()
     assert epoch_order(21, 7, 0).tolist() != epoch_order(21, 8, 0).tolist()
@@ -116,14 +118,14 @@ def test_begin_token_and_padding_are_never_masked_and_every_sample_is():
 
 
 def test_end_fill_follows_the_sample_with_its_own_weight():
-    end_fill = EndFill(EOS, 3, 0.25)
-    task, plain = make_task([6] * 64, end_fill=end_fill), make_task([6] * 64)
+    eos_fill = EosFill(EOS, 3, 0.25)
+    task, plain = make_task([6] * 64, eos_fill=eos_fill), make_task([6] * 64)
     layout = Layout(1, 1000, 0, 1)
     batch = training_batch(task, 0, batch_size=64, layout=layout)
     fill = batch.lengths - 6
     assert set(fill.tolist()) == {0, 1, 2, 3}
-    assert batch.normaliser == 64 * 5 + 0.25 * fill.sum()
-    assert training_batch(plain, 0, batch_size=64, layout=layout).normaliser == 64 * 5
+    assert batch.normalizer == 64 * 5 + 0.25 * fill.sum()
+    assert training_batch(plain, 0, batch_size=64, layout=layout).normalizer == 64 * 5
     (micro,) = batch.micro_batches
     in_fill = micro.position_ids.flatten()[micro.masked_at] >= 6
     assert in_fill.any()
@@ -136,7 +138,7 @@ def test_end_fill_follows_the_sample_with_its_own_weight():
 
 
 def test_end_fill_stops_at_the_models_length():
-    task = make_task([6] * 64, end_fill=EndFill(EOS, 50, 0.1), max_tokens=10)
+    task = make_task([6] * 64, eos_fill=EosFill(EOS, 50, 0.1), max_tokens=10)
     lengths = training_batch(task, 0, batch_size=64, layout=Layout(1, 64, 0, 1)).lengths
     assert lengths.min() >= 6
     assert lengths.max() == 10
@@ -187,7 +189,7 @@ def test_the_loss_matches_the_equation(tiny_model_dir):
     model = load_model(tiny_model_dir, made_by="backbone").double()
     batch = training_batch(task, 0, batch_size=3, layout=Layout(60, 10, 0, 1))
     expected = 0.0
-    for ids, weights in noisy_samples(task, 0, world_size=1, row_tokens=1, max_row_batch=9):
+    for ids, weights in noisy_samples(task, 0, world_size=1, packed_length=1, micro_batch_rows=9):
         logits = model(torch.tensor([ids])).logits[0]
         logits[:, MASK] = -torch.inf
         original = next(
@@ -197,7 +199,7 @@ def test_the_loss_matches_the_equation(tiny_model_dir):
         expected += float((nll * torch.tensor(weights))[torch.tensor(weights) > 0].sum())
     (micro,) = batch.micro_batches
     ours = MaskedLoss(model, mask_token_id=MASK)(micro)
-    assert float(ours) == pytest.approx(expected / batch.normaliser, rel=1e-6)
+    assert float(ours) == pytest.approx(expected / batch.normalizer, rel=1e-6)
 
 
 def test_samples_may_be_masked_in_part_only():
@@ -211,6 +213,6 @@ def test_samples_may_be_masked_in_part_only():
     task = Task(samples, masked_diffusion("linear"), 1, MASK, PAD)
     for step in range(8):
         batch = training_batch(task, step, batch_size=2, layout=Layout(10, 2, 0, 1))
-        assert batch.normaliser == 6
+        assert batch.normalizer == 6
         (micro,) = batch.micro_batches
         assert set(micro.targets.tolist()) <= {26, 27, 28, 29, 38, 39}

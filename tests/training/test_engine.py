@@ -16,7 +16,7 @@ ALONE = Ranks(0, 1, torch.device("cpu"))
 
 @pytest.fixture
 def training(make_params):
-    return make_params({"pretrain.training.clip": 0.5}).pretrain.training
+    return make_params({"pretrain.training.max_grad_norm": 0.5}).pretrain.training
 
 
 def test_the_configuration_comes_from_the_parameters(training):

@@ -56,7 +56,7 @@ def test_a_phase_learns_to_answer(
             f"{key}.training.zero_stage": 1 if method == "lora" else 0,
             f"{key}.training.evaluate_every": 150,
             f"{key}.training.checkpoint_every": 150,
-            f"{key}.end_fill": 2,
+            f"{key}.max_eos_fill": 2,
             f"{key}.mask_rate": [0.5, 1.0],
         }
     )
@@ -70,7 +70,7 @@ def test_a_phase_learns_to_answer(
     assert values["eval_loss"] < loss_share * values["eval_loss_before"]
     description = json.loads((out / "diffutron.json").read_text())
     assert description["kind"] == "phase1"
-    assert description["generation"] == params.evaluation.generation.model_dump()
+    assert description["generation"] == params.evaluate.generation.model_dump()
 
     model = AutoModelForMaskedLM.from_pretrained(out).eval()
     if (

@@ -1,4 +1,4 @@
-"""Mask rates and weights: the bound, its restriction, and plain masked language modelling."""
+"""Mask rates and weights: the bound, its restriction, and plain masked language modeling."""
 
 import pytest
 import torch

@@ -8,7 +8,12 @@ from diffutron.training.optimizer import adamw, learning_rate
 
 @pytest.fixture
 def training(make_params):
-    keys = {"warmup": 0.1, "flat_until": 0.5, "final_learning_rate": 0.2, "learning_rate": 1.0}
+    keys = {
+        "warmup_ratio": 0.1,
+        "decay_from_ratio": 0.5,
+        "final_lr_ratio": 0.2,
+        "learning_rate": 1.0,
+    }
     changes = {f"pretrain.training.{key}": value for key, value in keys.items()}
     return make_params(changes).pretrain.training
 
@@ -23,7 +28,7 @@ def test_learning_rate_at_its_joints(training):
 
 
 def test_learning_rate_without_warm_up_or_decay(make_params):
-    flat = {"pretrain.training.warmup": 0.0, "pretrain.training.flat_until": 1.0}
+    flat = {"pretrain.training.warmup_ratio": 0.0, "pretrain.training.decay_from_ratio": 1.0}
     training = make_params(flat).pretrain.training
     assert {learning_rate(s, training, steps=7) for s in range(7)} == {training.learning_rate}
 

@@ -109,9 +109,9 @@ def test_losses_match_the_golden_run(train, repo):
 @pytest.mark.parametrize("lora", [None, 0.0], ids=["full", "lora"])
 def test_zero_stages_train_alike(lora, train):
     """Accumulation differs as well: one row a micro-batch against all at once."""
-    plain = train(name="0", steps=6, zero_stage=0, max_row_batch=50, lora=lora)
+    plain = train(name="0", steps=6, zero_stage=0, micro_batch_rows=50, lora=lora)
     for stage in (1, 2, 3):
-        zero = train(name=f"{stage}", steps=6, zero_stage=stage, max_row_batch=1, lora=lora)
+        zero = train(name=f"{stage}", steps=6, zero_stage=stage, micro_batch_rows=1, lora=lora)
         for one, two in zip(plain.state.curve, zero.state.curve, strict=True):
             assert one["loss"] == pytest.approx(two["loss"], rel=1e-5)
         torch.testing.assert_close(_weights(plain), _weights(zero), rtol=1e-3, atol=2e-4)
@@ -194,12 +194,11 @@ def _shake(training):
 
 
 def test_a_loss_that_rises_far_above_the_start_ends_the_run(train, monkeypatch):
-    monkeypatch.setattr("diffutron.training.trainer.SPIKE_STEPS", 3)
-    steady = train(name="steady", learning_rate=1e-9)
+    steady = train(name="steady", learning_rate=1e-9, spike_steps=3)
     assert len(steady.state.curve) == 12
     monkeypatch.setattr(Training, "_start", _poisoned_at(7, Training._start, _shake))
     with pytest.raises(StageFailure, match=r"the loss rose to .* by step \d+, .* of the start"):
-        train(name="spike", learning_rate=1e-9)
+        train(name="spike", learning_rate=1e-9, spike_steps=3)
     with training_process() as ranks:
         assert Checkpoints("spike", ranks, zero_stage=0).newest().step == 5
 

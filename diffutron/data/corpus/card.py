@@ -14,7 +14,7 @@ import numpy as np
 from diffutron.data.corpus.card_page import Bars, Examples, Flow, Rows, Section, Words, page
 from diffutron.data.corpus.document_table import REASONS, SPLITS, Fates
 from diffutron.data.sources.bad_rows import Quarantine
-from diffutron.data.sources.listing import Licence
+from diffutron.data.sources.listing import License
 from diffutron.runtime.files import write_json, write_text
 from diffutron.text.privacy import KINDS
 
@@ -58,7 +58,7 @@ def write_corpus_card(
     fates: Fates,
     counts: Mapping[str, Any],
     quarantine: Quarantine,
-    licences: Iterable[Licence],
+    licenses: Iterable[License],
     out: Path,
     *,
     seed: int,
@@ -67,7 +67,7 @@ def write_corpus_card(
     found = {
         **counts,
         "bad_lines": quarantine.examples,
-        "licences": [asdict(one) for one in licences],
+        "licenses": [asdict(one) for one in licenses],
         "by_source": _by_source(fates),
         "rules": _rules(fates),
         "duplicate_clusters": _cluster_sizes(fates),
@@ -159,11 +159,11 @@ def _markdown(found: Mapping[str, Any]) -> str:
             ),
         ),
         "",
-        "## Licences",
+        "## Licenses",
         "",
-        *table(["source", "licence", "commercial use"], licence_rows(found["licences"])),
+        *table(["source", "license", "commercial use"], license_rows(found["licenses"])),
         "",
-        commercial_use(found["licences"]),
+        commercial_use(found["licenses"]),
         "",
         "## Personal data replaced",
         "",
@@ -179,19 +179,19 @@ def _markdown(found: Mapping[str, Any]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def licence_rows(licences: Iterable[Mapping[str, Any]]) -> list[list[str]]:
+def license_rows(licenses: Iterable[Mapping[str, Any]]) -> list[list[str]]:
     said = {True: "allowed", False: "forbidden", None: "not known"}
-    return [[one["source"], one["licence"], said[one["commercial"]]] for one in licences]
+    return [[one["source"], one["license"], said[one["commercial"]]] for one in licenses]
 
 
-def commercial_use(licences: Iterable[Mapping[str, Any]]) -> str:
-    """Whether the result may be used commercially, as far as the licences of its sources say."""
-    found = {one["commercial"] for one in licences}
+def commercial_use(licenses: Iterable[Mapping[str, Any]]) -> str:
+    """Whether the result may be used commercially, as far as the licenses of its sources say."""
+    found = {one["commercial"] for one in licenses}
     if False in found:
-        return "The result may not be used commercially: the licence of a source forbids it."
+        return "The result may not be used commercially: the license of a source forbids it."
     if None in found:
-        return "Not known whether the result may be used commercially: a source states no licence."
-    return "The licences of all sources allow commercial use; their other terms still bind."
+        return "Not known whether the result may be used commercially: a source states no license."
+    return "The licenses of all sources allow commercial use; their other terms still bind."
 
 
 def reasons_text(counts: Mapping[str, int]) -> str:
@@ -228,8 +228,8 @@ def corpus_sections(found: Mapping[str, Any]) -> list[Section]:
         ),
         Flow("What each step dropped", documents["kept"], found["dropped"]),
         Rows("By source", ["source", "kept", "dropped"], sources),
-        Rows("Licences", ["source", "licence", "commercial use"], licence_rows(found["licences"])),
-        Words(commercial_use(found["licences"])),
+        Rows("Licenses", ["source", "license", "commercial use"], license_rows(found["licenses"])),
+        Words(commercial_use(found["licenses"])),
         Bars("Tokens of a kept document", found["token_histogram"], "tokens from"),
         Bars("Characters of a kept document", found["character_histogram"], "characters from"),
         Bars("Duplicates by cluster size", found["duplicate_clusters"], "documents"),

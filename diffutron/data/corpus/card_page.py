@@ -34,7 +34,7 @@ class Examples:
 
 @dataclass(frozen=True)
 class Bar:
-    """`width` is drawn from `start`; `lost` follows it in another colour."""
+    """`width` is drawn from `start`; `lost` follows it in another color."""
 
     label: str
     number: int

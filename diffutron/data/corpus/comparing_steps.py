@@ -5,7 +5,7 @@ from collections.abc import Mapping
 
 import pyarrow as pa
 
-from diffutron.config.params_data import CorpusParams
+from diffutron.config.params import CorpusParams
 from diffutron.data.corpus.dedup import find_clusters, find_exact, find_near, words
 from diffutron.data.corpus.document_table import Fates
 from diffutron.runtime.errors import UserError

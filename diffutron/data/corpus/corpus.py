@@ -1,6 +1,6 @@
 """Stage `corpus`: raw documents in, a clean counted corpus out. `corpus` reads as the recipe.
 
-    normalise, repair, personal data -> language -> length -> quality -> repetition
+    normalize, repair, personal data -> language -> length -> quality -> repetition
                                                                                 (document_steps.py)
     -> boilerplate                                                              (boilerplate.py)
     -> duplicates -> contaminated -> quotas -> split by cluster                 (comparing_steps.py)
@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from diffutron.config.params import EvaluationParams, Params
+from diffutron.config.params import Params
 from diffutron.data.corpus import card, comparing_steps
 from diffutron.data.corpus.boilerplate import drop_boilerplate
 from diffutron.data.corpus.card_page import steps_csv
@@ -30,10 +30,10 @@ from diffutron.data.corpus.publish import publish
 from diffutron.data.corpus.recipe import Recipe
 from diffutron.data.corpus.shards import Cleaned, ShardStore
 from diffutron.data.sources.bad_rows import Quarantine
-from diffutron.data.sources.listing import Licence, check_licences
+from diffutron.data.sources.listing import License, check_licenses
 from diffutron.data.sources.sources import (
     count_documents,
-    licences_of,
+    licenses_of,
     local_folder,
     quotas_of,
     read_documents,
@@ -59,10 +59,10 @@ def corpus(
     started = time.perf_counter()
     rules, seed = params.corpus, params.seed
     vocab_size = Encoder(tokenizer).vocab_size
-    licences = licences_of(rules)
-    check_licences(licences, use=rules.use, allowed=rules.allowed_licences)
+    licenses = licenses_of(rules)
+    check_licenses(licenses, use=rules.use, allowed=rules.allowed_licenses)
     quotas = quotas_of(rules)
-    recipe = Recipe.of(rules, tokenizer, evaluation_items(params.evaluation))
+    recipe = Recipe.of(rules, tokenizer, evaluation_items(params))
     quarantine = Quarantine("corpus", max_bad_share=rules.max_bad_share)
     documents = quarantine.sift(read_documents(rules, seed=seed))
     with only_run(out) as shards, atomic_folder(out) as work:
@@ -76,7 +76,7 @@ def corpus(
             kind=executor,
             workers=workers,
         )
-        found = Input(cleaned, quarantine, licences, quotas)
+        found = Input(cleaned, quarantine, licenses, quotas)
         counts = join(found, recipe, work, vocab_size=vocab_size, seed=seed, threads=workers)
         store.prune(cleaned)
     seconds = round(time.perf_counter() - started, 2)
@@ -91,7 +91,7 @@ class Input:
 
     cleaned: Sequence[Cleaned]
     quarantine: Quarantine
-    licences: Sequence[Licence]
+    licenses: Sequence[License]
     quotas: Mapping[str, int]
 
 
@@ -122,16 +122,19 @@ def join(
         fates.write(out / "fates.parquet")
         edited = sum((shard.edited for shard in given.cleaned), Counter(lines=removed_lines))
         counts = card.count_corpus(fates, given.quarantine, edited)
-        card.write_corpus_card(fates, counts, given.quarantine, given.licences, out, seed=seed)
+        card.write_corpus_card(fates, counts, given.quarantine, given.licenses, out, seed=seed)
     for folder in aside.values():
         shutil.rmtree(folder, ignore_errors=True)
     return counts
 
 
-def evaluation_items(params: EvaluationParams) -> list[Item]:
+def evaluation_items(params: Params) -> list[Item]:
     """The evaluation items that must not stand in a training text."""
     from diffutron.data.evaluation_sets.evaluation_sets import load_sets
 
-    folder = local_folder("evaluation")[0].parent if params.source == "local" else None
-    sets, _ = load_sets(params.tasks, source=params.source, folder=folder)
+    source, tasks = params.evaluate.source, params.corpus.contamination.tasks
+    if not tasks:
+        return []
+    folder = local_folder("evaluate")[0].parent if source == "local" else None
+    sets, _ = load_sets(tasks, source=source, folder=folder)
     return [item for one in sets for item in items_of(one.task, one.rows)]

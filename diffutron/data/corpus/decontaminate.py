@@ -10,9 +10,9 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from diffutron.config.params_data import ContaminationParams
+from diffutron.config.params import ContaminationParams
 from diffutron.data.corpus.dedup import words
-from diffutron.text.normalize import normalise
+from diffutron.text.normalize import normalize
 
 # What an item asks and answers with; the rest of a row is labels, numbers and addresses.
 FIELDS = {
@@ -48,7 +48,7 @@ def items_of(name: str, rows: Iterable[Mapping[str, Any]], task: str | None = No
     for number, row in enumerate(rows, 1):
         texts = [text for field in FIELDS[task or name] for text in _texts(row, field)]
         # As the documents are, or a broken apostrophe would part what it joins there.
-        fields = dict.fromkeys(tuple(_folded(words(normalise(text)))) for text in texts)
+        fields = dict.fromkeys(tuple(_folded(words(normalize(text)))) for text in texts)
         items.append(Item(f"{name}:{row.get('row', number)}", tuple(filter(None, fields))))
     return items
 

@@ -2,7 +2,7 @@
 
 Broder (1997); banding as in Leskovec, Rajaraman, Ullman, chapter 3. The bands only propose pairs:
 a document is dropped because of one *kept* document that it really resembles, never through a
-chain of neighbours.
+chain of neighbors.
 
 The three searches are over tables of a `Database`, so what they hold in memory does not grow with
 the number of documents.
@@ -20,7 +20,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from diffutron.config.params_data import NearDuplicateParams
+from diffutron.config.params import NearDuplicateParams
 from diffutron.data.corpus.database import Database
 from diffutron.runtime.progress import Progress
 from diffutron.text.turkish import turkish_lower
@@ -78,7 +78,7 @@ def band_keys(texts: Sequence[Sequence[str]], rules: NearDuplicateParams) -> NDA
 
 
 def _mixed(values: NDArray[np.uint64]) -> NDArray[np.uint64]:
-    """A bijection of 64 bits that spreads neighbouring values (multiply, fold)."""
+    """A bijection of 64 bits that spreads neighboring values (multiply, fold)."""
     values = (values + np.uint64(1)) * _MIX
     return values ^ (values >> np.uint64(29))
 
@@ -227,7 +227,7 @@ def _judge(
 
 def find_clusters(base: Database) -> None:
     """From `exact` and `near` to `clusters` (index, cluster): the texts that pairs connect, with
-    the smallest index that they lead to (labels spread to the neighbours and along themselves)."""
+    the smallest index that they lead to (labels spread to the neighbors and along themselves)."""
     base.run("""
         create table edges as
         with pairs as (from exact union all from near)

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from itertools import chain
 from pathlib import Path
 
-from diffutron.config.params_data import CorpusParams
+from diffutron.config.params import CorpusParams
 from diffutron.data.corpus.decontaminate import Contamination, Item
 from diffutron.data.corpus.dedup import band_keys, exact_key, words
 from diffutron.data.sources.sources import Document
@@ -18,7 +18,7 @@ from diffutron.runtime.errors import UserError
 from diffutron.runtime.files import read_json
 from diffutron.text.filters import drop_leftover_lines, quality_reason, repetition_reason
 from diffutron.text.language import in_kept_language
-from diffutron.text.normalize import normalise
+from diffutron.text.normalize import normalize
 from diffutron.text.privacy import replace_personal_data
 
 MIN_LINE = 12  # characters; shorter lines repeat by chance
@@ -104,7 +104,7 @@ class Cleaner:
         return rows
 
     def _edit(self, document: Document, edited: Counter[str]) -> Row:
-        text = normalise(document.text)
+        text = normalize(document.text)
         plain = drop_leftover_lines(text)
         edited["lines"] += text.count("\n") - plain.count("\n")
         plain, found = replace_personal_data(plain)

@@ -26,7 +26,7 @@ from diffutron.data.sources.sources import Document, document_of
 from diffutron.runtime.errors import UserError
 from diffutron.text.filters import drop_leftover_lines, quality_reason, repetition_reason
 from diffutron.text.language import in_kept_language
-from diffutron.text.normalize import normalise
+from diffutron.text.normalize import normalize
 from diffutron.text.privacy import replace_personal_data
 
 GOOD = "ok"
@@ -55,7 +55,7 @@ def explain(params: Params, *, tokenizer: Path, file: Path) -> Iterator[Explaine
     entry = entry_of(file, entries(file.parent))
     found = [document_of(row, entry) for row in read_file(file)]
     documents = [one for one in found if isinstance(one, Document)]
-    recipe = Recipe.of(params.corpus, tokenizer, evaluation_items(params.evaluation))
+    recipe = Recipe.of(params.corpus, tokenizer, evaluation_items(params))
     bad = [
         Explained(one.line, False, "bad_line", one.why, "", {})
         for one in found
@@ -99,13 +99,13 @@ def _explained(
 
 def _edits(raw: str) -> dict[str, str]:
     """What the steps that change a text did to it."""
-    text = normalise(raw)
+    text = normalize(raw)
     plain = drop_leftover_lines(text)
     gone = text.count("\n") - plain.count("\n")
     _, personal = replace_personal_data(plain)
     said = ", ".join(f"{kind} {number}" for kind, number in sorted(personal.items()))
     return {
-        "normalise": GOOD if text == raw else "changed",
+        "normalize": GOOD if text == raw else "changed",
         "leftover_lines": f"{gone} taken out" if gone else GOOD,
         "personal_data": f"replaced: {said}" if said else GOOD,
     }

@@ -8,7 +8,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Self
 
-from diffutron.config.params_data import CorpusParams
+from diffutron.config.params import CorpusParams
 from diffutron.data.corpus.decontaminate import Item
 from diffutron.data.corpus.document_steps import Cleaner
 from diffutron.runtime.files import content_digest
@@ -20,7 +20,7 @@ JOIN_PARAMS = {
     "hub",
     "max_bad_share",
     "use",
-    "allowed_licences",
+    "allowed_licenses",
     "shard_documents",
     "boilerplate_documents",
     "quotas",

@@ -53,7 +53,7 @@ def load_sets(
     source: str,
     folder: Path | None = None,
     digest: str | None = None,
-    unlabelled: bool = False,
+    unlabeled: bool = False,
 ) -> tuple[list[EvaluationSet], list[str]]:
     """The sets of `tasks` and, for a local folder, the names of those it does not hold.
 
@@ -64,7 +64,7 @@ def load_sets(
         if source == "local" and task in LOCAL and local_file(task, folder) is None:
             missing.append(task)
         else:
-            sets.append(load_rows(task, source=source, folder=folder, unlabelled=unlabelled))
+            sets.append(load_rows(task, source=source, folder=folder, unlabeled=unlabeled))
     if not sets:
         raise UserError(
             f"none of the sets {', '.join(missing)} is in {folder}; see the file names "
@@ -72,16 +72,16 @@ def load_sets(
         )
     if source == "hub" and digest and digest != sets_digest(sets):
         raise UserError(
-            f"evaluation.digest is {digest} but the hub's rows have {sets_digest(sets)}: the sets "
+            f"evaluate.digest is {digest} but the hub's rows have {sets_digest(sets)}: the sets "
             "changed; look at the difference, then set the new digest"
         )
     return sets, missing
 
 
 def load_rows(
-    task: str, *, source: str, folder: Path | None = None, unlabelled: bool = False
+    task: str, *, source: str, folder: Path | None = None, unlabeled: bool = False
 ) -> EvaluationSet:
-    """Read, check and return the rows of one task; with `unlabelled` those of label -1 as well.
+    """Read, check and return the rows of one task; with `unlabeled` those of label -1 as well.
 
     Raises `UserError` for an unknown task or source, an absent file or a row that does not fit.
     """
@@ -96,7 +96,7 @@ def load_rows(
     else:
         allowed = "sample, local, hub"
         raise UserError(f"unknown source {source!r} of evaluation sets; allowed: {allowed}")
-    return found if unlabelled else _labelled(found)
+    return found if unlabeled else _labeled(found)
 
 
 def training_set(task: str, *, source: str, folder: Path | None = None) -> EvaluationSet | None:
@@ -138,7 +138,7 @@ def local_file(task: str, folder: Path | None) -> tuple[Path, LocalFile] | None:
 def _find_file(name: str, folder: Path | None) -> Path | None:
     if folder is None or not folder.is_dir():
         where = f"folder {folder} does not exist" if folder else "no folder is given"
-        raise UserError(f"evaluation.source is local but {where}: set DIFFUTRON_DATA")
+        raise UserError(f"evaluate.source is local but {where}: set DIFFUTRON_DATA")
     places = (parent / name for parent in (folder / "cetvel", folder))
     return next((place for place in places if place.is_file()), None)
 
@@ -183,7 +183,7 @@ def _hub_set(task: str, *, split: str | None = None) -> EvaluationSet:
         reason = " ".join(str(error).split())[:200]
         raise UserError(
             f"cannot read {origin} from the hub ({reason}); check the network and the "
-            "access to the set, or use evaluation.source: local"
+            "access to the set, or use evaluate.source: local"
         ) from error
     if hub.rows is not None and len(dataset) != hub.rows:
         raise UserError(
@@ -232,10 +232,10 @@ def _checked(
     return EvaluationSet(task=task, name=name, rows=kept, origin=origin, dropped=dropped)
 
 
-def _labelled(one: EvaluationSet) -> EvaluationSet:
+def _labeled(one: EvaluationSet) -> EvaluationSet:
     """Without NLI rows of label -1 (annotators disagreed, no answer can be right), counted."""
     kept = [row for row in one.rows if row.get("label") != -1]
     if not kept:
-        raise UserError(f"{one.origin} holds no labelled rows for {one.task}")
+        raise UserError(f"{one.origin} holds no labeled rows for {one.task}")
     lost = len(one.rows) - len(kept)
     return replace(one, rows=kept, dropped={"label -1": lost} if lost else {})

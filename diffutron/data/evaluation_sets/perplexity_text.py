@@ -16,7 +16,7 @@ def read_perplexity_text(params: PerplexityText, *, seed: int) -> list[str]:
     texts = [text.strip() for text in _READERS[params.source](params)]
     texts = [text for text in texts if text]
     if not texts:
-        raise UserError(f"evaluation.perplexity_text: source {params.source} holds no text")
+        raise UserError(f"evaluate.perplexity_text: source {params.source} holds no text")
     count = min(params.documents, len(texts))
     chosen = random.Random(f"{seed}:perplexity_text").sample(range(len(texts)), count)
     return [texts[index] for index in sorted(chosen)]
@@ -32,7 +32,7 @@ def _local(params: PerplexityText) -> Iterator[str]:
     folder = os.environ.get("DIFFUTRON_DATA")
     if not folder:
         raise UserError(
-            "evaluation.perplexity_text.source is local but DIFFUTRON_DATA is not set: set it to "
+            "evaluate.perplexity_text.source is local but DIFFUTRON_DATA is not set: set it to "
             "the folder that holds writings/*.jsonl"
         )
     paths = sorted(Path(folder, "writings").glob("*.jsonl"))
@@ -52,7 +52,7 @@ def _text(line: bytes, field: str, place: str) -> str:
     except json.JSONDecodeError as error:
         raise UserError(f"{place}: not JSON ({error.msg})") from None
     if not isinstance(row, dict) or not isinstance(row.get(field), str):
-        raise UserError(f"{place}: no text field `{field}`; set evaluation.perplexity_text.field")
+        raise UserError(f"{place}: no text field `{field}`; set evaluate.perplexity_text.field")
     return row[field]
 
 
@@ -67,12 +67,12 @@ def _hub(params: PerplexityText) -> Iterator[str]:
         reason = " ".join(str(error).split())[:200]
         raise UserError(
             f"cannot read {place} from the hub ({reason}); check the network and the access to "
-            "the set, or use evaluation.perplexity_text.source: local"
+            "the set, or use evaluate.perplexity_text.source: local"
         ) from error
     if params.field not in dataset.column_names:
         raise UserError(
             f"{place} has no field `{params.field}` (it has {', '.join(dataset.column_names)}); "
-            "set evaluation.perplexity_text.field"
+            "set evaluate.perplexity_text.field"
         )
     yield from dataset[params.field]
 

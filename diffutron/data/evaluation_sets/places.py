@@ -20,7 +20,7 @@ class HubSet:
     """Where the hub keeps a set. `parquet` reads the hub's own parquet export of a script set.
 
     The export cannot be pinned by commit, so the number of rows and, once
-    `evaluation.digest` is set, the digest of the rows stand guard.
+    `evaluate.digest` is set, the digest of the rows stand guard.
     """
 
     name: str

@@ -1,6 +1,6 @@
 """Stage `instructions`: both instruction sets as chat rows with exact answer spans.
 
-normalise -> empty, truncated -> duplicate -> contaminated -> length -> quota -> split by cluster.
+normalize -> empty, truncated -> duplicate -> contaminated -> length -> quota -> split by cluster.
 The two phases are split together: a prompt that one holds out is trained on in neither.
 """
 
@@ -33,7 +33,7 @@ def instructions(params: Params, encode: Encode, *, out: Path, metrics: Path) ->
     """
     started = time.perf_counter()
     rules = params.instructions
-    contamination = Contamination(evaluation_items(params.evaluation), params.corpus.contamination)
+    contamination = Contamination(evaluation_items(params), params.corpus.contamination)
     rows: list[Row] = []
     quarantines = {}
     for phase in PHASES:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from diffutron.config.params_data import InstructionsParams, NearDuplicateParams
+from diffutron.config.params import InstructionsParams, NearDuplicateParams
 from diffutron.data.corpus.database import database
 from diffutron.data.corpus.decontaminate import Contamination
 from diffutron.data.corpus.dedup import (
@@ -25,7 +25,7 @@ from diffutron.data.corpus.dedup import (
 from diffutron.data.sources.sources import Instruction
 from diffutron.runtime.errors import UserError
 from diffutron.runtime.progress import Progress
-from diffutron.text.normalize import normalise_letters
+from diffutron.text.normalize import normalize_letters
 
 PHASES = (1, 2)
 SPLITS = ("train", "heldout")
@@ -61,9 +61,9 @@ class Row:
 
 
 def raw_row(found: Instruction, phase: int) -> Row:
-    prompt = normalise_letters(found.prompt).strip("\n ")
-    turns = tuple((role, normalise_letters(text).strip()) for role, text in found.turns)
-    answer = normalise_letters(found.answer).strip()
+    prompt = normalize_letters(found.prompt).strip("\n ")
+    turns = tuple((role, normalize_letters(text).strip()) for role, text in found.turns)
+    answer = normalize_letters(found.answer).strip()
     return Row(phase, found.source, prompt, answer, turns=turns)
 
 

@@ -4,8 +4,8 @@
       - files: haber_*.jsonl.gz            # a pattern of names, or a list of them
         name: haber                        # the source; else the row says it, or the file's name
         fields: {text: body, source: site} # our name: theirs
-        licence: CC BY-SA 4.0
-        commercial: true                   # where the licence's name does not say it
+        license: CC BY-SA 4.0
+        commercial: true                   # where the license's name does not say it
         group: karma                       # quotas are drawn from groups
         quota: 100000
 
@@ -22,7 +22,8 @@ from typing import Any
 
 from pydantic import Field
 
-from diffutron.config.params_data import Positive, Section
+from diffutron.config.params import Positive, Section
+from diffutron.config.renamed import KEYS
 from diffutron.data.sources.row_readers import list_files
 from diffutron.runtime.errors import UserError
 from diffutron.runtime.yaml_files import checked, read_yaml
@@ -39,7 +40,7 @@ class Entry(Section):
     files: str | list[str]
     name: str | None = None
     fields: dict[str, str] = Field(default_factory=dict)
-    licence: str | None = None
+    license: str | None = None
     commercial: bool | None = None
     group: str | None = None
     quota: Positive | None = None
@@ -62,11 +63,11 @@ ANY = Entry(files="*")
 
 
 @dataclass(frozen=True)
-class Licence:
-    """The licence of a source, and whether it allows commercial use (None: not known)."""
+class License:
+    """The license of a source, and whether it allows commercial use (None: not known)."""
 
     source: str
-    licence: str
+    license: str
     commercial: bool | None
 
 
@@ -79,7 +80,7 @@ def entries(folder: Path) -> list[Entry]:
     path = folder / NAME
     if not path.exists():
         return []
-    found = checked(read_yaml(path), Listing, origin=str(path)).sources
+    found = checked(read_yaml(path), Listing, origin=str(path), renamed=KEYS).sources
     files = list_files(folder, setting=str(path))
     for entry in found:
         if unknown := set(entry.fields) - set(FIELDS):
@@ -117,26 +118,26 @@ def quotas_of(found: Iterable[Entry], quotas: Mapping[str, int]) -> dict[str, in
     return both
 
 
-def licence_of(source: str, entry: Any) -> Licence:
+def license_of(source: str, entry: Any) -> License:
     """What an entry (of `sources.yaml` or of `corpus.hub`) says; a name with NC forbids."""
-    licence = entry.licence or UNKNOWN
+    license = entry.license or UNKNOWN
     commercial = getattr(entry, "commercial", None)
-    if commercial is None and entry.licence:
-        commercial = not _FORBIDS.search(entry.licence)
-    return Licence(source, licence, commercial)
+    if commercial is None and entry.license:
+        commercial = not _FORBIDS.search(entry.license)
+    return License(source, license, commercial)
 
 
-def check_licences(licences: Iterable[Licence], *, use: str, allowed: Iterable[str]) -> None:
-    """Refuse sources whose licence forbids the stated use.
+def check_licenses(licenses: Iterable[License], *, use: str, allowed: Iterable[str]) -> None:
+    """Refuse sources whose license forbids the stated use.
 
     Raises:
-        UserError: names source and licence, and what to change.
+        UserError: names source and license, and what to change.
     """
     accepted = set(allowed)
-    for one in licences:
-        if use == "commercial" and not one.commercial and one.licence not in accepted:
+    for one in licenses:
+        if use == "commercial" and not one.commercial and one.license not in accepted:
             raise UserError(
-                f"corpus.use is commercial, but the licence of {one.source} is {one.licence!r}, "
+                f"corpus.use is commercial, but the license of {one.source} is {one.license!r}, "
                 "which does not allow it; leave the source out, state `commercial: true` in "
-                f"{NAME}, or add {one.licence!r} to corpus.allowed_licences"
+                f"{NAME}, or add {one.license!r} to corpus.allowed_licenses"
             )

@@ -1,4 +1,4 @@
-"""Rows of the files of a folder, read as bytes, so that one bad line never costs its neighbours.
+"""Rows of the files of a folder, read as bytes, so that one bad line never costs its neighbors.
 
 Kinds: JSON lines (plain, .gz, .zst), parquet, and plain text (a document is a block of lines; an
 empty line ends it).

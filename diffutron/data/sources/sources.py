@@ -12,8 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
-from diffutron.config.params import Params
-from diffutron.config.params_data import CorpusParams, HubInstructions, InstructionsParams
+from diffutron.config.params import CorpusParams, HubInstructions, InstructionsParams, Params
 from diffutron.data.sources import listing
 from diffutron.data.sources.bad_rows import Quarantine
 from diffutron.data.sources.instruction_schemas import Instruction, instruction_of, phase_of
@@ -26,12 +25,12 @@ from diffutron.data.sources.row_readers import (
     stamp,
 )
 from diffutron.runtime.errors import UserError
-from diffutron.text.normalize import normalise
+from diffutron.text.normalize import normalize
 
 SUBFOLDERS = {
     "corpus": ("corpus",),
     "instructions": ("instruct",),
-    "evaluation": ("cetvel", "writings"),
+    "evaluate": ("cetvel", "writings"),
 }
 
 
@@ -50,16 +49,16 @@ R = TypeVar("R", Document, Instruction)
 
 
 def read_texts(params: Params) -> Iterator[str]:
-    """The normalised texts that a scratch tokenizer is trained on: documents, then instructions,
+    """The normalized texts that a scratch tokenizer is trained on: documents, then instructions,
     so that the words of prompts and labels are tokens too.
     """
     quarantine = Quarantine("corpus", max_bad_share=params.corpus.max_bad_share)
     for document in quarantine.sift(read_documents(params.corpus, seed=params.seed)):
-        yield normalise(document.text)
+        yield normalize(document.text)
     for phase in (1, 2):
         asked = Quarantine("instructions", max_bad_share=params.instructions.max_bad_share)
         for row in asked.sift(read_instructions(params.instructions, phase, seed=params.seed)):
-            yield normalise(f"{row.prompt} {row.answer}")
+            yield normalize(f"{row.prompt} {row.answer}")
 
 
 def read_documents(params: CorpusParams, *, seed: int) -> Iterator[Document | BadLine]:
@@ -191,17 +190,17 @@ def count_documents(params: CorpusParams) -> int | None:
     return sum(known) if len(known) == len(counts) else None
 
 
-def licences_of(params: CorpusParams) -> list[listing.Licence]:
-    """The licence of each source, as far as `sources.yaml` or `corpus.hub` states it."""
+def licenses_of(params: CorpusParams) -> list[listing.License]:
+    """The license of each source, as far as `sources.yaml` or `corpus.hub` states it."""
     if params.source == "sample":
-        return [listing.Licence("sample", "Apache-2.0", True)]
+        return [listing.License("sample", "Apache-2.0", True)]
     if params.source == "hub":
-        return [listing.licence_of(entry.name, entry) for entry in params.hub]
+        return [listing.license_of(entry.name, entry) for entry in params.hub]
     folder = local_folder("corpus")[0]
     listed = listing.entries(folder)
     files = list_files(folder, setting="corpus.source")
     found = ((file, listing.entry_of(file, listed)) for file in files)
-    named = (listing.licence_of(one.name or file.name.split(".")[0], one) for file, one in found)
+    named = (listing.license_of(one.name or file.name.split(".")[0], one) for file, one in found)
     return list(dict.fromkeys(named))
 
 

@@ -21,11 +21,11 @@ def sample_weight(t: Tensor, lengths: Tensor, *, schedule: Schedule) -> Tensor:
     return schedule.weight(t) * truncation_factor(schedule.mask_prob(t), lengths)
 
 
-def weighted_nll(token_nll: Tensor, weight: Tensor, *, normaliser: Tensor | float) -> Tensor:
-    """sum(weight x token_nll) / normaliser, a scalar; token_nll, weight: [N], one entry for each
+def weighted_nll(token_nll: Tensor, weight: Tensor, *, normalizer: Tensor | float) -> Tensor:
+    """sum(weight x token_nll) / normalizer, a scalar; token_nll, weight: [N], one entry for each
     masked token.
 
-    normaliser: the maskable tokens of the whole global batch, so that micro-batches and ranks add
+    normalizer: the maskable tokens of the whole global batch, so that micro-batches and ranks add
     up.
     """
-    return torch.dot(token_nll, weight.to(token_nll.dtype)) / normaliser
+    return torch.dot(token_nll, weight.to(token_nll.dtype)) / normalizer

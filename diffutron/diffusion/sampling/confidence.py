@@ -20,12 +20,12 @@ def confidence(logits: Tensor, tokens: Tensor, *, measure: Measure) -> Tensor:
     2502.06768). entropy: the negative entropy in nats (Dream, arXiv 2508.15487). The last two
     describe the position, whatever token is taken.
     """
-    normaliser = logits.logsumexp(dim=1)
+    normalizer = logits.logsumexp(dim=1)
     if measure == "low_confidence":
-        return (logits.gather(1, tokens[:, None]).squeeze(1) - normaliser).exp()
+        return (logits.gather(1, tokens[:, None]).squeeze(1) - normalizer).exp()
     if measure == "margin":
         best = logits.topk(min(2, logits.shape[1]), dim=1).values
-        best = (best - normaliser[:, None]).exp()
+        best = (best - normalizer[:, None]).exp()
         return best[:, 0] - best[:, 1:].sum(dim=1)
-    probs = (logits - normaliser[:, None]).exp()
+    probs = (logits - normalizer[:, None]).exp()
     return torch.xlogy(probs, probs).sum(dim=1)

@@ -25,7 +25,7 @@ from diffutron.diffusion.sampling.token_choice import (
     draw_tokens,
     guide,
     keep_top_,
-    penalise_,
+    penalize_,
     without_repeats,
 )
 
@@ -140,7 +140,7 @@ class _Loop:
         row_of = asked.nonzero(as_tuple=True)[0]
         if settings.repetition_penalty != 1:
             known = ids.masked_fill(~generated, state.mask_token_id)
-            penalise_(logits, known[row_of], penalty=settings.repetition_penalty)
+            penalize_(logits, known[row_of], penalty=settings.repetition_penalty)
         if settings.no_repeat_ngram:
             ban_ngrams_(logits, ids, generated, asked, size=settings.no_repeat_ngram)
         chosen = logits.argmax(dim=1)

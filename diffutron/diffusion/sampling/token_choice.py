@@ -22,7 +22,7 @@ def guide(conditional: Tensor, unconditional: Tensor, *, scale: float) -> Tensor
     return torch.lerp(unconditional, conditional, 1 + scale)
 
 
-def penalise_(logits: Tensor, generated: Tensor, *, penalty: float) -> None:
+def penalize_(logits: Tensor, generated: Tensor, *, penalty: float) -> None:
     """Repetition penalty (CTRL, arXiv 1909.05858, section 4.1) on the tokens `generated` [N, G]
     in each row.
 

@@ -81,9 +81,7 @@ def read_material(
     found: list[TaskMaterial] = []
     missing: list[str] = []
     for protocol in protocols:
-        sets, missing = load_sets(
-            tasks, source=source, folder=folder, unlabelled=protocol.unlabelled
-        )
+        sets, missing = load_sets(tasks, source=source, folder=folder, unlabeled=protocol.unlabeled)
         for one in sets:
             training = training_set(one.task, source=source, folder=folder)
             named = replace(one, name=_printed(one, source))

@@ -15,21 +15,21 @@ from diffutron.modeling.encoding import EncodedPair, begin_ids, encode_pairs, mo
 
 @dataclass(frozen=True)
 class Protocol:
-    """casing: of the first letter of XCOPA choices. unlabelled: rows of label -1 are asked.
+    """casing: of the first letter of XCOPA choices. unlabeled: rows of label -1 are asked.
     whole_minus_context: the public scorer's pair encoding."""
 
     name: str
     casing: Literal["turkish", "cetvel"]
-    unlabelled: bool
+    unlabeled: bool
     whole_minus_context: bool
 
 
 PROTOCOLS = {
     one.name: one
     for one in (
-        Protocol("corrected", "turkish", unlabelled=False, whole_minus_context=False),
-        Protocol("cetvel", "cetvel", unlabelled=True, whole_minus_context=False),
-        Protocol("dllm", "cetvel", unlabelled=True, whole_minus_context=True),
+        Protocol("corrected", "turkish", unlabeled=False, whole_minus_context=False),
+        Protocol("cetvel", "cetvel", unlabeled=True, whole_minus_context=False),
+        Protocol("dllm", "cetvel", unlabeled=True, whole_minus_context=True),
     )
 }
 

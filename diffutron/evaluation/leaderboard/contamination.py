@@ -9,7 +9,7 @@ import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from diffutron.config.params_data import ContaminationParams
+from diffutron.config.params import ContaminationParams
 from diffutron.data.corpus.decontaminate import Contamination, items_of
 from diffutron.data.corpus.dedup import words
 from diffutron.evaluation.cetvel.asked import TaskMaterial

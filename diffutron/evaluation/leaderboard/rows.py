@@ -15,7 +15,7 @@ from diffutron.evaluation.scoring.score_system import Outcome
 from diffutron.evaluation.scoring.task_numbers import (
     AnsweredItem,
     answered,
-    summarise,
+    summarize,
 )
 
 KEYS = (
@@ -38,7 +38,7 @@ def row_of(
     """One line of `rows`: the promised keys first, then what explains them."""
     one = outcome.material
     sheet = items or [_unanswered(question) for question in one.questions]
-    values = summarise(sheet, one.one)
+    values = summarize(sheet, one.one)
     if items is None:
         values |= dict.fromkeys(
             ("correct", "acc", "acc_norm", "low", "high", "p_value", "recall", "predicted", "ties")

@@ -142,7 +142,7 @@ def _device() -> Any:
     return torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))  # cuda only
 
 
-def randomise(model: Any, *, seed: int) -> None:
+def randomize(model: Any, *, seed: int) -> None:
     """Forget what was learned, in place: matrices drawn anew, gains 1, biases 0."""
     import torch
 

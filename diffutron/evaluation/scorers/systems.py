@@ -6,8 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from diffutron.config.params import TASKS
-from diffutron.config.params_data import ContaminationParams, Share
+from diffutron.config.params import TASKS, ContaminationParams, Share
 from diffutron.runtime.errors import UserError
 from diffutron.runtime.yaml_files import checked, read_yaml
 

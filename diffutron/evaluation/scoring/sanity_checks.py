@@ -56,7 +56,7 @@ def target(
     protocol: Protocol,
     answers: dict[str, Answer],
 ) -> Canary:
-    """The scored tokens, decoded, against the choice after the tokenizer's own normalisation;
+    """The scored tokens, decoded, against the choice after the tokenizer's own normalization;
     white space is ignored, since tokenizers differ in where they keep it."""
     tokenizer = adapter.tokenizer
     pairs = adapter.encode([pair for one in questions for pair in one.pairs], protocol)
@@ -137,7 +137,7 @@ def _relisted(one: Question) -> Question:
 
 
 def random_weights(adapter: "Adapter", questions: Sequence[Question], protocol: Protocol) -> Canary:
-    """To be asked of an adapter whose weights are random (`loading.randomise`)."""
+    """To be asked of an adapter whose weights are random (`loading.randomize`)."""
     sample = [one for one in spread(questions, RANDOM_ITEMS) if one.gold >= 0]
     answers = _ask(adapter, sample, protocol)
     items = [answered(one, answers[one.key]) for one in sample]

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from diffutron.evaluation.cetvel.asked import TaskMaterial
 from diffutron.evaluation.scorers import bag_of_words, baselines
 from diffutron.evaluation.scorers.answer import Answer
-from diffutron.evaluation.scorers.loading import Checkpoint, NotAtHand, load, randomise
+from diffutron.evaluation.scorers.loading import Checkpoint, NotAtHand, load, randomize
 from diffutron.evaluation.scorers.systems import (
     Scoring,
     System,
@@ -143,7 +143,7 @@ def _answer_and_watch(
     def watch() -> None:
         known = [cache.read() for cache in caches]
         found = [_watch(adapter, *each) for each in zip(asked, known, strict=True)]
-        randomise(adapter.model, seed=0)
+        randomize(adapter.model, seed=0)
         for one, note, of_weights in zip(asked, notes, found, strict=True):
             random = sanity_checks.random_weights(adapter, one.questions, one.protocol)
             note.write({**of_weights, "random_weights": random})

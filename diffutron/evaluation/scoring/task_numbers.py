@@ -95,7 +95,7 @@ def is_tied(logprobs: Sequence[float]) -> bool:
     return sum(value > best - TIE for value in logprobs) > 1
 
 
-def summarise(items: Sequence[AnsweredItem], one: EvaluationSet) -> dict[str, Any]:
+def summarize(items: Sequence[AnsweredItem], one: EvaluationSet) -> dict[str, Any]:
     """The numbers of one task and model; fractions of 1, classes by the index of the choice.
 
     chance: mean of 1 / number of choices. constant: the best share that one index alone gets.

@@ -1,4 +1,4 @@
-"""A denoising trace as one self-contained page: slider, play button, confidence by colour."""
+"""A denoising trace as one self-contained page: slider, play button, confidence by color."""
 
 import json
 from pathlib import Path

@@ -13,7 +13,7 @@ COLUMNS = 64  # characters of a line
 CHAR, LINE, EDGE = 10.0, 34, 24  # pixels: of a character, a line, around the text
 STEP_SECONDS, REST_SECONDS = 0.28, 3.0  # of a step, and of the finished text before it starts anew
 LONGEST_SECONDS = 16.0
-LOW, HIGH = (244, 184, 96), (92, 196, 182)  # colours of confidence 0 and 1
+LOW, HIGH = (244, 184, 96), (92, 196, 182)  # colors of confidence 0 and 1
 
 STYLE = """
 text { font: 16px ui-monospace, "DejaVu Sans Mono", Menlo, Consolas, monospace; fill: #16202c; white-space: pre; }
@@ -125,14 +125,14 @@ def _mask(line: int, column: int, width: int, top: int) -> str:
 
 def _token(token: Shown, line: int, column: int, width: int, top: int, seconds: float) -> str:
     sure = min(1.0, max(0.0, token.confidence))
-    colour = "".join(
+    color = "".join(
         f"{round(low + (high - low) * sure):02x}" for low, high in zip(LOW, HIGH, strict=True)
     )
     resting = "" if token.until is None else ";opacity:0"
     x, y = EDGE + column * CHAR, top + line * LINE + 21
     return (
         f'<g style="animation:{_name(token)} {seconds:.2f}s step-end infinite{resting}">'
-        f'<rect fill="#{colour}" {_box(line, column, width, top)}/>'
+        f'<rect fill="#{color}" {_box(line, column, width, top)}/>'
         f'<text x="{x:g}" y="{y}" textLength="{len(token.text) * CHAR:g}" '
         f'lengthAdjust="spacingAndGlyphs" xml:space="preserve">{escape(token.text)}</text></g>'
     )

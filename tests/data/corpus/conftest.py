@@ -88,8 +88,8 @@ def run_corpus(planted, make_params, tiny_tokenizer_dir):
                 "corpus.min_tokens": 8,
                 "corpus.max_tokens": 1000,
                 "corpus.heldout_documents": 10,
-                "evaluation.source": "local",
-                "evaluation.tasks": ["ironytr"],
+                "evaluate.source": "local",
+                "corpus.contamination.tasks": ["ironytr"],
                 **{f"corpus.{key}": value for key, value in changes.items()},
             }
         )

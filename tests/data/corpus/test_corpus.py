@@ -145,7 +145,7 @@ def test_what_goes_wrong_is_one_line_and_leaves_no_folder(run_corpus, planted, c
 
 
 def test_a_folder_without_tokenizer_or_mask_is_named(planted, make_params, tmp_path_factory):
-    params = make_params({"evaluation.tasks": ["ironytr"]})
+    params = make_params({"corpus.contamination.tasks": ["ironytr"]})
     empty = tmp_path_factory.mktemp("empty")
     with pytest.raises(UserError, match="run the stage `tokenizer` first"):
         corpus(params, tokenizer=empty, out=planted / "x", metrics=planted / "x.json")
@@ -187,7 +187,7 @@ def test_the_page_escapes_what_it_shows_and_draws_the_flow(run_corpus, planted):
     assert "<script" not in page
     assert "&lt;script&gt;" in page
     assert "http" not in page.replace("http://", "").split("<svg")[0]
-    for part in ("What each step dropped", "Examples: contaminated", "Licences", "not known"):
+    for part in ("What each step dropped", "Examples: contaminated", "Licenses", "not known"):
         assert part in page
     plot = (planted / "out_steps.csv").read_text(encoding="utf-8").splitlines()
     assert plot[:2] == ["step,left,dropped", "read,113,0"]
@@ -196,16 +196,16 @@ def test_the_page_escapes_what_it_shows_and_draws_the_flow(run_corpus, planted):
 
 
 @pytest.mark.parametrize("use", ["research", "commercial"])
-def test_a_licence_that_forbids_the_use_is_an_error_unless_allowed(run_corpus, planted, use):
-    listing = "sources:\n  - {files: a.jsonl, licence: CC BY-NC-SA 3.0, name: dergi, quota: 30}\n"
+def test_a_license_that_forbids_the_use_is_an_error_unless_allowed(run_corpus, planted, use):
+    listing = "sources:\n  - {files: a.jsonl, license: CC BY-NC-SA 3.0, name: dergi, quota: 30}\n"
     (planted / "corpus" / "sources.yaml").write_text(listing, encoding="utf-8")
     if use == "commercial":
-        with pytest.raises(UserError, match=r"licence of dergi is 'CC BY-NC-SA 3\.0'"):
+        with pytest.raises(UserError, match=r"license of dergi is 'CC BY-NC-SA 3\.0'"):
             run_corpus(use=use)
-    out = run_corpus(use=use, allowed_licences=["CC BY-NC-SA 3.0"])
+    out = run_corpus(use=use, allowed_licenses=["CC BY-NC-SA 3.0"])
     card = json.loads((out / "card.json").read_text(encoding="utf-8"))
-    assert card["licences"] == [
-        {"source": "dergi", "licence": "CC BY-NC-SA 3.0", "commercial": False}
+    assert card["licenses"] == [
+        {"source": "dergi", "license": "CC BY-NC-SA 3.0", "commercial": False}
     ]
     assert card["by_source"]["dergi"]["kept"] == 30  # the quota of sources.yaml
     for name in ("card.md", "card.html"):

@@ -6,7 +6,7 @@ import pytest
 
 from diffutron.data.corpus.decontaminate import Contamination, Item, items_of, window_overlap
 from diffutron.data.corpus.dedup import words
-from diffutron.text.normalize import normalise
+from diffutron.text.normalize import normalize
 from diffutron.text.turkish import turkish_upper
 
 PASSAGE = (
@@ -109,7 +109,7 @@ def test_items_of_a_stand_in_have_its_name(make_params):
     assert [item.name for item in items] == ["standin_x:3"]
 
 
-def test_items_are_normalised_like_the_documents(make_params):
+def test_items_are_normalized_like_the_documents(make_params):
     text = " ".join(f"takım{n}\x92ın oyuncusu{n}\x92dan" for n in range(8))
     found = Contamination(items_of("ironytr", [{"text": text}]), make_params().corpus.contamination)
-    assert found.find(words(normalise(f"Dün akşam {text} dendi."))) == "ironytr:1"
+    assert found.find(words(normalize(f"Dün akşam {text} dendi."))) == "ironytr:1"

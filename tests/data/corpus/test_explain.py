@@ -32,7 +32,7 @@ def file(tmp_path):
 
 @pytest.fixture
 def params(make_params):
-    changes = {"corpus.language.kept": ["tr"], "evaluation.tasks": ["ironytr"]}
+    changes = {"corpus.language.kept": ["tr"], "corpus.contamination.tasks": ["ironytr"]}
     return make_params(changes)
 
 
@@ -50,7 +50,7 @@ def test_every_line_has_its_fate(file, params, tiny_tokenizer_dir):
     assert found[3].steps["duplicate"] == "exact copy of line 1"
     assert found[4].text == f"{TEXT} Bana [E-POSTA] yazdı."
     assert found[4].steps["personal_data"] == "replaced: email 1"
-    assert found[4].steps["normalise"] == "changed"
+    assert found[4].steps["normalize"] == "changed"
     assert found[5].steps["length"].startswith("too_short (")
     assert found[1].steps["language"] != "ok"
     assert set(json.loads(to_json(found[0]))) == {"line", "kept", "reason", "rule", "text", "steps"}

@@ -154,7 +154,7 @@ def test_a_folder_of_chats_goes_through_the_stage(tmp_path, monkeypatch, make_pa
             "instructions.source": "local",
             "instructions.digest": local_digest("instructions"),
             "instructions.heldout_rows": 3,
-            "evaluation.tasks": ["ironytr"],
+            "corpus.contamination.tasks": ["ironytr"],
         }
     )
     out = tmp_path / "out"

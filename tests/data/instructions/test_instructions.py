@@ -74,8 +74,8 @@ def run(folder, make_params, tokenizer):
                 "instructions.digest": local_digest("instructions"),
                 "instructions.max_bad_share": 0.05,
                 "instructions.heldout_rows": 20,
-                "evaluation.source": "local",
-                "evaluation.tasks": ["ironytr"],
+                "evaluate.source": "local",
+                "corpus.contamination.tasks": ["ironytr"],
                 **{f"instructions.{key}": value for key, value in changes.items()},
             }
         )

@@ -1,4 +1,4 @@
-"""`sources.yaml`: fields, licence, group and quota of each file, and what is wrong with it."""
+"""`sources.yaml`: fields, license, group and quota of each file, and what is wrong with it."""
 
 import json
 
@@ -7,13 +7,13 @@ import pytest
 from diffutron.data.sources.listing import (
     ANY,
     Entry,
-    Licence,
-    check_licences,
+    License,
+    check_licenses,
     entries,
-    licence_of,
+    license_of,
     quotas_of,
 )
-from diffutron.data.sources.sources import Document, licences_of, local_digest, read_documents
+from diffutron.data.sources.sources import Document, licenses_of, local_digest, read_documents
 from diffutron.runtime.errors import UserError
 
 
@@ -36,7 +36,7 @@ def test_fields_group_and_name(folder, make_params):
     write(
         folder,
         "sources:\n  - files: [haber_*.jsonl]\n    fields: {text: body, source: site}\n"
-        "    group: basın\n    licence: CC BY 4.0\n",
+        "    group: basın\n    license: CC BY 4.0\n",
     )
     assert local_digest("corpus") != before
     changes = {"corpus.source": "local", "corpus.digest": local_digest("corpus")}
@@ -45,9 +45,9 @@ def test_fields_group_and_name(folder, make_params):
         Document("Bir.", "a", "basın", "haber_1.jsonl", 1),
         Document("İki.", "kitap", "kitap", "kitap.jsonl", 1),
     ]
-    assert licences_of(params) == [
-        Licence("haber_1", "CC BY 4.0", True),
-        Licence("kitap", "not stated", None),
+    assert licenses_of(params) == [
+        License("haber_1", "CC BY 4.0", True),
+        License("kitap", "not stated", None),
     ]
 
 
@@ -83,21 +83,21 @@ def test_quotas_of_both_places():
 @pytest.mark.parametrize(
     ("entry", "commercial"),
     [
-        (Entry(files="*", licence="CC BY-NC-SA 4.0"), False),
-        (Entry(files="*", licence="non-commercial research"), False),
-        (Entry(files="*", licence="CC BY-SA 4.0"), True),
-        (Entry(files="*", licence="own contract", commercial=False), False),
+        (Entry(files="*", license="CC BY-NC-SA 4.0"), False),
+        (Entry(files="*", license="non-commercial research"), False),
+        (Entry(files="*", license="CC BY-SA 4.0"), True),
+        (Entry(files="*", license="own contract", commercial=False), False),
         (ANY, None),
     ],
 )
-def test_licences(entry, commercial):
-    found = licence_of("x", entry)
+def test_licenses(entry, commercial):
+    found = license_of("x", entry)
     assert found.commercial is commercial
-    check_licences([found], use="research", allowed=[])
-    check_licences([found], use="commercial", allowed=[found.licence])
+    check_licenses([found], use="research", allowed=[])
+    check_licenses([found], use="commercial", allowed=[found.license])
     if not commercial:
-        with pytest.raises(UserError, match=r"licence of x is .* corpus\.allowed_licences"):
-            check_licences([found], use="commercial", allowed=[])
+        with pytest.raises(UserError, match=r"license of x is .* corpus\.allowed_licenses"):
+            check_licenses([found], use="commercial", allowed=[])
 
 
 def test_a_file_that_grows_while_it_is_read_is_named(folder, make_params):
