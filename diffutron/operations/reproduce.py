@@ -19,6 +19,7 @@ from diffutron.registry.mlflow_runs import numbers
 from diffutron.registry.promote import NAME, require_version
 from diffutron.runtime.errors import StageFailure, UserError
 from diffutron.runtime.files import read_json
+from diffutron.runtime.git import git
 
 TOLERANCE = 0.02  # of shares, nats and bits: another processor rounds otherwise
 LAST = "report"
@@ -97,19 +98,11 @@ def _clean_commit(tags: dict[str, str], what: str) -> str:
 
 
 def _checkout(commit: str, clone: Path) -> None:
-    top = _git("rev-parse", "--show-toplevel")
+    top = git("rev-parse", "--show-toplevel")
     if subprocess.run(["git", "cat-file", "-e", f"{commit}^{{commit}}"], check=False).returncode:
         raise UserError(f"commit {commit} is not in the repository {top}; fetch it first")
-    _git("clone", "--quiet", "--shared", "--no-checkout", top, str(clone))
-    _git("-C", str(clone), "checkout", "--quiet", "--detach", commit)
-
-
-def _git(*arguments: str) -> str:
-    done = subprocess.run(["git", *arguments], capture_output=True, text=True, check=False)
-    if done.returncode:
-        lines = done.stderr.strip().splitlines() or ["no message"]
-        raise UserError(f"git {arguments[0]}: {lines[0]}; run this in the clone of the project")
-    return done.stdout.strip()
+    git("clone", "--quiet", "--shared", "--no-checkout", top, str(clone))
+    git("-C", str(clone), "checkout", "--quiet", "--detach", commit)
 
 
 def build(clone: Path) -> None:

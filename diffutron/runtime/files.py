@@ -149,6 +149,12 @@ def content_digest(paths: Iterable[Path]) -> str:
     return digest.hexdigest()
 
 
+def file_digest(path: Path) -> str:
+    """sha256 over the bytes of one file; hex."""
+    with Path(path).open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
 CHECKSUMS = "checksums.json"  # {file name: sha256}, written when a model is registered
 
 
@@ -167,8 +173,7 @@ def verify_checksums(folder: Path) -> None:
         if Path(name).name != name:
             raise UserError(f"{folder / CHECKSUMS} names {name!r}, which is outside the folder")
         try:
-            with (folder / name).open("rb") as stream:
-                found = hashlib.file_digest(stream, "sha256").hexdigest()
+            found = file_digest(folder / name)
         except FileNotFoundError:
             raise UserError(f"{folder / name} is missing; fetch the model again") from None
         if found != wanted:

@@ -3,11 +3,12 @@
 import hashlib
 import os
 import platform
-import subprocess
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
+from diffutron.runtime.errors import UserError
+from diffutron.runtime.git import git
 from diffutron.runtime.yaml_files import read_yaml
 
 LIBRARIES = ("torch", "transformers", "peft", "deepspeed", "lm-eval", "tokenizers")
@@ -38,19 +39,12 @@ def code(root: Path = Path()) -> Code:
     """The commit and whether files differ from it (what runs write, the lock file and the metrics,
     does not count).
     """
-    sha = _git("rev-parse", "HEAD", root=root)
-    status = _git("status", "--porcelain", "--", ".", *_WRITTEN_BY_RUNS, root=root)
-    return Code(sha=sha or None, dirty=bool(status) if sha else None)
-
-
-def _git(*arguments: str, root: Path) -> str | None:
     try:
-        done = subprocess.run(
-            ["git", *arguments], cwd=root, capture_output=True, text=True, check=False
-        )
-    except FileNotFoundError:  # a machine without git: the report says that nothing is recorded
-        return None
-    return done.stdout.strip() if done.returncode == 0 else None
+        sha = git("rev-parse", "HEAD", root=root)
+        status = git("status", "--porcelain", "--", ".", *_WRITTEN_BY_RUNS, root=root)
+    except UserError:  # no git, or no checkout: the report says that nothing is recorded
+        return Code(sha=None, dirty=None)
+    return Code(sha=sha, dirty=bool(status))
 
 
 def lock_digest(lock: Path = LOCK) -> str | None:
