@@ -119,3 +119,12 @@ def tiny_model_dir(tmp_path_factory: pytest.TempPathFactory, tiny_tokenizer_dir:
     ModernBertForMaskedLM(config).eval().save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     return folder
+
+
+@pytest.fixture(scope="session")
+def tiny(tiny_model_dir: Path) -> tuple[Any, Any]:
+    """The seeded random model and its tokenizer."""
+    from diffutron.modeling.encoder import load_model
+    from diffutron.modeling.tokenizer import load_tokenizer
+
+    return load_model(tiny_model_dir, made_by="test").eval(), load_tokenizer(tiny_model_dir)

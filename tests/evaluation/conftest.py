@@ -7,16 +7,6 @@ from typing import Any
 import numpy as np
 import pytest
 
-
-@pytest.fixture(scope="session")
-def tiny(tiny_model_dir: Path) -> tuple[Any, Any]:
-    """The seeded random model and its tokenizer."""
-    from diffutron.modeling.encoder import load_model
-    from diffutron.modeling.tokenizer import load_tokenizer
-
-    return load_model(tiny_model_dir, made_by="test").eval(), load_tokenizer(tiny_model_dir)
-
-
 TEXTS = [
     "Kedi bahçede uyuyor.",
     "Köpek evde bekliyor, kuş ağaçta ötüyor.",

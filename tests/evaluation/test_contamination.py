@@ -53,9 +53,7 @@ def test_touched_items_are_named_by_row_and_kept(asked, folders, tmp_path, monke
     def refuse(*_):
         raise AssertionError("looked for already")
 
-    monkeypatch.setattr(
-        "diffutron.evaluation.leaderboard.leaderboard.contamination.Contamination", refuse
-    )
+    monkeypatch.setattr("diffutron.evaluation.leaderboard.contamination.Contamination", refuse)
     assert touched_rows(asked, folders, RULES, tmp_path / "cache") == found
 
 

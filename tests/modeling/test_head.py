@@ -5,7 +5,7 @@ import torch
 from torch import Tensor
 from transformers import ModernBertConfig, ModernBertForMaskedLM
 
-from diffutron.modeling import fused_nll
+from diffutron.modeling import fused_cross_entropy
 from diffutron.modeling.head import head_logits, head_nll, logits_fn, logprob_fn, masked_lm, trunk
 
 MASK = 4
@@ -73,8 +73,8 @@ def test_head_nll_with_a_frozen_head_trains_the_trunk_alone(model) -> None:
 def test_one_pass_over_a_large_decoder_gives_the_same(
     model, monkeypatch, block_logits: int, with_bias: bool, dtype: torch.dtype
 ) -> None:
-    monkeypatch.setattr(fused_nll, "LARGE_DECODER", 0)
-    monkeypatch.setattr(fused_nll, "BLOCK_LOGITS", block_logits)
+    monkeypatch.setattr(fused_cross_entropy, "LARGE_DECODER", 0)
+    monkeypatch.setattr(fused_cross_entropy, "BLOCK_LOGITS", block_logits)
     model.to(dtype).requires_grad_(False)
     model.decoder.weight.mul_(50)  # so that the highest logit changes from block to block
     if not with_bias:
@@ -109,7 +109,7 @@ def test_no_tensor_of_more_rows_than_a_chunk_reaches_the_vocabulary(
                 self.rows = max(self.rows, out.shape[0])
             return out
 
-    monkeypatch.setattr(fused_nll, "LARGE_DECODER", large)
+    monkeypatch.setattr(fused_cross_entropy, "LARGE_DECODER", large)
     model.requires_grad_(large > 0)
     hidden = torch.randn(30, 16, dtype=torch.float64, requires_grad=True)
     targets = torch.randint(5, 37, (30,))

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from diffutron.modeling import products
+from diffutron.modeling import matmul
 from diffutron.modeling.matmul import Linear, product, use_fast_products
 from diffutron.runtime.errors import UserError
 
@@ -20,12 +20,12 @@ ONEDNN = hasattr(torch.ops.mkldnn, "_linear_pointwise")
 def choice(request, monkeypatch):
     if request.param == "onednn" and not ONEDNN:
         pytest.skip("needs a PyTorch with oneDNN (the x86 and ARM wheels have it)")
-    monkeypatch.setenv(products.CHOICE, request.param)
+    monkeypatch.setenv(matmul.CHOICE, request.param)
     monkeypatch.setattr(products, "SMALL_PRODUCT", 1)
     monkeypatch.setattr(products, "SMALL_WEIGHT", 1)
-    products.prefers_onednn.cache_clear()
+    matmul.prefers_onednn.cache_clear()
     yield request.param
-    products.prefers_onednn.cache_clear()
+    matmul.prefers_onednn.cache_clear()
 
 
 def layers(inputs: int, outputs: int, *, bias: bool = True) -> tuple[nn.Module, nn.Module]:
@@ -82,7 +82,7 @@ def test_any_shape_and_either_order_in_memory(rows, inner, columns, left_t, righ
         pytest.skip("needs a PyTorch with oneDNN (the x86 and ARM wheels have it)")
     left = torch.randn(inner, rows).t() if left_t else torch.randn(rows, inner)
     right = torch.randn(columns, inner).t() if right_t else torch.randn(inner, columns)
-    found = products.onednn_product(left, right)
+    found = matmul.onednn_product(left, right)
     torch.testing.assert_close(found.double(), left.double() @ right.double(), rtol=1e-4, atol=1e-4)
 
 
@@ -118,25 +118,25 @@ def test_what_is_saved_and_copied_of_a_layer_is_the_same(choice) -> None:
     ],
 )
 def test_the_processor_decides(monkeypatch, maker: str, vectors: str, expected: bool) -> None:
-    monkeypatch.delenv(products.CHOICE, raising=False)
+    monkeypatch.delenv(matmul.CHOICE, raising=False)
     monkeypatch.setattr(products, "processor_maker", lambda: maker)
     monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: vectors)
     monkeypatch.setattr(torch.backends.mkl, "is_available", lambda: True)
-    assert products.prefers_onednn.__wrapped__() == (expected and ONEDNN)
+    assert matmul.prefers_onednn.__wrapped__() == (expected and ONEDNN)
 
 
 def test_the_maker_is_read_from_the_system(tmp_path: Path) -> None:
     path = tmp_path / "cpuinfo"
     path.write_text("processor\t: 0\nvendor_id\t: AuthenticAMD\nvendor_id\t: other\n")
-    assert products.processor_maker(path) == "AuthenticAMD"
+    assert matmul.processor_maker(path) == "AuthenticAMD"
     path.write_text("processor\t: 0\nBogoMIPS\t: 50\n")  # an ARM names none
-    assert products.processor_maker(path) == products.MKL_MAKER
-    assert products.processor_maker(tmp_path / "none") == products.MKL_MAKER
+    assert matmul.processor_maker(path) == matmul.MKL_MAKER
+    assert matmul.processor_maker(tmp_path / "none") == matmul.MKL_MAKER
 
 
 def test_an_unknown_choice_is_told_when_a_model_is_taken(monkeypatch) -> None:
-    monkeypatch.setenv(products.CHOICE, "cublas")
-    products.prefers_onednn.cache_clear()
+    monkeypatch.setenv(matmul.CHOICE, "cublas")
+    matmul.prefers_onednn.cache_clear()
     with pytest.raises(UserError, match=r"DIFFUTRON_MATMUL.*'cublas'.*blas or onednn"):
         use_fast_products(nn.Linear(2, 2))
 

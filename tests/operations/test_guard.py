@@ -123,7 +123,7 @@ def test_a_stage_ends_with_the_dvc_that_runs_it(mark, monkeypatch, shell):
     """Bash hands its process on to the command, dash stays between."""
     monkeypatch.setenv("DVC_STAGE", "pretrain")
     stage = (
-        "import time; from diffutron import cli; "
+        "import time; from diffutron.cli import app as cli; "
         "cli.app = lambda obj: (print('ready', flush=True), time.sleep(600)); cli.main()"
     )
     code = "import subprocess, sys; subprocess.run(sys.argv[1:])"

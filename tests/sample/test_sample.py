@@ -127,7 +127,7 @@ def test_word_forms_are_many_and_reject_wrong_harmony() -> None:
 
 _DIGEST = """
 import hashlib, json
-from diffutron.data import sample
+from diffutron import sample
 parts = [sample.documents(), sample.essays(), sample.instructions(1), sample.instructions(2)]
 parts += [sample.evaluation_set(task) for task in sample.TASKS]
 print([hashlib.sha256(json.dumps(part).encode()).hexdigest() for part in parts])
