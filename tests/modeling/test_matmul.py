@@ -21,8 +21,8 @@ def choice(request, monkeypatch):
     if request.param == "onednn" and not ONEDNN:
         pytest.skip("needs a PyTorch with oneDNN (the x86 and ARM wheels have it)")
     monkeypatch.setenv(matmul.CHOICE, request.param)
-    monkeypatch.setattr(products, "SMALL_PRODUCT", 1)
-    monkeypatch.setattr(products, "SMALL_WEIGHT", 1)
+    monkeypatch.setattr(matmul, "SMALL_PRODUCT", 1)
+    monkeypatch.setattr(matmul, "SMALL_WEIGHT", 1)
     matmul.prefers_onednn.cache_clear()
     yield request.param
     matmul.prefers_onednn.cache_clear()
@@ -119,7 +119,7 @@ def test_what_is_saved_and_copied_of_a_layer_is_the_same(choice) -> None:
 )
 def test_the_processor_decides(monkeypatch, maker: str, vectors: str, expected: bool) -> None:
     monkeypatch.delenv(matmul.CHOICE, raising=False)
-    monkeypatch.setattr(products, "processor_maker", lambda: maker)
+    monkeypatch.setattr(matmul, "processor_maker", lambda: maker)
     monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: vectors)
     monkeypatch.setattr(torch.backends.mkl, "is_available", lambda: True)
     assert matmul.prefers_onednn.__wrapped__() == (expected and ONEDNN)
@@ -143,12 +143,12 @@ def test_an_unknown_choice_is_told_when_a_model_is_taken(monkeypatch) -> None:
 
 def test_small_products_stay_with_blas(monkeypatch) -> None:
     """Making a kernel for a new shape would cost more than it saves."""
-    monkeypatch.setattr(products, "prefers_onednn", lambda: True)
+    monkeypatch.setattr(matmul, "prefers_onednn", lambda: True)
 
     def used(rows: int, size: int) -> bool:
         layer = Linear(size, size)
         return "OneDNN" in repr(layer(torch.zeros(rows, 1, size)).grad_fn.next_functions[0][0])
 
-    monkeypatch.setattr(products, "SMALL_PRODUCT", 1000)
-    monkeypatch.setattr(products, "SMALL_WEIGHT", 100)
+    monkeypatch.setattr(matmul, "SMALL_PRODUCT", 1000)
+    monkeypatch.setattr(matmul, "SMALL_WEIGHT", 100)
     assert [used(10, 10), used(9, 10), used(1000, 9)] == [True, False, False]

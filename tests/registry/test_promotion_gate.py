@@ -5,7 +5,7 @@ import json
 
 import pytest
 
-from diffutron.registry import promotion_gate
+from diffutron.registry import promotion_gate as gate
 from diffutron.registry.evidence import read_evidence
 from diffutron.registry.mlflow_client import tracking
 from diffutron.registry.promote import promote
@@ -54,7 +54,7 @@ def test_it_answers_as_the_server_loads_it():
     assert found.holds, found.failed
     assert found.conditions[-1].name == "served by MLflow"
     with tracking():
-        broken = promotion_gate._serving("diffutron", 77)
+        broken = gate._serving("diffutron", 77)
     assert not broken.holds
 
 
@@ -65,7 +65,7 @@ def evidence(versions):
 
 
 def own(evidence, *, use="research") -> list[str]:
-    return [c.name for c in promotion_gate._own(evidence, use=use) if not c.holds]
+    return [c.name for c in gate._own(evidence, use=use) if not c.holds]
 
 
 def changed(evidence, **values):
@@ -107,13 +107,11 @@ def test_canaries_count_where_a_result_file_has_them(evidence, good, bad):
 def test_items_of_other_rows_are_not_compared(evidence):
     measured = copy.deepcopy(evidence.measured)
     measured["evaluate"]["sets"]["sts_tr"]["digest"] = "other rows"
-    compared, held = promotion_gate._against(
-        evidence, changed(evidence, measured=measured), max_drop=1
-    )
+    compared, held = gate._against(evidence, changed(evidence, measured=measured), max_drop=1)
     assert "sts_tr" not in compared.tasks
     assert not held[0].holds
     assert held[0].found == 6 * 200
-    compared, held = promotion_gate._against(evidence, changed(evidence, answers={}), max_drop=1)
+    compared, held = gate._against(evidence, changed(evidence, answers={}), max_drop=1)
     assert compared is None
     assert [one.holds for one in held] == [False]
 
