@@ -103,6 +103,9 @@ class ContaminationParams(Section):
     min_item_words: Positive
     threshold: Annotated[float, Field(gt=0, le=1)]
     short_threshold: Annotated[float, Field(gt=0, le=1)]
+
+
+class CleaningParams(ContaminationParams):
     tasks: list[TaskName]
 
 
@@ -122,7 +125,7 @@ class CorpusParams(Section):
     repetition: RepetitionParams
     boilerplate_documents: Positive
     near_duplicate: NearDuplicateParams
-    contamination: ContaminationParams
+    contamination: CleaningParams
     quotas: dict[str, Positive]
     heldout_documents: Positive
 

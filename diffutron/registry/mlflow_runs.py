@@ -24,7 +24,7 @@ STAGES = {
     "instructions": "instructions",
     "instruct_phase1": "instruct_phase1",
     "instruct_phase2": "instruct_phase2",
-    "evaluate": "evaluation",
+    "evaluate": "evaluate",
 }
 """The stages that leave metrics, each with its section of the parameters."""
 

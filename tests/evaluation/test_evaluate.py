@@ -167,9 +167,9 @@ LOCAL = {
 
 
 def test_local_data_need_the_digest_of_their_files(run, local_folder):
-    with pytest.raises(UserError, match=r"evaluation\.digest is not set: run `diffutron params`"):
+    with pytest.raises(UserError, match=r"evaluate\.digest is not set: run `diffutron params`"):
         run(LOCAL)
-    with pytest.raises(UserError, match=r"evaluation\.digest does not fit"):
+    with pytest.raises(UserError, match=r"evaluate\.digest does not fit"):
         run({**LOCAL, "evaluate.digest": "0" * 64})
 
 
@@ -220,5 +220,5 @@ def test_a_model_that_diverged_is_named_and_earlier_output_stays(run, model_dirs
 
 def test_steps_that_do_not_cover_the_blocks_are_refused(run):
     changes = {"evaluate.generation.num_steps": 1}
-    with pytest.raises(UserError, match=r"evaluation\.generation\.num_steps = 1 is below the 2"):
+    with pytest.raises(UserError, match=r"evaluate\.generation\.num_steps = 1 is below the 2"):
         run(changes)
