@@ -28,7 +28,7 @@ setup: .venv/.stamp  ## make .venv with every pin of constraints.txt
 	touch $@
 
 demo: setup  ## raw text -> trained, evaluated, reported and registered model (about 10 minutes)
-	$(BIN)/python -m flows.run --profile demo
+	$(BIN)/diffutron build --profile demo
 
 test: setup  ## the test suite with coverage (no network), a file at a time on each of two processes
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --cov --cov-report=term:skip-covered --cov-fail-under=90

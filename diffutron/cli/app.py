@@ -7,7 +7,8 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from diffutron.cli import chat, leaderboard, model, project, registry, stages
+import diffutron
+from diffutron.cli import build, chat, leaderboard, model, project, registry, stages
 from diffutron.cli.stages import PARAMS, ParamsFile
 from diffutron.config.params import load_params, parse_params
 from diffutron.config.renamed import refuse_old_variables
@@ -19,10 +20,29 @@ app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
-    help="Make, judge and run masked diffusion language models, Turkish first. "
-    "Numbers come from params.yaml (`diffutron params`); paths are options, as in dvc.yaml.",
 )
 
+app.command()(build.build)
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"diffutron {diffutron.__version__}")
+        raise typer.Exit()
+
+
+@app.callback()
+def _options(
+    _: Annotated[
+        bool,
+        typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version."),
+    ] = False,
+) -> None:
+    """Make, judge and run masked diffusion language models, Turkish first. Numbers come from
+    params.yaml (`diffutron params`); paths are options, as in dvc.yaml.
+    """
+
+
+app.command()(build.build)
 for _command in stages.STAGES:
     app.command(name=_command.__name__, rich_help_panel="Stages (in order)")(_command)
 

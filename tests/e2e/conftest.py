@@ -1,7 +1,6 @@
 """A copy of this project with settings of a minute, served by `diffutron up`, and a browser."""
 
 import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -15,6 +14,7 @@ import httpx
 import pytest
 
 from diffutron.training.hosts import free_port
+from tests.support.project import copy_project
 
 START_SECONDS = 300
 ENCODER = {
@@ -63,13 +63,7 @@ def write_values(path: Path, values: dict[str, Any]) -> None:
 def project(repo: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The files that git knows, committed anew, with tiny settings."""
     folder = tmp_path_factory.mktemp("e2e") / "project"
-    listed = subprocess.run(
-        ["git", "ls-files", "-z"], cwd=repo, capture_output=True, text=True, check=True
-    )
-    for name in filter(None, listed.stdout.split("\0")):
-        if (repo / name).is_file():
-            (folder / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(repo / name, folder / name)
+    copy_project(folder)
     write_values(folder / "params.yaml", tiny_values(repo))
     identity = ["-c", "user.name=test", "-c", "user.email=test@example.org"]
     for arguments in (["init", "-q"], ["add", "-A"], [*identity, "commit", "-qm", "tiny settings"]):
