@@ -24,6 +24,7 @@ app = typer.Typer(
 
 app.command()(build.build)
 
+
 def _show_version(wanted: bool) -> None:
     if wanted:
         typer.echo(f"diffutron {diffutron.__version__}")
