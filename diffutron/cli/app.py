@@ -1,7 +1,9 @@
 """The `diffutron` command."""
 
 import os
+import re
 import sys
+from importlib.metadata import requires
 from pathlib import Path
 from typing import Annotated, NoReturn
 
@@ -127,6 +129,16 @@ def _fail(message: str, code: int = 2) -> NoReturn:
     raise SystemExit(code)
 
 
+def _extra_with(module: str) -> str | None:
+    """The extra of this package that brings a module, by the names of the distributions."""
+    wanted = module.partition(".")[0].replace("_", "-").lower()
+    for line in requires("diffutron") or []:
+        needed, _, marker = line.partition("extra == ")
+        if marker and re.match(r"[\w-]+", needed).group() == wanted:  # type: ignore[union-attr]
+            return marker.strip("'\" ")
+    return None
+
+
 def main() -> None:
     """Entry point: user mistakes end with one line and exit code 2, never with a traceback."""
     os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
@@ -142,6 +154,11 @@ def main() -> None:
         _fail(str(error))
     except StageFailure as error:
         _fail(str(error), code=1)
+    except ModuleNotFoundError as error:
+        extra = _extra_with(error.name or "")
+        if extra is None:
+            raise
+        _fail(f"{error.name} is not installed; install it with: pip install 'diffutron[{extra}]'")
     except OSError as error:
         explained = explain_os_error(error, Path(error.filename or "output"))
         if explained is None:
