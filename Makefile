@@ -11,7 +11,7 @@ export DO_NOT_TRACK := true
 export MLFLOW_DISABLE_TELEMETRY := true
 export PREFECT_SERVER_ANALYTICS_ENABLED := false
 
-.PHONY: setup demo test test-e2e test-infra check up clean lock help
+.PHONY: setup demo quick test test-e2e test-infra check up clean lock help
 help:  ## what there is
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
 
@@ -28,7 +28,10 @@ setup: .venv/.stamp  ## make .venv with every pin of constraints.txt
 	touch $@
 
 demo: setup  ## raw text -> trained, evaluated, reported and registered model (about 10 minutes)
-	$(BIN)/python -m flows.run --profile demo
+	$(BIN)/diffutron build --profile demo
+
+quick: setup  ## the tests without servers and long trainings (under 3 minutes)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile -m "not slow and not e2e and not infra"
 
 test: setup  ## the test suite with coverage (no network), a file at a time on each of two processes
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --cov --cov-report=term:skip-covered --cov-fail-under=90

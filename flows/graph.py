@@ -4,7 +4,8 @@ from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-import yaml
+from diffutron.runtime.errors import UserError
+from diffutron.runtime.yaml_files import read_yaml
 
 PIPELINE = Path("dvc.yaml")
 
@@ -22,6 +23,19 @@ def stages_in_order(path: Path = PIPELINE) -> list[str]:
     return order
 
 
+def stages_between(first: str, last: str, path: Path = PIPELINE) -> list[str]:
+    """The stages from `first` to `last`, in the order in which they run.
+
+    Raises:
+        UserError: `first` comes after `last`.
+    """
+    order = stages_in_order(path)
+    start, end = order.index(first), order.index(last)
+    if start > end:
+        raise UserError(f"the stage {first} comes after {last}: choose an earlier first stage")
+    return order[start : end + 1]
+
+
 def all_needs(path: Path = PIPELINE) -> dict[str, set[str]]:
     """For every stage, the stages it needs, directly or through others."""
     direct = direct_needs(path)
@@ -33,7 +47,7 @@ def all_needs(path: Path = PIPELINE) -> dict[str, set[str]]:
 
 def direct_needs(path: Path = PIPELINE) -> dict[str, set[str]]:
     """For every stage, in the order of the file, the stages whose outputs it reads."""
-    stages = yaml.safe_load(path.read_text(encoding="utf-8"))["stages"]
+    stages = read_yaml(path)["stages"]
     outs = {stage: {*_paths(entry, "outs", "metrics", "plots")} for stage, entry in stages.items()}
     return {
         stage: {
@@ -47,7 +61,7 @@ def direct_needs(path: Path = PIPELINE) -> dict[str, set[str]]:
 
 def command_of(stage: str, path: Path = PIPELINE) -> str:
     """The shell command of a stage."""
-    return str(yaml.safe_load(path.read_text(encoding="utf-8"))["stages"][stage]["cmd"])
+    return str(read_yaml(path)["stages"][stage]["cmd"])
 
 
 def _paths(entry: dict[str, Any], *kinds: str) -> Iterator[PurePosixPath]:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Literal
 from uuid import UUID
 
+import httpx
 from prefect import flow, task
 from prefect.artifacts import (
     create_link_artifact,
@@ -21,11 +22,13 @@ from prefect.client.schemas.objects import State
 from prefect.concurrency.sync import concurrency
 from prefect.exceptions import ObjectNotFound
 from prefect.logging import get_run_logger
+from prefect.settings import get_current_settings
 from prefect.states import Completed, Failed
 
 from diffutron.config.params import Stage
 from diffutron.operations.why import Changes, changes, sentence
-from flows.graph import all_needs, stages_in_order
+from diffutron.runtime.errors import UserError
+from flows.graph import all_needs, stages_between
 from flows.stage import Bar, CommandFailed, report_failure, run_command, run_stage
 
 SLOT = "training"  # the global concurrency limit that `flows.serve` creates
@@ -58,18 +61,16 @@ def build(
         force: Let a profile replace a params.yaml that was changed by hand (it is kept as
             params.yaml.orig).
     """
-    order = stages_in_order()
-    start, end = order.index(first), order.index(last)
-    if start > end:
-        return Failed(
-            message=f"the stage {first} comes after {last}: choose an earlier first stage"
-        )
+    try:
+        stages = stages_between(first, last)
+    except UserError as error:
+        return Failed(message=str(error))
     with training_slot():
         if profile != "current" or overrides:
             composed = compose_params(profile, overrides, force, return_state=True)
             if composed.is_failed():
                 return Failed(message=composed.message)
-        return bring_up_to_date(order[start : end + 1])
+        return bring_up_to_date(stages)
 
 
 @task(name="params", task_run_name="params")
@@ -143,6 +144,25 @@ def publish_plan(stages: Sequence[str], stale: Changes, *, force: bool) -> None:
     create_markdown_artifact(
         key="plan", markdown="\n".join(lines), description="what will run, why, at what cost"
     )
+
+
+def check_server() -> None:
+    """Raise UserError where the server that Prefect is set to does not answer or refuses us."""
+    if not (url := get_current_settings().api.url):
+        return  # Prefect starts a temporary one
+    with get_client(sync_client=True) as client:
+        try:
+            client.api_version()
+        except httpx.HTTPStatusError as error:
+            raise UserError(
+                f"Prefect at {url} answers {error.response.status_code}; set "
+                "PREFECT_API_AUTH_STRING=USER:PASSWORD to what the server asks for"
+            ) from error
+        except httpx.TransportError as error:
+            raise UserError(
+                f"Prefect at {url}: no answer; start the server (`diffutron up`) or unset "
+                "PREFECT_API_URL to use a temporary one"
+            ) from error
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""What every test shares: one seeded tiny model, its tokenizer, and no network."""
+"""What every test shares: an empty folder to work in, no network, one seeded tiny model."""
 
 import os
 from collections.abc import Iterator
@@ -6,6 +6,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
+from tests.support.project import built_files_refused, copy_project
 
 os.environ.update(
     HF_HUB_OFFLINE="1",
@@ -16,7 +18,6 @@ os.environ.update(
     TOKENIZERS_PARALLELISM="false",
 )
 
-REPO = Path(__file__).resolve().parent.parent
 SENTENCES = [
     "Ankara Türkiye'nin başkentidir.",
     "Kedi bahçede uyuyor, köpek evde bekliyor.",
@@ -37,24 +38,37 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) ->
     return report
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _away_from_the_clone(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Fixtures of a session or a file begin in an empty folder too."""
+    before = Path.cwd()
+    os.chdir(tmp_path_factory.mktemp("empty"))
+    with built_files_refused():
+        yield
+    os.chdir(before)
+
+
 @pytest.fixture(autouse=True)
-def _offline(monkeypatch: pytest.MonkeyPatch) -> None:
-    """No test may read a user's data folder or a server by accident."""
-    for name in ("DIFFUTRON_DATA", "MLFLOW_TRACKING_URI", "PREFECT_API_URL", "DIFFUTRON_RANKS"):
-        monkeypatch.delenv(name, raising=False)
+def _alone(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """A test works in an empty folder, and sees no data folder, server or store of the user."""
+    monkeypatch.chdir(tmp_path)
+    for name in [*os.environ]:
+        if name.startswith(("DIFFUTRON_", "MLFLOW_TRACKING_", "PREFECT_API_")):
+            monkeypatch.delenv(name)
 
 
 @pytest.fixture(scope="session")
-def repo() -> Path:
-    return REPO
+def repo(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The committed files of this project, and nothing that a build wrote beside them."""
+    return copy_project(tmp_path_factory.mktemp("project"))
 
 
 @pytest.fixture(scope="session")
-def demo_values() -> dict:
+def demo_values(repo: Path) -> dict:
     """The values of the demo profile, plain; copy before changing."""
     from diffutron.runtime.yaml_files import read_yaml
 
-    return read_yaml(REPO / "infra" / "profiles" / "demo.yaml")
+    return read_yaml(repo / "infra" / "profiles" / "demo.yaml")
 
 
 @pytest.fixture

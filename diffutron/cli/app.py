@@ -1,13 +1,16 @@
 """The `diffutron` command."""
 
 import os
+import re
 import sys
+from importlib.metadata import requires
 from pathlib import Path
 from typing import Annotated, NoReturn
 
 import typer
 
-from diffutron.cli import chat, leaderboard, model, project, registry, stages
+import diffutron
+from diffutron.cli import build, chat, leaderboard, model, project, registry, stages
 from diffutron.cli.stages import PARAMS, ParamsFile
 from diffutron.config.params import load_params, parse_params
 from diffutron.config.renamed import refuse_old_variables
@@ -19,10 +22,30 @@ app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
-    help="Make, judge and run masked diffusion language models, Turkish first. "
-    "Numbers come from params.yaml (`diffutron params`); paths are options, as in dvc.yaml.",
 )
 
+app.command()(build.build)
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"diffutron {diffutron.__version__}")
+        raise typer.Exit()
+
+
+@app.callback()
+def _options(
+    _: Annotated[
+        bool,
+        typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version."),
+    ] = False,
+) -> None:
+    """Make, judge and run masked diffusion language models, Turkish first. Numbers come from
+    params.yaml (`diffutron params`); paths are options, as in dvc.yaml.
+    """
+
+
+app.command()(build.build)
 for _command in stages.STAGES:
     app.command(name=_command.__name__, rich_help_panel="Stages (in order)")(_command)
 
@@ -106,6 +129,16 @@ def _fail(message: str, code: int = 2) -> NoReturn:
     raise SystemExit(code)
 
 
+def _extra_with(module: str) -> str | None:
+    """The extra of this package that brings a module, by the names of the distributions."""
+    wanted = module.partition(".")[0].replace("_", "-").lower()
+    for line in requires("diffutron") or []:
+        needed, _, marker = line.partition("extra == ")
+        if marker and re.match(r"[\w-]+", needed).group() == wanted:  # type: ignore[union-attr]
+            return marker.strip("'\" ")
+    return None
+
+
 def main() -> None:
     """Entry point: user mistakes end with one line and exit code 2, never with a traceback."""
     os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
@@ -121,6 +154,11 @@ def main() -> None:
         _fail(str(error))
     except StageFailure as error:
         _fail(str(error), code=1)
+    except ModuleNotFoundError as error:
+        extra = _extra_with(error.name or "")
+        if extra is None:
+            raise
+        _fail(f"{error.name} is not installed; install it with: pip install 'diffutron[{extra}]'")
     except OSError as error:
         explained = explain_os_error(error, Path(error.filename or "output"))
         if explained is None:

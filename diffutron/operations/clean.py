@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from diffutron.runtime.errors import UserError
+from diffutron.runtime.project import require_project
 
 CHECKPOINTS = Path("checkpoints")
 OUTPUTS = ("data", "models", "report", "registry", "metrics")
@@ -30,8 +31,7 @@ def find_waste(checkpoints: Path = CHECKPOINTS) -> list[Waste]:
 
     Errors: a folder without a pipeline, or one in which DVC is at work, is a `UserError`.
     """
-    if not Path("dvc.yaml").exists():
-        raise UserError("no dvc.yaml here; run `diffutron clean` in the folder of the project")
+    require_project("clean", "dvc.yaml")
     found = [*_old_checkpoints(checkpoints), *_half_written(), *_unused_cache()]
     return [Waste(path, why, size_of(path)) for path, why in found]
 

@@ -7,14 +7,16 @@ somebody has changed them by hand.
 import hashlib
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from diffutron.config.params import parse_params
+from diffutron.config.renamed import KEYS
 from diffutron.runtime.errors import UserError
 from diffutron.runtime.files import write_text
-from diffutron.runtime.yaml_files import read_yaml
+from diffutron.runtime.project import require_project
+from diffutron.runtime.yaml_files import parse_yaml, read_yaml, yaml_text
 
 PROFILES = Path("infra/profiles")
 CURRENT = "current"  # the values of params.yaml itself
@@ -32,26 +34,67 @@ def compose(profile: str, overrides: Sequence[str] = (), *, folder: Path = PROFI
     Raises:
         UserError: unknown profile, unknown key, value out of range, override not of that form.
     """
-    from hydra import compose as hydra_compose
-    from hydra import initialize_config_dir
-    from hydra.errors import HydraException
-    from omegaconf import OmegaConf
-    from omegaconf.errors import OmegaConfBaseException
-
+    if folder == PROFILES:
+        require_project("params", str(PROFILES))
     if profile not in names(folder):
         raise UserError(f"profile `{profile}` is unknown; choose one of {', '.join(names(folder))}")
-    try:
-        with initialize_config_dir(str(folder.resolve()), version_base=None):
-            config = hydra_compose(profile, overrides=list(overrides))
-        values = OmegaConf.to_container(config, resolve=True)
-    except (HydraException, OmegaConfBaseException) as error:
-        message = f"override {' '.join(overrides)}: {' '.join(str(error).split())}"
-        raise UserError(
-            f"{message}; write -S section.key=value with a key of params.yaml"
-        ) from None
-    _fill_digests(values)
-    parse_params(values, origin=f"profile {profile}")
+    values = read_profile(profile, folder)
+    origin = f"profile {profile}"
+    for override in overrides:
+        values = merged(values, _override(override, values))
+        origin = f"override {' '.join(overrides)}"
+    if isinstance(values, dict):
+        _fill_digests(values)
+    parse_params(values, origin=origin)
     return values
+
+
+def read_profile(name: str, folder: Path = PROFILES) -> Any:
+    """The values of a profile's file, put onto those of the profiles that its `defaults` name."""
+    own = read_yaml(folder / f"{name}.yaml")
+    if not isinstance(own, dict):
+        return own  # refused where the values are checked
+    values: Any = {}
+    for part in own.pop("defaults", ["_self_"]):
+        values = merged(values, own if part == "_self_" else read_profile(part, folder))
+    return values
+
+
+def merged(below: Any, above: Any) -> Any:
+    """`above` put onto `below`: mappings key by key, everything else as a whole."""
+    if not isinstance(below, Mapping) or not isinstance(above, Mapping):
+        return above
+    return {
+        **below,
+        **{key: merged(below[key], above[key]) if key in below else above[key] for key in above},
+    }
+
+
+def _override(text: str, values: Any) -> Any:
+    """`a.b=1` as `{"a": {"b": 1}}`; the value is YAML.
+
+    Raises:
+        UserError: not of that form, or a key of `values` by a name that has changed.
+    """
+    key, mark, value = text.partition("=")
+    path = key.strip().split(".")
+    if not mark or not all(path):
+        raise UserError(f"override {text}: write -S section.key=value with a key of params.yaml")
+    now = [KEYS.get(part, part) for part in path]
+    if now != path and not _holds(values, path) and _holds(values, now):
+        raise UserError(f"override {text}: `{key}` is now called `{'.'.join(now)}`; write that")
+    nested = parse_yaml(value, origin=f"override {text}")
+    for part in reversed(path):
+        nested = {part: nested}
+    return nested
+
+
+def _holds(values: Any, path: Sequence[str]) -> bool:
+    for part in path:
+        if not isinstance(values, Mapping) or part not in values:
+            return False
+        values = values[part]
+    return True
 
 
 def _fill_digests(values: Any) -> None:
@@ -86,39 +129,37 @@ def write_params(
     """Write the composed profile to `path`; return where hand-made changes were put aside, if any.
 
     Raises:
-        UserError: as `compose`, or `keep_changes` and the file was changed by hand.
+        UserError: as `new_params`.
     """
-    from omegaconf import OmegaConf
-
-    if profile == CURRENT:
-        _change_current(overrides, path=path)
-        return None
-    values = compose(profile, overrides)
+    values, header = new_params(profile, overrides, path=path, keep_changes=keep_changes)
     if path.exists() and read_yaml(path) == values:
         return None  # comments and the state of the working tree stay as they are
     aside = None
-    if changed_by_hand(path):
-        if keep_changes:
-            raise UserError(
-                f"{path} holds changes made by hand; keep them with profile `current`, "
-                "or force the new profile"
-            )
+    if profile != CURRENT and changed_by_hand(path):
         aside = path.with_name(path.name + ".orig")
         write_text(aside, path.read_text(encoding="utf-8"))
-    said = " ".join(["diffutron params --profile", profile, *(f"-S {o}" for o in overrides)])
-    body = OmegaConf.to_yaml(OmegaConf.create(values))
-    write_text(
-        path, f"# Written by `{said}`; edit freely.\n# values: {values_digest(values)}\n{body}"
-    )
+    write_text(path, header + yaml_text(values))
     return aside
 
 
-def _change_current(overrides: Sequence[str], *, path: Path) -> None:
-    """Change values of the file itself; as if by hand, so the old digest, if any, stays in it."""
-    from omegaconf import OmegaConf
+def new_params(
+    profile: str, overrides: Sequence[str], *, path: Path, keep_changes: bool
+) -> tuple[Any, str]:
+    """What `write_params` would write, values and header; writes nothing.
 
-    read_yaml(path)  # names what is wrong with an absent or damaged file
-    header = _HEADER.search(path.read_text(encoding="utf-8"))
-    values = compose(path.stem, overrides, folder=path.parent)
-    body = OmegaConf.to_yaml(OmegaConf.create(values))
-    write_text(path, f"{header.group(0)}\n{body}" if header else body)
+    Raises:
+        UserError: as `compose`, or `keep_changes` and the file was changed by hand.
+    """
+    if profile == CURRENT:  # as if changed by hand: an old digest stays in the file
+        read_yaml(path)  # names what is wrong with an absent or damaged file
+        header = _HEADER.search(path.read_text(encoding="utf-8"))
+        values = compose(path.stem, overrides, folder=path.parent)
+        return values, f"{header.group(0)}\n" if header else ""
+    values = compose(profile, overrides)
+    if keep_changes and changed_by_hand(path) and read_yaml(path) != values:
+        raise UserError(
+            f"{path} holds changes made by hand; keep them with profile `current`, "
+            "or force the new profile"
+        )
+    said = " ".join(["diffutron params --profile", profile, *(f"-S {o}" for o in overrides)])
+    return values, f"# Written by `{said}`; edit freely.\n# values: {values_digest(values)}\n"

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from diffutron.operations.guard import GRACE, guarded
 from diffutron.runtime.errors import StageFailure, UserError
+from diffutron.runtime.project import require_project
 
 HOST = "127.0.0.1"
 STATE = Path(".prefect")
@@ -63,8 +64,7 @@ def up(*, prefect_port: int, mlflow_port: int) -> None:
         UserError: a port is taken, or this is not the folder of the project.
         StageFailure: a service ended, or did not answer in time.
     """
-    if not Path("dvc.yaml").exists():
-        raise UserError("no dvc.yaml here; run `diffutron up` in the folder of the project")
+    require_project("up", "dvc.yaml", "flows")
     check_port(prefect_port, option="--prefect-port")
     check_port(mlflow_port, option="--mlflow-port")
     with _until_stopped(), ExitStack() as stack:

@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from diffutron.runtime.errors import UserError
+from diffutron.runtime.project import require_project
+from diffutron.runtime.yaml_files import read_yaml
 
 LOCK = Path("dvc.lock")
 PIPELINE = Path("dvc.yaml")
@@ -23,6 +25,7 @@ def why(stage: str) -> str:
 
     Errors: an unknown stage, or a pipeline that DVC cannot read, is a `UserError`.
     """
+    require_project("why", str(PIPELINE))
     known = _yaml(PIPELINE).get("stages", {})
     if stage not in known:
         raise UserError(f"there is no stage {stage!r}; the stages are: {', '.join(known)}")
@@ -136,8 +139,4 @@ def _at(values: Any, key: str) -> Any:
 
 
 def _yaml(path: Path) -> Any:
-    from diffutron.runtime.yaml_files import read_yaml
-
-    if path == PIPELINE and not path.exists():
-        raise UserError("no dvc.yaml here; run this in the folder of the project")
     return (read_yaml(path) or {}) if path.exists() else {}

@@ -89,7 +89,7 @@ class Found:
 
 
 def read_claims(path: Path = CLAIMS) -> list[Claim]:
-    absent = f"does not exist; give --file FILE (see {CLAIMS})"
+    absent = "does not exist; run this in a clone of the project, or give --file FILE"
     return checked(read_yaml(path, absent=absent), Claims, origin=str(path)).claims
 
 

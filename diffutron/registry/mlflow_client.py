@@ -7,12 +7,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from diffutron.runtime.errors import UserError
-from diffutron.runtime.mlflow_errors import reach, store_cause, store_errors, without_password
+from diffutron.runtime.mlflow_errors import (
+    DATABASE,
+    FILE,
+    reach,
+    store_cause,
+    store_errors,
+    without_password,
+)
 
 if TYPE_CHECKING:
     from mlflow.tracking import MlflowClient
 
-DATABASE = "mlflow.db"
 EXPERIMENT = "diffutron"
 ARTIFACTS = Path("mlartifacts")
 SWITCHES = {
@@ -29,12 +35,15 @@ SWITCHES = {
 
 def tracking_uri() -> str:
     """The store that the environment names, else a database file in the working folder."""
-    return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{Path(DATABASE).resolve()}"
+    return os.environ.get("MLFLOW_TRACKING_URI") or f"{FILE}{Path(DATABASE).resolve()}"
 
 
 @contextmanager
-def tracking() -> Iterator["MlflowClient"]:
-    """A client of the configured store; what MLflow refuses becomes a `UserError`."""
+def tracking(*, make: bool = False) -> Iterator["MlflowClient"]:
+    """A client of the configured store; what MLflow refuses becomes a `UserError`.
+
+    make: make the database file where there is none; otherwise that is a `UserError` too.
+    """
     for name, value in SWITCHES.items():
         os.environ.setdefault(name, value)
     import mlflow
@@ -42,7 +51,7 @@ def tracking() -> Iterator["MlflowClient"]:
 
     uri = tracking_uri()
     try:
-        reach(uri)
+        reach(uri, make=make)
         mlflow.set_tracking_uri(uri)
         yield mlflow.MlflowClient()
     except (MlflowException, *store_errors()) as error:

@@ -50,7 +50,7 @@ def register(
         unigram_bits_per_byte=measured.get("unigram_bits_per_byte"),
     )
     tags = fingerprints(params)
-    with tracking() as client:
+    with tracking(make=True) as client:
         experiment = experiment_id(client)
         with parent_run(client, experiment, params, tags) as run_id:
             # First, since MLflow asks for each number of a run when it logs a model into it.

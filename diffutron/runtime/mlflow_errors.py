@@ -1,10 +1,13 @@
 """What MLflow, its database and S3 say when they refuse: found out at once, and in one line."""
 
 import re
+from pathlib import Path
 
 from diffutron.runtime.errors import UserError
 
-DATABASES = ("postgresql", "mysql", "mssql")  # those that are servers, with a login
+DATABASE = "mlflow.db"  # in the working folder, where the environment names no store
+FILE = "sqlite:///"
+SERVERS = ("postgresql", "mysql", "mssql")  # databases with a login
 
 # What stands in the message -> what it means and what to do; {line} is its first line.
 _ADVICE = (
@@ -40,12 +43,26 @@ _ADVICE = (
 )
 
 
-def reach(uri: str) -> None:
-    """Log in to a database server once: MLflow would repeat a wrong password for two minutes.
+def reach(uri: str, *, make: bool = False) -> None:
+    """Find out at once whether there is a store, and whether it lets us in.
 
-    Errors: what the database says (one of `store_errors`); a missing driver is a `UserError`.
+    MLflow would make an empty database of its own, and repeat a wrong password for two minutes.
+
+    uri: without one, MLflow's database file in the working folder.
+    make: a database file that does not exist yet is no fault.
+
+    Errors: what the database says (one of `store_errors`); a missing file or driver is a
+    `UserError`.
     """
-    if not uri.startswith(DATABASES):
+    if not uri or uri.startswith(FILE):
+        file = Path(uri.removeprefix(FILE) or DATABASE)
+        if not make and not file.exists():
+            raise UserError(
+                f"no registry here: {file} does not exist; run this where models were registered, "
+                "or set MLFLOW_TRACKING_URI"
+            )
+        return
+    if not uri.startswith(SERVERS):
         return
     from sqlalchemy import create_engine
 

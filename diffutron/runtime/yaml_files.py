@@ -1,5 +1,6 @@
 """YAML files that people write: read, checked against a pydantic model, faults in one line."""
 
+import io
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TypeVar, get_args
@@ -12,23 +13,40 @@ Model = TypeVar("Model", bound=BaseModel)
 
 
 def read_yaml(
-    path: Path, *, absent: str = "does not exist; `diffutron params --profile demo` writes it"
+    path: Path,
+    *,
+    absent: str = "does not exist; in a clone, `diffutron params --profile demo` writes it",
 ) -> Any:
     """The values of a file; YAML 1.2, so `1e-3` is a number and `no` is a word.
 
     absent: what a missing file's message says after its name.
     """
-    from ruamel.yaml import YAML
-    from ruamel.yaml.error import YAMLError
-
     try:
-        return YAML(typ="safe", pure=True).load(Path(path).read_text(encoding="utf-8"))
+        return parse_yaml(Path(path).read_text(encoding="utf-8"), origin=str(path))
     except FileNotFoundError:
         raise UserError(f"{path} {absent}") from None
     except UnicodeDecodeError as error:
         raise UserError(f"{path} is not UTF-8 text ({error}); save it as UTF-8") from None
+
+
+def parse_yaml(text: str, *, origin: str) -> Any:
+    """The value that a text holds, by the same rules."""
+    from ruamel.yaml import YAML
+    from ruamel.yaml.error import YAMLError
+
+    try:
+        return YAML(typ="safe", pure=True).load(text)
     except YAMLError as error:
-        raise UserError(f"{path} is not valid YAML: {' '.join(str(error).split())}") from None
+        raise UserError(f"{origin} is not valid YAML: {' '.join(str(error).split())}") from None
+
+
+def yaml_text(values: Any) -> str:
+    """Plain values as a YAML file; keys keep their order."""
+    from ruamel.yaml import YAML
+
+    stream = io.StringIO()
+    YAML().dump(values, stream)
+    return stream.getvalue()
 
 
 def checked(

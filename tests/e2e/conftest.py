@@ -1,12 +1,10 @@
 """A copy of this project with settings of a minute, served by `diffutron up`, and a browser."""
 
 import os
-import shutil
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,6 +13,9 @@ import httpx
 import pytest
 
 from diffutron.training.hosts import free_port
+from tests.support.prefect_api import PrefectApi
+from tests.support.processes import wait_for
+from tests.support.project import copy_project
 
 START_SECONDS = 300
 ENCODER = {
@@ -63,13 +64,7 @@ def write_values(path: Path, values: dict[str, Any]) -> None:
 def project(repo: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The files that git knows, committed anew, with tiny settings."""
     folder = tmp_path_factory.mktemp("e2e") / "project"
-    listed = subprocess.run(
-        ["git", "ls-files", "-z"], cwd=repo, capture_output=True, text=True, check=True
-    )
-    for name in filter(None, listed.stdout.split("\0")):
-        if (repo / name).is_file():
-            (folder / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(repo / name, folder / name)
+    copy_project(folder)
     write_values(folder / "params.yaml", tiny_values(repo))
     identity = ["-c", "user.name=test", "-c", "user.email=test@example.org"]
     for arguments in (["init", "-q"], ["add", "-A"], [*identity, "commit", "-qm", "tiny settings"]):
@@ -117,37 +112,22 @@ class Servers:
             self.process.send_signal(signal.SIGINT)
             self.process.wait(timeout=60)
 
-    def api(self, method: str, path: str, **body: Any) -> Any:
-        answer = httpx.request(method, f"{self.prefect}/api{path}", json=body or None, timeout=60)
-        answer.raise_for_status()
-        return answer.json() if answer.content else None
-
-    def deployment(self, name: str) -> str:
-        """The id of a deployment."""
-        return self.api("GET", f"/deployments/name/{name}/{name}")["id"]
+    @property
+    def api(self) -> PrefectApi:
+        return PrefectApi(f"{self.prefect}/api")
 
     def newest_run(self, deployment: str) -> dict[str, Any]:
-        found = self.api(
+        found = self.api.call(
             "POST",
             "/flow_runs/filter",
-            flow_runs={"deployment_id": {"any_": [self.deployment(deployment)]}},
+            flow_runs={"deployment_id": {"any_": [self.api.deployments()[deployment]]}},
             sort="EXPECTED_START_TIME_DESC",
             limit=1,
         )
         return found[0] if found else {}
 
     def state(self, run: str) -> str:
-        return self.api("GET", f"/flow_runs/{run}")["state"]["name"]
-
-    def tasks(self, run: str) -> dict[str, str]:
-        found = self.api("POST", "/task_runs/filter", flow_runs={"id": {"any_": [run]}}, limit=100)
-        return {task["name"]: task["state_name"] for task in found}
-
-    def artifacts(self, run: str) -> dict[str, str]:
-        found = self.api(
-            "POST", "/artifacts/filter", artifacts={"flow_run_id": {"any_": [run]}}, limit=100
-        )
-        return {artifact["key"]: str(artifact["data"]) for artifact in found}
+        return self.api.state(run)["name"]
 
     def alias(self, name: str) -> str | None:
         """The version that an alias of the registered model points at."""
@@ -157,15 +137,6 @@ class Servers:
             timeout=60,
         )
         return answer.json()["model_version"]["version"] if answer.status_code == 200 else None
-
-
-def wait_for(found: Callable[[], Any], *, seconds: float, what: str) -> Any:
-    """Poll a server until it gives something true."""
-    deadline = time.monotonic() + seconds
-    while not (value := found()):
-        assert time.monotonic() < deadline, f"waited {seconds} s for {what}"
-        time.sleep(0.5)
-    return value
 
 
 @pytest.fixture(scope="session")

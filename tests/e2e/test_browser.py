@@ -9,8 +9,9 @@ import psutil
 import pytest
 
 from diffutron.config.params import STAGES
+from tests.support.processes import processes_in, wait_for
 
-from .conftest import Servers, wait_for, write_values
+from .conftest import Servers, write_values
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(1800)]
 BUILD_SECONDS = 1500
@@ -27,7 +28,9 @@ def pictures(repo: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def submit(page: Any, servers: Servers, deployment: str, *, picture: Path | None = None) -> str:
     """Fill nothing in and submit the form of *Custom run*; the id of the run."""
     before = servers.newest_run(deployment).get("id")
-    page.goto(f"{servers.prefect}/v2/deployments/deployment/{servers.deployment(deployment)}")
+    page.goto(
+        f"{servers.prefect}/v2/deployments/deployment/{servers.api.deployments()[deployment]}"
+    )
     page.get_by_role("button", name="Run", exact=True).click()
     page.get_by_text("Custom run").click()
     page.get_by_role("button", name="Submit").wait_for()
@@ -54,7 +57,7 @@ def choose(page: Any, servers: Servers, run: str, item: str) -> None:
 def test_a_build_is_triggered_from_the_form_and_watched(page, servers, pictures):
     run = submit(page, servers, "build", picture=pictures / "build-form.png")
     wait_for(
-        lambda: servers.tasks(run).get("pretrain") == "Running",
+        lambda: servers.api.tasks(run).get("pretrain", {}).get("name") == "Running",
         seconds=BUILD_SECONDS,
         what="the stage pretrain",
     )
@@ -64,13 +67,14 @@ def test_a_build_is_triggered_from_the_form_and_watched(page, servers, pictures)
     page.screenshot(path=pictures / "build-run.png")
     final = ("Completed", "Failed", "Crashed", "Cancelled")
     state = wait_for(
-        lambda: servers.state(run) if servers.state(run) in final else "",
+        lambda: (now := servers.state(run)) in final and now,
         seconds=BUILD_SECONDS,
         what="the end of the build",
     )
-    assert state == "Completed", servers.artifacts(run)
-    assert servers.tasks(run) == dict.fromkeys(STAGES, "Completed")
-    shown = servers.artifacts(run)
+    assert state == "Completed", servers.api.artifacts(run)
+    names = {task: state["name"] for task, state in servers.api.tasks(run).items()}
+    assert names == dict.fromkeys(STAGES, "Completed")
+    shown = servers.api.artifacts(run)
     assert {"plan", "progress", "report", "report-page", "mlflow-run"} <= shown.keys()
     assert "| pretrain | pretrain will run again: it has not run here yet. |" in shown["plan"]
     assert servers.mlflow in shown["mlflow-run"]
@@ -97,13 +101,9 @@ def test_a_cancelled_build_leaves_no_process(page, servers, repo, pictures):
     assert (servers.project / "models/adapter/adapter_model.safetensors").exists()
 
 
-def ranks(project: Path) -> list[int]:
+def ranks(project: Path) -> list[psutil.Process]:
     """Processes of the stage pretrain in the project."""
-    found = []
-    for process in psutil.process_iter(["cwd", "cmdline"]):
-        if process.info["cwd"] == str(project) and "pretrain" in (process.info["cmdline"] or []):
-            found.append(process.pid)
-    return found
+    return [one for one in processes_in(project) if "pretrain" in one.cmdline()]
 
 
 def test_a_promotion_is_approved_in_the_form(page, servers, pictures):
@@ -123,7 +123,7 @@ def test_a_promotion_is_approved_in_the_form(page, servers, pictures):
     wait_for(lambda: servers.state(run) == "Promoted", seconds=300, what="the promotion")
     assert servers.alias("champion") == "1"
     assert servers.alias("challenger") is None
-    assert "holds" in servers.artifacts(run)["gate"]
+    assert "holds" in servers.api.artifacts(run)["gate"]
 
 
 def test_the_alias_is_seen_in_mlflow(page, servers, pictures):
@@ -143,13 +143,13 @@ def test_the_report_opens(page, servers):
 
 def test_versions_aliases_and_runs_survive_a_restart_of_the_servers(page, servers):
     run = servers.newest_run("promote")["id"]
-    told = servers.artifacts(run)["gate"]
+    told = servers.api.artifacts(run)["gate"]
     servers.stop()
     with pytest.raises(httpx.ConnectError):
         servers.alias("champion")
     servers.start()
     assert servers.alias("champion") == "1"
-    assert servers.state(run) == "Promoted"
-    assert servers.artifacts(run)["gate"] == told
+    assert servers.api.state(run)["name"] == "Promoted"
+    assert servers.api.artifacts(run)["gate"] == told
     page.goto(f"{servers.mlflow}/#/models/diffutron")
     page.get_by_text("champion").first.wait_for()

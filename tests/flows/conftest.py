@@ -2,10 +2,14 @@
 
 import random
 import shutil
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, chdir
 from pathlib import Path
 
-import psutil
+import httpx
 import pytest
+
+from tests.support.project import CLONE
 
 WORK = '''
 """A stage of the toy pipeline: does what the file that it reads says."""
@@ -23,7 +27,11 @@ if mode == "hang":
     print("hanging", flush=True)
     time.sleep(600)
 Path(out).parent.mkdir(exist_ok=True)
-Path(out).write_text(f"# {name}: {mode}")
+text = f"# {name}: {mode}"
+if name == "register":
+    holds = "true" if mode == "fine" else "false"
+    text = f'{{"registered": {holds}, "version": 3, "failed": ["a task fell"]}}'
+Path(out).write_text(text)
 '''
 
 # The file names `register` first on purpose: the order comes from what a stage reads.
@@ -56,6 +64,7 @@ def _toy_once(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder.mkdir()
     (folder / "work.py").write_text(WORK)
     (folder / "dvc.yaml").write_text(PIPELINE)
+    (folder / "flows").symlink_to(CLONE / "flows")
     for stage in STAGES:
         (folder / f"{stage}.txt").write_text("fine")
     (folder / ".dvc").mkdir()
@@ -68,28 +77,48 @@ def _toy_once(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def toy(_toy_once: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The current folder: four stages, each of which does what its `STAGE.txt` says."""
     folder = tmp_path / "toy"
-    shutil.copytree(_toy_once, folder)
+    shutil.copytree(_toy_once, folder, symlinks=True)
     monkeypatch.chdir(folder)
     return folder
 
 
-@pytest.fixture(scope="module")
-def prefect_server():
-    """The address of a Prefect server for the tests of one file."""
+@pytest.fixture(scope="session")
+def _prefect(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[], str]]:
+    """Gives the address of this process's server, and starts it where it does not answer.
+
+    One start takes half a minute. A test that ends all that its process started ends it as well.
+    """
     from prefect.settings import PREFECT_API_URL
     from prefect.testing.utilities import prefect_test_harness
 
-    # Prefect draws the port from `random`, which libraries seed: two processes would draw the same.
-    random.seed()
-    with prefect_test_harness(server_startup_timeout=120):
-        yield PREFECT_API_URL.value()
+    home = tmp_path_factory.mktemp("prefect")
+    stack = ExitStack()
+    url = ""
+
+    def address() -> str:
+        nonlocal url
+        if not (url and answers(f"{url}/health")):
+            stack.close()
+            # Prefect draws the port from `random`, which libraries seed: two processes would
+            # draw the same.
+            random.seed()
+            with chdir(home):
+                stack.enter_context(prefect_test_harness(server_startup_timeout=120))
+            url = PREFECT_API_URL.value() or ""
+        return url
+
+    with stack:
+        yield address
 
 
-def processes_in(folder: Path) -> list[psutil.Process]:
-    """Running processes that work in a folder."""
-    found = []
-    for process in psutil.process_iter(["cwd", "status"]):
-        at_work = process.info["status"] != psutil.STATUS_ZOMBIE
-        if at_work and process.info["cwd"] == str(folder) and process.pid != psutil.Process().pid:
-            found.append(process)
-    return found
+@pytest.fixture
+def prefect_server(_prefect: Callable[[], str]) -> str:
+    """The address of a Prefect server that answers."""
+    return _prefect()
+
+
+def answers(url: str) -> bool:
+    try:
+        return httpx.get(url, timeout=30).status_code == 200
+    except httpx.TransportError:
+        return False

@@ -8,8 +8,7 @@ import psutil
 import pytest
 
 from flows.stage import CommandFailed, cause_of, environment, exit_code, readable, run_command
-
-from .conftest import processes_in
+from tests.support.processes import processes_in
 
 
 def python(code: str) -> list[str]:

@@ -3,14 +3,13 @@
 import os
 import shutil
 import subprocess
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from diffutron.training.hosts import free_port
+from tests.support.processes import wait_for
 
 SLURM = """
 ClusterName=t
@@ -50,15 +49,6 @@ CgroupAutomount=no
 ConstrainCores=no
 ConstrainRAMSpace=no
 """
-
-
-def wait_for(found: Callable[[], Any], *, seconds: float, what: str) -> Any:
-    """Poll a service until it gives something true."""
-    deadline = time.monotonic() + seconds
-    while not (value := found()):
-        assert time.monotonic() < deadline, f"waited {seconds} s for {what}"
-        time.sleep(0.2)
-    return value
 
 
 @pytest.fixture(scope="session")

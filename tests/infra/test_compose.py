@@ -9,8 +9,8 @@ import mlflow
 import pytest
 
 from diffutron.runtime.yaml_files import read_yaml
+from tests.support.processes import wait_for
 
-from .conftest import wait_for
 from .services.clone import make_repository
 from .services.processes import REPO, answers, as_user, give, running
 from .services.team import MLFLOW_LOGIN, PREFECT_LOGIN

@@ -11,6 +11,7 @@ import pytest
 
 from diffutron.cli.app import main
 from diffutron.training.hosts import free_port
+from tests.support.project import copy_project
 
 from ..registry.conftest import good_summary, write_build
 from .services.processes import REPO, Service, own_path, running
@@ -95,8 +96,9 @@ def test_a_wrong_password_of_the_server(call, team):
 
 def test_a_prefect_that_refuses(team, tmp_path):
     environment = team.member() | {"PREFECT_API_AUTH_STRING": "team:wrong"}
+    copy_project(tmp_path)
     done = subprocess.run(
-        [sys.executable, "-m", "flows.run"],
+        [sys.executable, "-m", "diffutron", "build"],
         cwd=tmp_path,
         env=environment,
         capture_output=True,

@@ -9,8 +9,9 @@ import pytest
 
 from benchmarks.kill import newest, weights
 from benchmarks.tiny_project import make_project, select
+from tests.support.processes import wait_for
 
-from .conftest import need, output, wait_for
+from .conftest import need, output
 
 pytestmark = pytest.mark.infra
 STEPS = 400

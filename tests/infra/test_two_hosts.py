@@ -16,8 +16,9 @@ from benchmarks.kill import newest, weights
 from benchmarks.tiny_project import write_params
 from diffutron.planning.model_cost import communication_bytes
 from diffutron.runtime.yaml_files import read_yaml
+from tests.support.processes import wait_for
 
-from .conftest import need, wait_for
+from .conftest import need
 from .two_hosts import Host, torchrun, two_hosts
 
 pytestmark = pytest.mark.infra

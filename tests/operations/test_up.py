@@ -1,21 +1,20 @@
 """`diffutron up`: everything starts, a flow is triggered and cancelled, nothing stays behind."""
 
-import json
-import os
 import signal
 import socket
 import subprocess
 import sys
-import time
-import urllib.request
 from pathlib import Path
 
-import psutil
+import httpx
 import pytest
 
 from diffutron.operations import up
 from diffutron.runtime.errors import StageFailure, UserError
 from diffutron.training.hosts import free_port
+from tests.support.prefect_api import PrefectApi
+from tests.support.processes import listening, processes_in, wait_for
+from tests.support.project import CLONE
 
 PIPELINE = """
 stages:
@@ -34,6 +33,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     folder = tmp_path / "project"
     folder.mkdir()
     (folder / "dvc.yaml").write_text(PIPELINE)
+    (folder / "flows").symlink_to(CLONE / "flows")
     monkeypatch.chdir(folder)
     (folder / ".dvc").mkdir()
     # `dvc init` would leave a process behind that asks for updates.
@@ -44,70 +44,6 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.fixture
 def ports() -> list[int]:
     return [free_port("127.0.0.1"), free_port("127.0.0.1")]
-
-
-def working_in(folder: Path) -> list[psutil.Process]:
-    found = []
-    for process in psutil.process_iter(["cwd", "status"]):
-        at_work = process.info["status"] != psutil.STATUS_ZOMBIE
-        if at_work and process.info["cwd"] == str(folder) and process.pid != os.getpid():
-            found.append(process)
-    return found
-
-
-class Api:
-    """The few calls of the Prefect server that a person makes by clicking."""
-
-    def __init__(self, port: int):
-        self.url = f"http://127.0.0.1:{port}/api"
-
-    def post(self, path: str, body: dict) -> object:
-        request = urllib.request.Request(
-            f"{self.url}{path}",
-            data=json.dumps(body).encode(),
-            headers={"Content-Type": "application/json"},
-        )
-        with urllib.request.urlopen(request, timeout=60) as answer:
-            return json.load(answer)
-
-    def deployments(self) -> dict[str, str]:
-        found = self.post("/deployments/filter", {})
-        assert isinstance(found, list)
-        return {each["name"]: each["id"] for each in found}
-
-    def run(self, deployment: str) -> str:
-        created = self.post(
-            f"/deployments/{deployment}/create_flow_run", {"state": {"type": "SCHEDULED"}}
-        )
-        assert isinstance(created, dict)
-        return created["id"]
-
-    def cancel(self, run: str) -> None:
-        self.post(f"/flow_runs/{run}/set_state", {"state": {"type": "CANCELLING"}})
-
-    def wait_for_state(self, run: str, name: str) -> None:
-        wait_for(lambda: self.state(run) == name, f"state {name}")
-
-    def state(self, run: str) -> str:
-        with urllib.request.urlopen(f"{self.url}/flow_runs/{run}", timeout=60) as answer:
-            return json.load(answer)["state"]["type"]
-
-    def tasks(self, run: str) -> list[dict]:
-        found = self.post("/task_runs/filter", {"flow_runs": {"id": {"any_": [run]}}})
-        assert isinstance(found, list)
-        return found
-
-    def logs(self, run: str) -> list[str]:
-        found = self.post("/logs/filter", {"logs": {"flow_run_id": {"any_": [run]}}})
-        assert isinstance(found, list)
-        return [each["message"] for each in found]
-
-
-def wait_for(holds, what: str, seconds: float = 150) -> None:
-    deadline = time.monotonic() + seconds
-    while not holds():
-        assert time.monotonic() < deadline, f"no {what} within {seconds} s"
-        time.sleep(0.2)
 
 
 def start(ports: list[int]) -> "tuple[subprocess.Popen[str], list[str]]":
@@ -130,67 +66,58 @@ def start(ports: list[int]) -> "tuple[subprocess.Popen[str], list[str]]":
 
 @pytest.mark.slow
 @pytest.mark.timeout(600)
-def test_start_trigger_cancel_stop(project: Path, ports: list[int]):
+def test_a_day_with_the_servers(project: Path, ports: list[int]):
+    """Start, run, cancel; kill the server in a run, start again, run, stop."""
+    api = PrefectApi(f"http://127.0.0.1:{ports[0]}/api")
+
+    def hanging_run() -> str:
+        run = api.run("build")
+        # After a kill the slot is free within 90 seconds.
+        wait_for(lambda: "hanging" in api.logs(run), seconds=150, what="log line of the stage")
+        return run
+
     running, said = start(ports)
     try:
         assert any(f"http://127.0.0.1:{ports[0]}/v2/deployments" in line for line in said), said
-        with urllib.request.urlopen(f"http://127.0.0.1:{ports[1]}/", timeout=60) as page:
-            assert page.status == 200
-
-        api = Api(ports[0])
-        deployments = api.deployments()
-        assert {*deployments} == {"build", "evaluate", "leaderboard", "promote"}
-        run = api.run(deployments["build"])
-        wait_for(lambda: "hanging" in api.logs(run), "log line of the stage")
-        with_stage = len(working_in(project))
+        assert httpx.get(f"http://127.0.0.1:{ports[1]}/", timeout=60).status_code == 200
+        assert {*api.deployments()} == {"build", "evaluate", "leaderboard", "promote"}
+        run = hanging_run()
+        with_stage = len(processes_in(project))
         api.cancel(run)
-        api.wait_for_state(run, "CANCELLED")
+        wait_for(lambda: api.state(run)["type"] == "CANCELLED", seconds=150, what="the end")
         # Guard, dvc, shell and stage, at least; the servers go on.
-        assert len(working_in(project)) <= with_stage - 4
+        assert len(processes_in(project)) <= with_stage - 4
         assert running.poll() is None
+
+        lost = hanging_run()
+        listening(ports[0]).kill()
     finally:
-        running.send_signal(signal.SIGINT)
-        rest, _ = running.communicate(timeout=90)
-    assert running.returncode == 0, rest
-    assert rest.endswith("stopping ...\nstopped\n")
-    assert working_in(project) == []
-    kept = {path.name for path in Path().iterdir()}
-    assert kept - {"mlartifacts"} == {".dvc", "dvc.yaml", ".prefect", "mlflow.db"}
-
-
-def server(ports: list[int]) -> psutil.Process:
-    """The process that listens for Prefect."""
-    for one in psutil.net_connections("tcp"):
-        if one.status == "LISTEN" and one.laddr[1] == ports[0]:
-            return psutil.Process(one.pid)
-    raise AssertionError(f"nobody listens on {ports[0]}")
-
-
-@pytest.mark.slow
-@pytest.mark.timeout(600)
-def test_after_the_server_was_killed_the_next_run_starts(project: Path, ports: list[int]):
-    """The run that was at work is called crashed, and its slot is free within 90 seconds."""
-    running, _ = start(ports)
-    api = Api(ports[0])
-    lost = api.run(api.deployments()["build"])
-    wait_for(lambda: "hanging" in api.logs(lost), "log line of the stage")
-    server(ports).kill()
-    rest, _ = running.communicate(timeout=90)
+        rest = ended(running)
     assert running.returncode == 1
     assert [line for line in rest.splitlines() if line.startswith("error: prefect ended")], rest
-    assert working_in(project) == []
+    assert processes_in(project) == []
 
     running, _ = start(ports)
     try:
-        assert api.state(lost) == "CRASHED"
-        assert {task["state"]["type"] for task in api.tasks(lost)} <= {"CRASHED", "COMPLETED"}
-        run = api.run(api.deployments()["build"])
-        wait_for(lambda: "hanging" in api.logs(run), "start of the next run", seconds=90)
+        assert api.state(lost)["type"] == "CRASHED"
+        assert {state["type"] for state in api.tasks(lost).values()} <= {"CRASHED", "COMPLETED"}
+        hanging_run()
     finally:
         running.send_signal(signal.SIGINT)
-        running.communicate(timeout=90)
-    assert running.returncode == 0
-    assert working_in(project) == []
+        rest = ended(running)
+    assert running.returncode == 0, rest
+    assert rest.endswith("stopping ...\nstopped\n")
+    assert processes_in(project) == []
+    kept = {path.name for path in Path().iterdir()}
+    assert kept - {"mlartifacts"} == {".dvc", "dvc.yaml", "flows", ".prefect", "mlflow.db"}
+
+
+def ended(running: "subprocess.Popen[str]") -> str:
+    """What it says until its end; it is killed where that does not come."""
+    try:
+        return running.communicate(timeout=90)[0]
+    finally:
+        running.kill()
 
 
 @pytest.mark.parametrize(("position", "option"), [(0, "--prefect-port"), (1, "--mlflow-port")])
@@ -219,7 +146,7 @@ def test_a_service_that_ends_is_named_with_its_last_words(project, ports, monkey
         monkeypatch.setattr(up, name, lambda *_, **__: service("other", waits, ready=True))
     with pytest.raises(StageFailure, match=r"mlflow ended \(exit code 1\): no such database; see"):
         up.up(prefect_port=ports[0], mlflow_port=ports[1])
-    assert working_in(project) == []
+    assert processes_in(project) == []
 
 
 def test_a_service_that_never_answers_is_given_up(project, ports, monkeypatch):
@@ -229,7 +156,7 @@ def test_a_service_that_never_answers_is_given_up(project, ports, monkeypatch):
         monkeypatch.setattr(up, name, lambda port: service("deaf", waits, ready=False))
     with pytest.raises(StageFailure, match="deaf did not answer within 0 s; see"):
         up.up(prefect_port=ports[0], mlflow_port=ports[1])
-    assert working_in(project) == []
+    assert processes_in(project) == []
 
 
 def test_an_address_answers_or_not(ports):

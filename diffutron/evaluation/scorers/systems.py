@@ -87,7 +87,7 @@ class Systems(Entry):
 
 def read_systems(path: Path = SYSTEMS) -> Systems:
     """Read and check a file of systems; one line names the first fault."""
-    absent = f"does not exist; give --systems FILE (see {SYSTEMS})"
+    absent = "does not exist; run this in a clone of the project, or give --systems FILE"
     return checked(read_yaml(path, absent=absent), Systems, origin=str(path))
 
 

@@ -1,10 +1,9 @@
 """A repository of this project's files as they are now, to clone from."""
 
-import shutil
 import subprocess
 from pathlib import Path
 
-from .processes import REPO
+from tests.support.project import copy_project
 
 IDENTITY = ["-c", "user.name=test", "-c", "user.email=test@example.org"]
 
@@ -21,17 +20,7 @@ def commit(folder: Path, message: str) -> None:
 
 def make_repository(folder: Path) -> Path:
     """The files of this checkout as they are, but for ignored ones, committed anew in `folder`."""
-    listed = subprocess.run(
-        ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
-        cwd=REPO,
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    for name in filter(None, listed.stdout.split("\0")):
-        if (REPO / name).is_file():
-            (folder / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(REPO / name, folder / name)
+    copy_project(folder)
     git(folder, "init", "-q")
     commit(folder, "as it is")
     return folder
