@@ -87,6 +87,7 @@ def test_drawn_losses_average_to_the_bound(name, table) -> None:
     bound = -table.bound([], x) / len(x)
     z = (float(losses.mean()) - bound) / (float(losses.std()) / math.sqrt(n))
     assert abs(z) < 4
+    assert float(losses.mean()) == pytest.approx(bound, rel=0.02)  # a wrong weight spreads as well
 
 
 def test_masked_language_model_weighs_a_masked_token_by_the_mean():
