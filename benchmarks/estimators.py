@@ -10,7 +10,7 @@ from benchmarks import plain
 from benchmarks.shapes import FIRST_TOKEN, MASK, Shape, new_model
 from diffutron.diffusion.likelihood.subsets import plan_subsets
 from diffutron.diffusion.process.loss import weighted_nll
-from diffutron.modeling.head import head_nll, trunk
+from diffutron.modeling.head import head_nll, run_encoder
 from diffutron.runtime.progress import track
 
 STATES, CONTEXT, LENGTH, DRAWS = 8, 8, 8, 128
@@ -86,7 +86,7 @@ def trained_model(chain: Tensor) -> nn.Module:
     for _ in range(STEPS):
         clean = walk(chain, BATCH, generator)
         masked = plain.uniform_size_masks(clean.shape[1], BATCH, generator)
-        hidden = trunk(model, clean.masked_fill(masked, MASK))[masked]
+        hidden = run_encoder(model, clean.masked_fill(masked, MASK))[masked]
         weight = (1 / masked.sum(dim=1))[:, None].expand_as(masked)[masked]
         nll = head_nll(model, hidden, clean[masked], weight, mask_token_id=MASK)
         optimizer.zero_grad()

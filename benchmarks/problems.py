@@ -8,9 +8,9 @@ from torch import Tensor, nn
 
 from benchmarks.shapes import FIRST_TOKEN, MASK, PAD, Shape
 from diffutron.data.token_store import Samples
-from diffutron.training.batches import GlobalBatch, Layout, Task, training_batch
-from diffutron.training.engine import MaskedLoss
-from diffutron.training.objective import masked_diffusion
+from diffutron.diffusion.process.loss import masked_diffusion
+from diffutron.training.batches import GlobalBatch, Layout, TrainingSet, training_batch
+from diffutron.training.trainer import MaskedLoss
 
 from . import plain
 
@@ -26,22 +26,22 @@ class Padded:
     normalizer: float
 
 
-def make_task(lengths: list[int], shape: Shape, *, seed: int) -> Task:
+def make_task(lengths: list[int], shape: Shape, *, seed: int) -> TrainingSet:
     """Random tokens in samples of these lengths, with the linear schedule."""
     size = np.array(lengths)
     ids = np.random.default_rng(seed).integers(FIRST_TOKEN, shape.vocab_size, int(size.sum()))
     start = np.cumsum(size) - size
     samples = Samples(ids, start, size, np.zeros_like(size), size)
-    return Task(samples, masked_diffusion("linear"), seed, MASK, PAD)
+    return TrainingSet(samples, masked_diffusion("linear"), seed, MASK, PAD)
 
 
-def batch_of(task: Task, *, packed_length: int) -> GlobalBatch:
+def batch_of(task: TrainingSet, *, packed_length: int) -> GlobalBatch:
     """All samples of the task as one global batch of rows of `packed_length`."""
     layout = Layout(packed_length, micro_batch_rows=16, rank=0, world_size=1)
     return training_batch(task, 0, batch_size=len(task.samples), layout=layout)
 
 
-def padded(task: Task) -> Padded:
+def padded(task: TrainingSet) -> Padded:
     """The same batch with a row a sample: their noise does not depend on how they are packed."""
     rows = batch_of(task, packed_length=1).micro_batches
     width = max(micro.noisy_ids.shape[1] for micro in rows)

@@ -14,7 +14,7 @@ from torch import Tensor
 from benchmarks.command import main
 from benchmarks.measure import compare, max_abs_diff
 from benchmarks.shapes import Shape
-from diffutron.modeling.matmul import onednn_product, weight_gradient
+from diffutron.modeling.matmul import onednn_matmul, weight_gradient
 
 TOKENS, MASKED, VOCABULARY = 1024, 525, 1024
 CALLS = 20  # of a product in a timed run
@@ -30,13 +30,13 @@ def cases(shape: Shape, repeats: int) -> Iterator[dict]:
     grad, tokens = torch.randn(TOKENS, outputs), torch.randn(VOCABULARY, inputs)
     more = torch.randn(2 * TOKENS, inputs)
     pairs: dict[str, tuple[int, Call, Call]] = {
-        "forward": (outputs, lambda: rows @ weight.t(), lambda: onednn_product(rows, weight.t())),
-        "input": (outputs, lambda: grad @ weight, lambda: onednn_product(grad, weight)),
+        "forward": (outputs, lambda: rows @ weight.t(), lambda: onednn_matmul(rows, weight.t())),
+        "input": (outputs, lambda: grad @ weight, lambda: onednn_matmul(grad, weight)),
         "weight": (outputs, lambda: grad.t() @ rows, lambda: weight_gradient(grad, rows)),
         "head": (
             VOCABULARY * MASKED // TOKENS,
             lambda: rows[:MASKED] @ tokens.t(),
-            lambda: onednn_product(rows[:MASKED], tokens.t()),
+            lambda: onednn_matmul(rows[:MASKED], tokens.t()),
         ),
     }
     for name, (columns, blas, onednn) in pairs.items():
@@ -47,10 +47,10 @@ def cases(shape: Shape, repeats: int) -> Iterator[dict]:
     yield product_case(
         "new_forward",
         lambda: more[: next(sizes)] @ weight.t(),
-        lambda: onednn_product(more[: next(sizes)], weight.t()),
+        lambda: onednn_matmul(more[: next(sizes)], weight.t()),
         repeats,
         flops=2.0 * TOKENS * inputs * outputs,
-        difference=max_abs_diff(more @ weight.t(), onednn_product(more, weight.t())),
+        difference=max_abs_diff(more @ weight.t(), onednn_matmul(more, weight.t())),
     )
 
 

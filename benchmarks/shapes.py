@@ -7,7 +7,7 @@ from torch import nn
 from transformers import ModernBertConfig, ModernBertForMaskedLM
 
 from diffutron.config.params import LoraParams
-from diffutron.modeling.head import masked_lm
+from diffutron.modeling.head import unwrap_masked_lm
 from diffutron.modeling.lora import attach_lora
 
 PAD, EOS, BOS, MASK = 0, 1, 2, 4
@@ -68,7 +68,7 @@ def new_pair(shape: Shape) -> Pair:
 
 
 def new_adapted_model(shape: Shape) -> nn.Module:
-    """The same with LoRA on every linear layer of the trunk, as PEFT computes it.
+    """The same with LoRA on every linear layer of the encoder, as PEFT computes it.
 
     PEFT starts with one factor at zero, where half of the gradients vanish: here both are random.
     """
@@ -90,12 +90,12 @@ def forward_flops(model: nn.Module, *, lengths: list[int], num_asked: float) -> 
 
     Multiply-add = 2, without adapters; a sliding layer counts the pairs within its window.
     """
-    lm = masked_lm(model)
-    trunk = sum(p.numel() for p in lm.model.layers.parameters() if p.dim() == 2)
+    lm = unwrap_masked_lm(model)
+    layers = sum(p.numel() for p in lm.model.layers.parameters() if p.dim() == 2)
     head = lm.head.dense.weight.numel() + lm.decoder.weight.numel()
     near = 2 * lm.config.sliding_window + 1
     pairs = sum(
         sum(n * (min(n, near) if kind == "sliding_attention" else n) for n in lengths)
         for kind in lm.config.layer_types
     )
-    return 2.0 * (trunk * sum(lengths) + head * num_asked) + 4.0 * lm.config.hidden_size * pairs
+    return 2.0 * (layers * sum(lengths) + head * num_asked) + 4.0 * lm.config.hidden_size * pairs

@@ -9,7 +9,7 @@ from benchmarks.measure import compare, max_abs_diff
 from benchmarks.problems import batch_of, gradients, make_task, our_step, padded, plain_step
 from benchmarks.shapes import MASK, Shape, new_adapted_model
 from diffutron.modeling.flops import training_flops
-from diffutron.training.engine import MaskedLoss
+from diffutron.training.trainer import MaskedLoss
 
 LENGTHS = [512, 512]
 

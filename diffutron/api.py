@@ -20,7 +20,7 @@ from diffutron.diffusion.sampling.settings import Settings, generation_settings,
 from diffutron.inference import prompts as prompting
 from diffutron.inference.language_model import LanguageModel
 from diffutron.inference.loading import load
-from diffutron.inference.results import Bound, Committed, Generated, Scored, committed
+from diffutron.inference.results import Bound, Committed, Generated, Scored, decode_events
 from diffutron.modeling.encoding import begin_ids, encode_pairs, encode_texts, end_ids
 from diffutron.modeling.head import logits_fn, logprob_fn
 
@@ -71,7 +71,7 @@ def generate(
 
     def watch_events(row: int, events: list[Event]) -> None:
         if watch is not None:
-            watch(row, committed(lm.tokenizer, events, first=len(encoded[row])))
+            watch(row, decode_events(lm.tokenizer, events, first=len(encoded[row])))
 
     found = _denoise(
         lm,
@@ -177,7 +177,7 @@ def score(
     found = []
     for pair, (items, num_dropped) in zip(encoded, cut, strict=True):
         total = likelihood.add_scores(next(scores) for _ in items)
-        found.append(Scored(*astuple(total), straddled=pair.straddled, num_dropped=num_dropped))
+        found.append(Scored(*astuple(total), split_token=pair.split_token, num_dropped=num_dropped))
     return found
 
 

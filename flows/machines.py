@@ -21,7 +21,13 @@ from prefect.states import Cancelling, Completed, Failed
 from pydantic import Field
 
 from diffutron.operations.why import changes, sentence
-from diffutron.training.hosts import HEAD, LEADS, NUMBER, address_towards, free_port
+from diffutron.training.hosts import (
+    IS_RENDEZVOUS_HOST,
+    NUMBER,
+    RENDEZVOUS,
+    address_towards,
+    free_port,
+)
 from flows.graph import command_of
 from flows.pipeline import training_slot
 from flows.stage import CommandFailed, report_failure, run_command, run_stage
@@ -96,7 +102,7 @@ def join(stage: Trained, machines: Number, head: str) -> State:
 
 def meeting(machines: int, head: str, *, leads: bool) -> dict[str, str]:
     """What `diffutron.training.hosts` reads."""
-    return {NUMBER: str(machines), HEAD: head, LEADS: str(int(leads))}
+    return {NUMBER: str(machines), RENDEZVOUS: head, IS_RENDEZVOUS_HOST: str(int(leads))}
 
 
 def ask_for_another(stage: str, machines: int, head: str) -> UUID:

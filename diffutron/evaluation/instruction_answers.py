@@ -13,7 +13,7 @@ from diffutron.diffusion.sampling.settings import Settings
 from diffutron.evaluation.statistics.intervals import wilson
 from diffutron.evaluation.text_quality import constant_share, normalized_answer
 from diffutron.inference.prompts import end_finder, end_token_ids
-from diffutron.inference.results import Trace, committed
+from diffutron.inference.results import Trace, decode_events
 from diffutron.modeling.head import logits_fn
 from diffutron.modeling.tokenizer import END_OF_ANSWER, decode_answer
 from diffutron.runtime.errors import UserError
@@ -212,7 +212,7 @@ def _longest_expected(questions: Sequence[Question], count: int) -> list[Questio
 
 def _trace(tokenizer: Any, question: Question, row: Denoised, block_length: int) -> dict[str, Any]:
     kept = [event for event in row.events if event.position < len(row.canvas)]
-    events = committed(tokenizer, kept, first=len(question.prompt_ids))
+    events = decode_events(tokenizer, kept, first=len(question.prompt_ids))
     text = decode_answer(tokenizer, row.token_ids)
     trace = Trace(question.prompt, text, events, block_length)
     return {**trace.as_dict(), "expected": question.expected}

@@ -79,7 +79,7 @@ class DiffusionLM(LM):
         """The bound of each (context, continuation), windows of a long one added up."""
         encoded = encode_pairs(self.tokenizer, [move_space(*pair) for pair in pairs])
         self.counts["requests"] += len(pairs)
-        self.counts["straddled"] += sum(pair.straddled for pair in encoded)
+        self.counts["straddled"] += sum(pair.split_token for pair in encoded)
         parts = [self._items(pair.context, pair.continuation) for pair in encoded]
         scores = iter(self._score_items([item for items in parts for item in items]))
         return [add_scores(next(scores) for _ in items) for items in parts]

@@ -11,8 +11,8 @@ from typing import Any
 
 import torch
 
-from diffutron.inference.results import Trace, committed, spoken
-from diffutron.modeling.head import masked_lm
+from diffutron.inference.results import Trace, decode_events, prompt_as_text
+from diffutron.modeling.head import unwrap_masked_lm
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,18 +41,18 @@ class LanguageModel:
     @property
     def max_length(self) -> int:
         """Tokens that fit the model."""
-        return int(masked_lm(self.model).config.max_position_embeddings)
+        return int(unwrap_masked_lm(self.model).config.max_position_embeddings)
 
     @property
     def vocab_size(self) -> int:
-        return int(masked_lm(self.model).config.vocab_size)
+        return int(unwrap_masked_lm(self.model).config.vocab_size)
 
     def trace(
         self, prompt: Any, answer: str, events: Any, *, first: int, block_length: int | None
     ) -> Trace:
         """How `answer` came about, from the sampler's events."""
-        told = committed(self.tokenizer, events, first=first)
-        return Trace(spoken(prompt), answer, told, block_length)
+        told = decode_events(self.tokenizer, events, first=first)
+        return Trace(prompt_as_text(prompt), answer, told, block_length)
 
     def check_ids(self, name: str, sequences: Sequence[Sequence[int]], *, room: int = 0) -> None:
         """ValueError naming the argument if ids are unknown to the model, or too many with

@@ -5,7 +5,12 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from diffutron.modeling.encoding import begin_ids, encode_texts
-from diffutron.modeling.tokenizer import END_OF_ANSWER, decode_answer, end_token_id, neutral
+from diffutron.modeling.tokenizer import (
+    END_OF_ANSWER,
+    decode_answer,
+    end_token_id,
+    escape_special_tokens,
+)
 
 Prompt = str | Sequence[Mapping[str, str]] | Sequence[int]
 MASK = "[MASK]"
@@ -49,7 +54,7 @@ def _message(tokenizer: Any, part: Any, *, number: int) -> dict[str, str]:
             f"prompts: number {number} holds {part!r}; need text, token ids, or messages "
             f"with a role ({', '.join(ROLES)}) and a content"
         )
-    return {"role": part["role"], "content": neutral(tokenizer, str(part["content"]))}
+    return {"role": part["role"], "content": escape_special_tokens(tokenizer, str(part["content"]))}
 
 
 def encode_masked(tokenizer: Any, texts: Sequence[str]) -> list[list[int]]:

@@ -48,7 +48,7 @@ class Trace:
         }
 
 
-def committed(
+def decode_events(
     tokenizer: Any, events: Sequence[tuple[int, int, int, float]], *, first: int
 ) -> list[Committed]:
     """The sampler's events (step, canvas position, token id, confidence) in words.
@@ -63,7 +63,7 @@ def committed(
     ]
 
 
-def spoken(prompt: Any) -> str:
+def prompt_as_text(prompt: Any) -> str:
     """A prompt as one string: a chat is told by its last message, token ids by their numbers."""
     if isinstance(prompt, str):
         return prompt
@@ -88,7 +88,7 @@ class Generated:
 class Scored:
     """The any-order bound on log p(continuation | context), in nats.
 
-    stderr: of the estimate, 0 if `exact`. num_rows: model rows that the value needs. straddled: a
+    stderr: of the estimate, 0 if `exact`. num_rows: model rows that the value needs. split_token: a
     token lay across the border, so the two sides were encoded apart. num_dropped: context tokens
     that did not fit.
     """
@@ -98,7 +98,7 @@ class Scored:
     num_tokens: int
     num_rows: int
     exact: bool
-    straddled: bool
+    split_token: bool
     num_dropped: int
 
 

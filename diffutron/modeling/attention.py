@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import scaled_dot_product_attention
 
-from diffutron.modeling.head import masked_lm
+from diffutron.modeling.head import unwrap_masked_lm
 
 NAME = "diffutron_packed"
 BLOCK = 128  # queries of a block; twice the window of a ModernBERT
@@ -27,7 +27,7 @@ def use_packed_attention(model: nn.Module) -> None:
 
     ALL_ATTENTION_FUNCTIONS.register(NAME, packed_attention)
     ALL_MASK_ATTENTION_FUNCTIONS.register(NAME, sdpa_mask)
-    masked_lm(model).set_attn_implementation(NAME)
+    unwrap_masked_lm(model).set_attn_implementation(NAME)
 
 
 def packed_attention(
@@ -93,8 +93,8 @@ def _varlen(
 def unpadded(ids: Tensor, position_ids: Tensor, segment: Tensor) -> tuple[Tensor, dict[str, Any]]:
     """Packed rows [R, W] as one row of their real tokens, for the GPU's kernel.
 
-    Returns the place of each of the R x W positions in it, and the keywords of `trunk`. segment:
-    -1 at padding; position_ids begin anew at each sample.
+    Returns the place of each of the R x W positions in it, and the keywords of `run_encoder`.
+    segment: -1 at padding; position_ids begin anew at each sample.
     """
     real = segment.flatten() >= 0
     position = position_ids.flatten()[real]

@@ -12,12 +12,14 @@ from typing import Any
 
 @dataclass(frozen=True, slots=True)
 class EncodedPair:
-    """Ids without begin or end tokens. `straddled`: a token crossed the border, so the two strings
-    were encoded apart."""
+    """Ids without begin or end tokens.
+
+    split_token: a token crossed the border, so the two strings were encoded apart.
+    """
 
     context: tuple[int, ...]
     continuation: tuple[int, ...]
-    straddled: bool
+    split_token: bool
 
 
 def begin_ids(tokenizer: Any) -> list[int]:
@@ -73,7 +75,7 @@ def encode_pairs(tokenizer: Any, pairs: Sequence[tuple[str, str]]) -> list[Encod
     rest = encode_texts(tokenizer, [pairs[number][1] for number in apart])
     for number, ids in zip(apart, rest, strict=True):
         context = alone[pairs[number][0]]
-        found[number] = EncodedPair(tuple(context), tuple(ids), straddled=True)
+        found[number] = EncodedPair(tuple(context), tuple(ids), split_token=True)
     return [pair for pair in found if pair is not None]
 
 
@@ -94,7 +96,7 @@ def _cut(
         held_from = offsets[first - 1][1] if first else 0
         if first < len(ids) and min(offsets[first][0], held_from) < border:
             return None
-    return EncodedPair(tuple(ids[:first]), tuple(ids[first:]), straddled=False)
+    return EncodedPair(tuple(ids[:first]), tuple(ids[first:]), split_token=False)
 
 
 def move_space(context: str, continuation: str) -> tuple[str, str]:

@@ -16,14 +16,14 @@ def training_flops(
     attended: pairs of positions that see each other in one full and in one sliding layer. A frozen
     matrix costs 4 a weight and token (forward, gradient of its input), a trainable one 6.
     """
-    from diffutron.modeling.head import masked_lm
+    from diffutron.modeling.head import unwrap_masked_lm
 
-    lm = masked_lm(model)
-    trunk = sum(_cost(p) for name, p in lm.model.layers.named_parameters() if p.dim() == 2)
+    lm = unwrap_masked_lm(model)
+    layers = sum(_cost(p) for name, p in lm.model.layers.named_parameters() if p.dim() == 2)
     head = _cost(lm.head.dense.weight) + _cost(lm.decoder.weight)
     kinds = lm.config.layer_types
     pairs = sum(attended[kind == "sliding_attention"] for kind in kinds)
-    return trunk * tokens + head * masked + 12.0 * lm.config.hidden_size * pairs
+    return layers * tokens + head * masked + 12.0 * lm.config.hidden_size * pairs
 
 
 def _cost(weight: "nn.Parameter") -> float:
@@ -37,7 +37,7 @@ def matmul_peak(
     """FLOP/s of a large matrix product on this machine now: the roof that training is held to."""
     import torch
 
-    from diffutron.modeling.matmul import product
+    from diffutron.modeling.matmul import matmul
 
     on_gpu = device.startswith("cuda")
     side, dtype = (8192, torch.bfloat16) if on_gpu else (1024, torch.float32)
@@ -46,7 +46,7 @@ def matmul_peak(
     for _ in range(repeats + 1):
         started = clock()
         with torch.no_grad():
-            product(left, right)
+            matmul(left, right)
         if on_gpu:
             torch.cuda.synchronize()  # cuda only
         best = min(best, clock() - started)

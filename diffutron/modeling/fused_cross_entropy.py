@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from diffutron.modeling.matmul import product, wide
+from diffutron.modeling.matmul import matmul, wide
 
 MANY_ROWS = 64  # from which the decoder is the faster left factor of a product on a CPU
 LARGE_DECODER = 2**23  # elements that no cache holds, so that reading them once is what counts
@@ -61,7 +61,7 @@ class FusedNLL(torch.autograd.Function):
             nll[part] = lse - target_logits
             logits[torch.arange(len(logits), device=logits.device), targets[part]] -= 1
             if d_features is not None:
-                d_features[part] = product(logits.to(weight.dtype), weight)
+                d_features[part] = matmul(logits.to(weight.dtype), weight)
             if totals is not None and loss_weights is not None:
                 totals.add(logits, features[part], loss_weights[part])
         ctx.save_for_backward(features, weight, bias, targets, loss_weights, d_features)
@@ -116,7 +116,7 @@ def _online_nll(
     columns = min(max(BLOCK_LOGITS // max(len(targets), 1), 256), -(-size // 2))
     for start in range(0, size, columns):
         rows = weight[start : start + columns]
-        logits = product(features, rows.t())
+        logits = matmul(features, rows.t())
         if bias is not None:
             logits += bias[start : start + columns]
         if start <= mask_token_id < start + columns:
@@ -126,7 +126,7 @@ def _online_nll(
         shrink = (highest - higher).exp_()
         total.mul_(shrink).add_(logits.sum(dim=1))
         if mean is not None:
-            mean.mul_(shrink[:, None]).add_(product(logits.to(weight.dtype), rows))
+            mean.mul_(shrink[:, None]).add_(matmul(logits.to(weight.dtype), rows))
         highest = higher
     wanted = weight[targets]
     score = (features.to(dtype) * wanted.to(dtype)).sum(dim=1)
@@ -151,7 +151,7 @@ class _DecoderGradient:
         features = features.to(d_logits.dtype)
         for start in range(0, len(self.weight), BLOCK_TOKENS):
             part = slice(start, start + BLOCK_TOKENS)
-            self.weight[part] += product(d_logits[:, part].t(), features)
+            self.weight[part] += matmul(d_logits[:, part].t(), features)
         self.bias.add_(d_logits.sum(dim=0))
 
 
@@ -166,9 +166,9 @@ def chunk_logits(
     features: Tensor, weight: Tensor, bias: Tensor | None, mask_token_id: int
 ) -> Tensor:
     if features.is_cuda or len(features) < MANY_ROWS:
-        logits = product(features, weight.t())
+        logits = matmul(features, weight.t())
     else:
-        logits = product(weight, features.t()).t()
+        logits = matmul(weight, features.t()).t()
     if bias is not None:
         logits += bias
     logits[:, mask_token_id] = -math.inf

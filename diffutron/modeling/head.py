@@ -1,7 +1,7 @@
 """The language-model head of a ModernBERT, computed only where it is needed.
 
 With a vocabulary of 256 000 the head is 64 % of a forward pass and its logits are gigabytes: so
-the trunk runs alone, the head sees selected positions, and the loss goes through the vocabulary
+the encoder runs alone, the head sees selected positions, and the loss goes through the vocabulary
 in chunks of rows that are never kept. The mask token is left out of every softmax: it is no token
 of the data.
 
@@ -17,13 +17,13 @@ from torch import Tensor, nn
 
 from diffutron.modeling.cuda_loss import cuda_kernel, kernel_nll
 from diffutron.modeling.fused_cross_entropy import FusedNLL, chunk_logits
-from diffutron.modeling.matmul import product, use_fast_products, wide
+from diffutron.modeling.matmul import matmul, use_fast_matmul, wide
 
 LogitsFn = Callable[[Tensor, Tensor | None, Tensor], Tensor]
 LogprobFn = Callable[[Tensor, Tensor | None, Tensor, Tensor, Tensor], Tensor]
 
 
-def masked_lm(model: nn.Module) -> Any:
+def unwrap_masked_lm(model: nn.Module) -> Any:
     """The `ModernBertForMaskedLM` itself, whether or not PEFT adapters are attached.
 
     ValueError without a head.
@@ -40,7 +40,7 @@ def masked_lm(model: nn.Module) -> Any:
     return inner
 
 
-def trunk(
+def run_encoder(
     model: nn.Module,
     input_ids: Tensor,
     attention_mask: Tensor | Mapping[str, Tensor | None] | None = None,
@@ -55,7 +55,7 @@ def trunk(
     layer kinds as it is. A mapping gives a 4D mask for each layer kind. kernel: what the
     attention in use takes besides (`modeling.attention`).
     """
-    encoder = masked_lm(model).model
+    encoder = unwrap_masked_lm(model).model
     mask: Any = attention_mask
     if isinstance(attention_mask, Tensor) and attention_mask.dim() == 4:
         mask = _layer_masks(attention_mask, encoder.config)
@@ -77,8 +77,8 @@ def _layer_masks(attention_mask: Tensor, config: Any) -> dict[str, Tensor]:
 
 def head_logits(model: nn.Module, hidden: Tensor, *, mask_token_id: int) -> Tensor:
     """Logits [N, V] in float32 or wider for hidden states [N, H]; -inf at the mask token."""
-    lm = masked_lm(model)
-    logits = product(lm.head(hidden), lm.decoder.weight.t())
+    lm = unwrap_masked_lm(model)
+    logits = matmul(lm.head(hidden), lm.decoder.weight.t())
     if lm.decoder.bias is not None:
         logits = logits + lm.decoder.bias
     return logits.index_fill(1, torch.tensor([mask_token_id], device=logits.device), -math.inf)
@@ -103,7 +103,7 @@ def head_nll(
     more pass over the logits in the backward. In half precision on a GPU cut-cross-entropy does
     it, where it is installed (`modeling.cuda_loss`).
     """
-    lm = masked_lm(model)
+    lm = unwrap_masked_lm(model)
     features = lm.head(hidden)
     if features.is_cuda and features.dtype != torch.float32 and (kernel := cuda_kernel()):
         head = (features, lm.decoder.weight, lm.decoder.bias, targets)  # cuda only
@@ -125,11 +125,11 @@ def logits_fn(model: nn.Module, *, mask_token_id: int) -> LogitsFn:
     """`fn(ids [R, L], attention_mask [R, L] or None, positions bool [R, L]) -> logits [N, V]`,
     row-major.
     """
-    use_fast_products(model)
+    use_fast_matmul(model)
 
     @torch.no_grad()
     def fn(ids: Tensor, attention_mask: Tensor | None, positions: Tensor) -> Tensor:
-        hidden = trunk(model, ids, attention_mask)
+        hidden = run_encoder(model, ids, attention_mask)
         return head_logits(model, hidden[positions], mask_token_id=mask_token_id)
 
     return fn
@@ -141,14 +141,14 @@ def logprob_fn(model: nn.Module, *, mask_token_id: int, chunk_rows: int = 128) -
 
     Several targets at one position (the choices of a question) share its row of the head.
     """
-    use_fast_products(model)
+    use_fast_matmul(model)
 
     @torch.no_grad()
     def fn(
         ids: Tensor, attention_mask: Tensor | None, rows: Tensor, cols: Tensor, targets: Tensor
     ) -> Tensor:
-        lm = masked_lm(model)
-        hidden = trunk(model, ids, attention_mask).flatten(0, 1)
+        lm = unwrap_masked_lm(model)
+        hidden = run_encoder(model, ids, attention_mask).flatten(0, 1)
         places, owner = torch.unique(rows * ids.shape[1] + cols, return_inverse=True)
         features = lm.head(hidden[places])
         order = owner.argsort(stable=True)

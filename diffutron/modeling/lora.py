@@ -1,4 +1,4 @@
-"""LoRA adapters on every linear layer of the trunk (Hu et al., arXiv 2106.09685), by PEFT.
+"""LoRA adapters on every linear layer of the encoder (Hu et al., arXiv 2106.09685), by PEFT.
 
 The head and the tied decoder stay as they are: an adapter there would have to change the
 embedding matrix as well.

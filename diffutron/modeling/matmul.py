@@ -25,13 +25,13 @@ SMALL_PRODUCT = 2**25  # multiplications
 SMALL_WEIGHT = 2**16  # elements of a layer; such models have few layers to use the kernel again
 
 
-def product(left: Tensor, right: Tensor) -> Tensor:
+def matmul(left: Tensor, right: Tensor) -> Tensor:
     """left @ right of two matrices, accumulated and returned in float32 or wider."""
     no_grad = not torch.is_grad_enabled()
     if left.is_cuda and left.dtype in (torch.bfloat16, torch.float16) and no_grad:
         return torch.mm(left, right, out_dtype=torch.float32)  # cuda only
     if no_grad and _for_onednn(left, right.shape[1], right):
-        return onednn_product(left, right)
+        return onednn_matmul(left, right)
     return (left @ right).to(wide(left.dtype))
 
 
@@ -39,7 +39,7 @@ def wide(dtype: torch.dtype) -> torch.dtype:
     return torch.float64 if dtype == torch.float64 else torch.float32
 
 
-def use_fast_products(model: nn.Module) -> None:
+def use_fast_matmul(model: nn.Module) -> None:
     """Lets the linear layers of `model` choose their products; what is saved of it does not
     change."""
     prefers_onednn()  # a wrong choice is told before anything is computed
@@ -68,7 +68,7 @@ class _OneDNNLinear(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, rows: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         ctx.save_for_backward(rows, weight)
-        return onednn_product(rows, weight.t(), bias)
+        return onednn_matmul(rows, weight.t(), bias)
 
     @staticmethod
     @once_differentiable
@@ -77,7 +77,7 @@ class _OneDNNLinear(torch.autograd.Function):
         rows, weight = ctx.saved_tensors
         needs_rows, needs_weight, needs_bias = ctx.needs_input_grad
         return (
-            onednn_product(grad, weight) if needs_rows else None,
+            onednn_matmul(grad, weight) if needs_rows else None,
             weight_gradient(grad, rows) if needs_weight else None,
             grad.sum(dim=0) if needs_bias else None,
         )
@@ -86,11 +86,11 @@ class _OneDNNLinear(torch.autograd.Function):
 def weight_gradient(grad: Tensor, rows: Tensor) -> Tensor:
     """grad^T rows; oneDNN copies a transposed left factor, so that is the smaller one."""
     if rows.shape[1] < grad.shape[1]:
-        return onednn_product(rows.t(), grad).t()
-    return onednn_product(grad.t(), rows)
+        return onednn_matmul(rows.t(), grad).t()
+    return onednn_matmul(grad.t(), rows)
 
 
-def onednn_product(left: Tensor, right: Tensor, bias: Tensor | None = None) -> Tensor:
+def onednn_matmul(left: Tensor, right: Tensor, bias: Tensor | None = None) -> Tensor:
     return torch.ops.mkldnn._linear_pointwise(left, right.t(), bias, "none", [], "")
 
 

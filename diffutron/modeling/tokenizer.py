@@ -216,7 +216,7 @@ def encode_prompts(tokenizer: Any, prompts: Sequence[str]) -> list[list[int]]:
     """`encode_prompt` of many, in one call of the tokenizer."""
     before, after = _frame(tokenizer, answer=False)
     return _encode(
-        tokenizer, [f"{before}{text.strip()}{after}" for text in _neutral_all(tokenizer, prompts)]
+        tokenizer, [f"{before}{text.strip()}{after}" for text in _escape_all(tokenizer, prompts)]
     )
 
 
@@ -228,7 +228,7 @@ def encode_answer(tokenizer: Any, answer: str) -> list[int]:
 def encode_answers(tokenizer: Any, answers: Sequence[str]) -> list[list[int]]:
     """`encode_answer` of many, in one call of the tokenizer."""
     before, after = _frame(tokenizer, answer=True)
-    texts = [f"{before}{text.strip()}{after}" for text in _neutral_all(tokenizer, answers)]
+    texts = [f"{before}{text.strip()}{after}" for text in _escape_all(tokenizer, answers)]
     return [[*ids, end_token_id(tokenizer)] for ids in _encode(tokenizer, texts)]
 
 
@@ -254,12 +254,12 @@ def _frame(tokenizer: Any, *, answer: bool) -> tuple[str, str]:
     return before, after.rstrip("\n")
 
 
-def neutral(tokenizer: Any, text: str) -> str:
+def escape_special_tokens(tokenizer: Any, text: str) -> str:
     """`text` in which no special token or chat marker can be read: each gets a space inside."""
-    return _neutral_all(tokenizer, [text])[0]
+    return _escape_all(tokenizer, [text])[0]
 
 
-def _neutral_all(tokenizer: Any, texts: Iterable[str]) -> list[str]:
+def _escape_all(tokenizer: Any, texts: Iterable[str]) -> list[str]:
     tokens = dict.fromkeys((*CHAT_MARKERS, *tokenizer.all_special_tokens))
     found = re.compile("|".join(re.escape(token) for token in tokens))
     return [

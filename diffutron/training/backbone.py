@@ -6,6 +6,7 @@ from typing import Any
 
 from diffutron.config.params import Params
 from diffutron.data.token_store import read_documents
+from diffutron.diffusion.process.loss import masked_language_model
 from diffutron.modeling.encoder import (
     count_parameters,
     load_model,
@@ -15,8 +16,7 @@ from diffutron.modeling.encoder import (
 )
 from diffutron.runtime.errors import UserError
 from diffutron.runtime.files import atomic_folder, write_json, write_text
-from diffutron.training.batches import Task
-from diffutron.training.objective import masked_language_model
+from diffutron.training.batches import TrainingSet
 
 
 def backbone(params: Params, *, tokenizer: Path, corpus: Path, out: Path, metrics: Path) -> None:
@@ -30,36 +30,24 @@ def backbone(params: Params, *, tokenizer: Path, corpus: Path, out: Path, metric
 def _train(params: Params, *, tokenizer: Path, corpus: Path, out: Path, metrics: Path) -> None:
     """Masked-language-model pre-training of a new encoder."""
     from diffutron.training.ranks import training_process
-    from diffutron.training.train_stage import train_stage
+    from diffutron.training.trainer import StageRun, train
 
-    started = time.monotonic()
     section = params.backbone
+    stage = StageRun("backbone", section, params.seed, (tokenizer, corpus), out, metrics)
     with training_process() as ranks:
         special = read_special_ids(tokenizer)
-        longest = section.max_position_embeddings
-        task = Task(
-            samples=read_documents(corpus, "train", max_tokens=longest),
-            objective=masked_language_model(section.mask_rate),
-            seed=params.seed,
-            mask_token_id=special.mask,
-            pad_token_id=special.pad,
+        samples, heldout = (
+            read_documents(corpus, split, max_tokens=section.max_position_embeddings)
+            for split in ("train", "heldout")
         )
+        objective = masked_language_model(section.mask_rate)
+        data = TrainingSet(samples, objective, params.seed, special.mask, special.pad)
         model = scratch_model(section, special, seed=params.seed)
-        description = _description("scratch")
-        train_stage(
-            "backbone",
-            section,
-            ranks,
-            model=model,
-            task=task,
-            heldout=read_documents(corpus, "heldout", max_tokens=longest),
-            seed=params.seed,
-            inputs=(tokenizer, corpus),
-            out=out,
-            metrics=metrics,
-            save=lambda to: save_model(model, to, tokenizer=tokenizer, description=description),
-            started=started,
-        )
+
+        def save(folder: Path) -> None:
+            save_model(model, folder, tokenizer=tokenizer, description=_description("scratch"))
+
+        train(stage, ranks, model, data, heldout, save)
 
 
 def _fetch(params: Params, *, tokenizer: Path, out: Path, metrics: Path) -> None:

@@ -16,9 +16,8 @@ import torch
 from torch import Tensor
 
 from diffutron.data.token_store import Samples, first_fit, pack_rows
-from diffutron.diffusion.process.masking import mask_samples, sample_t
+from diffutron.diffusion.process.loss import Objective
 from diffutron.diffusion.process.noise import hash_keys, uniform
-from diffutron.training.objective import Objective
 
 _ORDER, _FILL = 11, 12  # streams of random numbers; those of the diffusion core are below 10
 FIXED_EPOCH = 2**31  # of evaluation: its draws are the same each time
@@ -34,7 +33,7 @@ class EosFill:
 
 
 @dataclass(frozen=True)
-class Task:
+class TrainingSet:
     """Samples and what is learned from them."""
 
     samples: Samples
@@ -45,8 +44,8 @@ class Task:
     eos_fill: EosFill | None = None
     max_tokens: int = 2**31
 
-    def on(self, samples: Samples) -> Self:
-        """The same task on other samples."""
+    def with_samples(self, samples: Samples) -> Self:
+        """The same to be learned from other samples."""
         return replace(self, samples=samples)
 
 
@@ -109,22 +108,22 @@ def steps_per_epoch(num_samples: int, batch_size: int) -> int:
     return -(-num_samples // batch_size)
 
 
-def training_batch(task: Task, step: int, *, batch_size: int, layout: Layout) -> GlobalBatch:
+def training_batch(data: TrainingSet, step: int, *, batch_size: int, layout: Layout) -> GlobalBatch:
     """The global batch of a step, counted from 0; an epoch ends with a shorter one if need be."""
-    num_samples = len(task.samples)
+    num_samples = len(data.samples)
     epoch, place = divmod(step, steps_per_epoch(num_samples, batch_size))
     first = place * batch_size
     position = torch.arange(first, min(first + batch_size, num_samples))
-    index = epoch_order(num_samples, task.seed, epoch)[position]
-    return global_batch(task, index, position, epoch=epoch, layout=layout)
+    index = epoch_order(num_samples, data.seed, epoch)[position]
+    return global_batch(data, index, position, epoch=epoch, layout=layout)
 
 
-def evaluation_batches(task: Task, *, batch_size: int, layout: Layout) -> list[GlobalBatch]:
+def evaluation_batches(data: TrainingSet, *, batch_size: int, layout: Layout) -> list[GlobalBatch]:
     """All samples in their order with draws that never change."""
     batches = []
-    for first in range(0, len(task.samples), batch_size):
-        position = torch.arange(first, min(first + batch_size, len(task.samples)))
-        batches.append(global_batch(task, position, position, epoch=FIXED_EPOCH, layout=layout))
+    for first in range(0, len(data.samples), batch_size):
+        position = torch.arange(first, min(first + batch_size, len(data.samples)))
+        batches.append(global_batch(data, position, position, epoch=FIXED_EPOCH, layout=layout))
     return batches
 
 
@@ -135,21 +134,23 @@ def epoch_order(num_samples: int, seed: int, epoch: int) -> Tensor:
 
 
 def global_batch(
-    task: Task, index: Tensor, position: Tensor, *, epoch: int, layout: Layout
+    data: TrainingSet, index: Tensor, position: Tensor, *, epoch: int, layout: Layout
 ) -> GlobalBatch:
     """Noise and rows for samples `index` at places `position` of the epoch's order, both [B]."""
-    fill = fill_lengths(task, index, epoch)
-    lengths = task.samples.length[index.numpy()] + fill
-    rows = first_fit(lengths.tolist(), packed_length=layout.packed_length)
-    t = sample_t(position, seed=task.seed, epoch=epoch)
-    fill_weight = task.eos_fill.weight if task.eos_fill else 0.0
-    maskable = _num_maskable(task.samples, index)
-    draws = _Draws(task, index, epoch, t, fill, maskable)
+    chosen = index.numpy()
+    maskable = data.samples.maskable_stop[chosen] - data.samples.maskable_start[chosen]
+    fill = fill_lengths(data, index, epoch)
+    lengths = data.samples.length[chosen] + fill
+    batch = _Samples(data, index, position, epoch, fill, maskable)
+    fill_weight = data.eos_fill.weight if data.eos_fill else 0.0
     normalizer = float((maskable + fill * fill_weight).sum())
+    rows = first_fit(lengths.tolist(), packed_length=layout.packed_length)
     micro_batches = []
     for part in divide(rows, lengths, layout):
-        micro = draws.micro_batch(part or [[0]], normalizer)
-        micro_batches.append(micro if part else _silent(micro))
+        micro = batch.micro_batch(part or [[0]], normalizer)
+        if not part:  # a pass without effect, as another rank has more micro-batches
+            micro = replace(micro, weights=torch.zeros_like(micro.weights))
+        micro_batches.append(micro)
     return GlobalBatch(micro_batches, normalizer, lengths)
 
 
@@ -174,85 +175,72 @@ def divide(rows: list[list[int]], lengths: np.ndarray, layout: Layout) -> list[l
     return own + [[]] * (max(map(len, parts)) - len(own))
 
 
-def fill_lengths(task: Task, index: Tensor, epoch: int) -> np.ndarray:
+def fill_lengths(data: TrainingSet, index: Tensor, epoch: int) -> np.ndarray:
     """Number of end tokens that follow each sample, int64 [B]: uniform in 0 .. longest, keyed by
     the sample, and within the model's length.
     """
-    if task.eos_fill is None or task.eos_fill.longest == 0:
+    if data.eos_fill is None or data.eos_fill.longest == 0:
         return np.zeros(len(index), dtype=np.int64)
-    draw = uniform(task.seed, epoch, _FILL, index).numpy()
-    room = np.maximum(0, task.max_tokens - task.samples.length[index.numpy()])
-    return np.minimum((draw * (task.eos_fill.longest + 1)).astype(np.int64), room)
-
-
-def _num_maskable(samples: Samples, index: Tensor) -> np.ndarray:
-    chosen = index.numpy()
-    return samples.maskable_stop[chosen] - samples.maskable_start[chosen]
-
-
-def _silent(micro: MicroBatch) -> MicroBatch:
-    """A pass without effect, for a rank that has fewer micro-batches than another."""
-    return replace(micro, weights=torch.zeros_like(micro.weights))
+    draw = uniform(data.seed, epoch, _FILL, index).numpy()
+    room = np.maximum(0, data.max_tokens - data.samples.length[index.numpy()])
+    return np.minimum((draw * (data.eos_fill.longest + 1)).astype(np.int64), room)
 
 
 @dataclass(frozen=True)
-class _Draws:
-    """The randomness of a global batch; micro-batches are cut from it."""
+class _Samples:
+    """The samples of a global batch; micro-batches are made of some of them."""
 
-    task: Task
-    index: Tensor
+    data: TrainingSet
+    index: Tensor  # [B]
+    position: Tensor  # [B]
     epoch: int
-    t: Tensor
-    fill: np.ndarray
-    maskable: np.ndarray
+    fill: np.ndarray  # [B], end tokens after each
+    maskable: np.ndarray  # [B], maskable tokens of each, without the fill
 
     def micro_batch(self, rows: Sequence[Sequence[int]], normalizer: float) -> MicroBatch:
-        task, chosen = self.task, [i for row in rows for i in row]
-        local = {sample: place for place, sample in enumerate(chosen)}
-        tokens = [self._tokens(i) for i in chosen]
+        """Noisy rows of the samples at these places of the batch, and what is learned from them."""
+        data, chosen = self.data, [i for row in rows for i in row]
+        place_of = {sample: place for place, sample in enumerate(chosen)}
         packed = pack_rows(
-            tokens, [[local[i] for i in row] for row in rows], pad_token_id=task.pad_token_id
+            [self._tokens(i) for i in chosen],
+            [[place_of[i] for i in row] for row in rows],
+            pad_token_id=data.pad_token_id,
         )
-        num_maskable = torch.from_numpy((self.maskable + self.fill)[chosen])
-        mask_prob, weight = task.objective.sample(self.t[chosen], num_maskable)
-        masked = mask_samples(
-            num_maskable.tolist(),
-            mask_prob=mask_prob,
-            seed=task.seed,
+        masked, weight = data.objective.draw_masks(
+            self.position[chosen],
+            torch.from_numpy((self.maskable + self.fill)[chosen]),
+            seed=data.seed,
             epoch=self.epoch,
             index=self.index[chosen],
         )
         starts = packed.offset + torch.from_numpy(
-            task.samples.maskable_start[self.index[chosen].numpy()]
+            data.samples.maskable_start[self.index[chosen].numpy()]
         )
         places = [mask.nonzero().squeeze(1) for mask in masked]
+        within = torch.cat(places)  # [M], counted from a sample's first maskable token
         counts = torch.tensor([len(place) for place in places])
-        within = torch.cat(places)
-        owner = torch.repeat_interleave(torch.arange(len(chosen)), counts)
+        owner = torch.repeat_interleave(torch.arange(len(chosen)), counts)  # [M]
+        weight = weight[owner]
+        if data.eos_fill is not None:
+            is_fill = within >= torch.from_numpy(self.maskable[chosen])[owner]
+            weight = weight * torch.where(is_fill, data.eos_fill.weight, 1.0).double()
         masked_at = starts[owner] + within
         noisy_ids = packed.ids.clone()
-        noisy_ids.view(-1)[masked_at] = task.mask_token_id
+        noisy_ids.view(-1)[masked_at] = data.mask_token_id
         return MicroBatch(
             noisy_ids=noisy_ids,
             position_ids=packed.position,
             segment=packed.segment,
             masked_at=masked_at,
             targets=packed.ids.view(-1)[masked_at],
-            weights=(weight[owner] * self._token_weight(chosen, owner, within)).float(),
+            weights=weight.float(),
             normalizer=normalizer,
         )
 
     def _tokens(self, i: int) -> np.ndarray:
-        tokens = self.task.samples.tokens(int(self.index[i]))
+        tokens = self.data.samples.tokens(int(self.index[i]))
         if not self.fill[i]:
             return tokens
-        assert self.task.eos_fill is not None
-        end = np.full(self.fill[i], self.task.eos_fill.token_id, dtype=tokens.dtype)
+        assert self.data.eos_fill is not None
+        end = np.full(self.fill[i], self.data.eos_fill.token_id, dtype=tokens.dtype)
         return np.concatenate([tokens, end])
-
-    def _token_weight(self, chosen: list[int], owner: Tensor, within: Tensor) -> Tensor:
-        """1, or the weight of the end fill for tokens after a sample's own; float64 [M]."""
-        if self.task.eos_fill is None:
-            return torch.ones(len(within), dtype=torch.float64)
-        is_fill = within >= torch.from_numpy(self.maskable[chosen])[owner]
-        return torch.where(is_fill, self.task.eos_fill.weight, 1.0).double()

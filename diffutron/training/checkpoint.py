@@ -56,15 +56,15 @@ class Checkpoints:
         cls, stage: str, section: Any, ranks: Ranks, *, seed: int, inputs: Iterable[Path]
     ) -> Self:
         """Those of a stage with these parameters and inputs."""
-        key = ranks.from_first(
-            fingerprint(section, seed=seed, inputs=inputs) if ranks.is_first else None
+        key = ranks.broadcast(
+            fingerprint(section, seed=seed, inputs=inputs) if ranks.is_main else None
         )
         return cls(f"{stage}-{key}", ranks, zero_stage=section.training.zero_stage)
 
     def newest(self) -> Checkpoint | None:
         """The newest checkpoint whose files are all there and whole; tells of damaged ones."""
-        found = self._newest() if self.ranks.is_first else None
-        return self.ranks.from_first(found)
+        found = self._newest() if self.ranks.is_main else None
+        return self.ranks.broadcast(found)
 
     def _newest(self) -> Checkpoint | None:
         for folder in sorted(self.folder.glob("step-*"), reverse=True):
@@ -92,9 +92,9 @@ class Checkpoints:
     def prepare(self, checkpoint: Checkpoint) -> None:
         """Convert a checkpoint of another world size, once, before an engine loads it."""
         if self.converts(checkpoint):
-            if self.ranks.is_first:
+            if self.ranks.is_main:
                 self._convert(checkpoint)
-            self.ranks.wait()
+            self.ranks.barrier()
 
     def _convert(self, checkpoint: Checkpoint) -> None:
         source, target = checkpoint.folder, Path(f"{checkpoint.folder}.universal")
@@ -128,9 +128,9 @@ class Checkpoints:
         """
         final = self.folder / f"step-{step:08}"
         partial = Path(f"{final}.partial")
-        if self.ranks.is_first:
+        if self.ranks.is_main:
             shutil.rmtree(partial, ignore_errors=True)
-        self.ranks.wait()
+        self.ranks.barrier()
         try:
             engine.save_checkpoint(
                 str(self.folder),
@@ -140,14 +140,14 @@ class Checkpoints:
             )
             if also:
                 also(partial)
-            self.ranks.wait()
-            if self.ranks.is_first:
+            self.ranks.barrier()
+            if self.ranks.is_main:
                 self._complete(partial, final, step, state)
         except OSError as error:
             raise explain_os_error(error, final) or error from error
         except RuntimeError as error:  # what torch makes of a full disk
             raise self._full_disk(error, final) or error from error
-        self.ranks.wait()
+        self.ranks.barrier()
 
     def _full_disk(self, error: RuntimeError, final: Path) -> UserError | None:
         """torch.save reports a failed write as a RuntimeError without its cause."""
@@ -183,8 +183,8 @@ class Checkpoints:
 
     def remove(self) -> None:
         """All of them, once the stage's output stands."""
-        self.ranks.wait()
-        if self.ranks.is_first:
+        self.ranks.barrier()
+        if self.ranks.is_main:
             shutil.rmtree(self.folder, ignore_errors=True)
 
 

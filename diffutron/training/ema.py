@@ -50,7 +50,7 @@ class MovingAverage:
         from safetensors.torch import save_file
 
         whole = self.whole()
-        if self.ranks.is_first:
+        if self.ranks.is_main:
             save_file({name: weight.contiguous() for name, weight in whole.items()}, folder / FILE)
 
     def load(self, folder: Path) -> None:
@@ -69,7 +69,7 @@ class MovingAverage:
         return padded[self.ranks.rank * size :][:size]
 
     @torch.no_grad()
-    def put(self) -> dict[str, Tensor]:
+    def copy_into_model(self) -> dict[str, Tensor]:
         """The averages in place of the weights, which ends the training; returns them whole."""
         import deepspeed
 
@@ -77,7 +77,7 @@ class MovingAverage:
         for name, weight in self.weights.items():
             in_pieces = hasattr(weight, "ds_id")
             with deepspeed.zero.GatheredParameters([weight], modifier_rank=0, enabled=in_pieces):
-                if not in_pieces or self.ranks.is_first:
+                if not in_pieces or self.ranks.is_main:
                     weight.copy_(averages[name])
         return averages
 

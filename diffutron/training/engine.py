@@ -1,10 +1,11 @@
-"""The DeepSpeed engine around a masked language model; the batch arithmetic stays with us."""
+"""The DeepSpeed engine around the loss; the batch arithmetic stays with us."""
 
 import json
 import logging
 import os
 import sys
 import warnings
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -12,13 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from diffutron.config.params import TrainingParams
-from diffutron.data.token_store import attention_masks
-from diffutron.diffusion.process.loss import weighted_nll
-from diffutron.modeling.attention import unpadded, use_packed_attention
-from diffutron.modeling.head import head_nll, masked_lm, trunk
-from diffutron.modeling.matmul import use_fast_products
 from diffutron.runtime.errors import UserError
-from diffutron.training.batches import MicroBatch
 from diffutron.training.optimizer import adamw
 from diffutron.training.ranks import Ranks, limit_collectives
 
@@ -33,34 +28,6 @@ OURS = (
     "fp16",
     "bf16",
 )
-
-
-class MaskedLoss(nn.Module):
-    """A micro-batch to its part of the loss: nats of the masked tokens, weighted and normalized."""
-
-    def __init__(self, model: nn.Module, *, mask_token_id: int) -> None:
-        super().__init__()
-        self.model = model
-        self.mask_token_id = mask_token_id
-        self.window: int = masked_lm(model).config.sliding_window
-        use_packed_attention(model)
-        use_fast_products(model)
-
-    def forward(self, micro: MicroBatch) -> Tensor:
-        selected = self._hidden(micro)
-        nll = head_nll(
-            self.model, selected, micro.targets, micro.weights, mask_token_id=self.mask_token_id
-        )
-        return weighted_nll(nll, micro.weights, normalizer=micro.normalizer)
-
-    def _hidden(self, micro: MicroBatch) -> Tensor:
-        """Hidden states [M, H] at the masked places."""
-        if micro.noisy_ids.is_cuda:
-            place, row = unpadded(micro.noisy_ids, micro.position_ids, micro.segment)  # cuda only
-            return trunk(self.model, **row)[0].index_select(0, place[micro.masked_at])  # cuda only
-        masks = attention_masks(micro.segment, window=self.window)
-        hidden = trunk(self.model, micro.noisy_ids, masks, micro.position_ids)
-        return hidden.flatten(0, 1).index_select(0, micro.masked_at)
 
 
 def import_deepspeed() -> Any:
@@ -90,8 +57,19 @@ def import_deepspeed() -> Any:
     return deepspeed
 
 
-def start_engine(loss: MaskedLoss, params: TrainingParams, ranks: Ranks, *, universal: bool) -> Any:
-    """An engine whose `step()` ends a global batch of any number of `backward()` calls."""
+def start_engine(
+    loss: nn.Module,
+    params: TrainingParams,
+    ranks: Ranks,
+    *,
+    read_directly: Iterable[nn.Parameter],
+    universal: bool,
+) -> Any:
+    """An engine whose `step()` ends a global batch of any number of `backward()` calls.
+
+    read_directly: parameters that `loss` reads without calling their module, which ZeRO-3 has to
+    know. universal: the checkpoint to be loaded is in the form for any number of ranks.
+    """
     deepspeed = import_deepspeed()
     config = engine_config(params, ranks, universal=universal)
     os.environ.setdefault("LOCAL_RANK", "0")
@@ -99,9 +77,8 @@ def start_engine(loss: MaskedLoss, params: TrainingParams, ranks: Ranks, *, univ
         model=loss, optimizer=adamw(loss, params), config=config, dist_init_required=False
     )
     limit_collectives()
-    if params.zero_stage == 3:  # the fused loss reads these two without calling their module
-        decoder = masked_lm(loss.model).decoder
-        for weight in decoder.parameters():
+    if params.zero_stage == 3:
+        for weight in read_directly:
             deepspeed.zero.register_external_parameter(loss, weight)
     return engine
 
@@ -120,29 +97,28 @@ def engine_config(params: TrainingParams, ranks: Ranks, *, universal: bool) -> d
         "wall_clock_breakdown": False,
         "checkpoint": {"load_universal": universal},
     }
-    return _with_machine_facts(config)
-
-
-def _with_machine_facts(config: dict[str, Any]) -> dict[str, Any]:
     name = os.environ.get(CONFIG)
-    if name is None:
-        return config
+    return config if name is None else _with_machine_facts(config, name)
+
+
+def _with_machine_facts(config: dict[str, Any], name: str) -> dict[str, Any]:
     try:
         facts = json.loads(Path(name).read_text(encoding="utf-8"))
         if not isinstance(facts, dict):
             raise ValueError("need an object")
     except (OSError, ValueError) as error:
         raise UserError(f"{CONFIG}={name}: no readable JSON file ({error})") from None
-    if wrong := [key for key in facts if key in OURS] or (
-        ["zero_optimization.stage"] if "stage" in facts.get("zero_optimization", {}) else []
-    ):
+    zero = facts.get("zero_optimization", {})
+    wrong = [key for key in facts if key in OURS]
+    wrong += ["zero_optimization.stage"] if "stage" in zero else []
+    if wrong:
         raise UserError(f"{name}: `{wrong[0]}` is set by params.yaml; remove it from this file")
-    merged = {**config, **facts}
-    merged["zero_optimization"] = config["zero_optimization"] | facts.get("zero_optimization", {})
-    return merged
+    return {**config, **facts, "zero_optimization": config["zero_optimization"] | zero}
 
 
-def settle(engine: Any, ranks: Ranks, averages: dict[str, Tensor] | None = None) -> None:
+def gather_full_weights(
+    engine: Any, ranks: Ranks, averages: dict[str, Tensor] | None = None
+) -> None:
     """Whole float32 weights back into the model of the first rank, on the CPU; ends the training.
 
     All ranks take part: ZeRO-3 holds the weights in pieces, bf16 training its exact ones apart.
@@ -162,6 +138,6 @@ def settle(engine: Any, ranks: Ranks, averages: dict[str, Tensor] | None = None)
                 [parameter], enabled=hasattr(parameter, "ds_id")
             ):
                 whole = parameter.detach().clone()
-        if ranks.is_first:
+        if ranks.is_main:
             assert whole is not None
             parameter.data = whole.to("cpu", torch.float32)

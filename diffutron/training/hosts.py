@@ -13,9 +13,11 @@ from dataclasses import dataclass
 
 from diffutron.runtime.errors import UserError
 
-NUMBER, HEAD, LEADS = "DIFFUTRON_HOSTS", "DIFFUTRON_HEAD", "DIFFUTRON_LEADS"
+NUMBER, RENDEZVOUS, IS_RENDEZVOUS_HOST = "DIFFUTRON_HOSTS", "DIFFUTRON_HEAD", "DIFFUTRON_LEADS"
 RESTARTS = 5  # of the ranks, when a host was cut off or a rank has ended
-ALONE = 60  # seconds that a launcher may sit without ranks, waiting for hosts that are gone
+LONELY_SECONDS = (
+    60  # seconds that a launcher may sit without ranks, waiting for hosts that are gone
+)
 JOIN = 600  # seconds in which all hosts must have come
 
 
@@ -38,7 +40,7 @@ class Hosts:
         patience = "read_timeout=20,keep_alive_interval=2,keep_alive_max_attempt=3"
         meeting = f"is_host={int(self.leads)},join_timeout={JOIN},{patience}"
         return [
-            *(sys.executable, "-m", "diffutron.operations.watchdog", str(ALONE)),
+            *(sys.executable, "-m", "diffutron.operations.watchdog", str(LONELY_SECONDS)),
             *(sys.executable, "-m", "torch.distributed.run"),
             *("--nnodes", str(self.number), "--nproc-per-node", str(ranks)),
             *("--rdzv-backend", "c10d", "--rdzv-endpoint", self.head),
@@ -50,16 +52,18 @@ class Hosts:
 
 def this_host(environment: Mapping[str, str] = os.environ) -> Hosts | None:
     """What the environment says of other hosts; None for a training on this one alone."""
-    given, head = environment.get(NUMBER, "1"), environment.get(HEAD, "")
+    given, head = environment.get(NUMBER, "1"), environment.get(RENDEZVOUS, "")
     if not given.isdecimal() or int(given) < 1:
         raise UserError(f"{NUMBER}={given!r}: give the number of hosts, 1 or more")
     if int(given) == 1:
         return None
     host, _, port = head.rpartition(":")
     if not host or not port.isdecimal():
-        raise UserError(f"{HEAD}={head!r}: give ADDRESS:PORT of the host where all of them meet")
+        raise UserError(
+            f"{RENDEZVOUS}={head!r}: give ADDRESS:PORT of the host where all of them meet"
+        )
     own = address_towards(host, int(port))
-    leads = environment.get(LEADS)
+    leads = environment.get(IS_RENDEZVOUS_HOST)
     return Hosts(int(given), head, own, leads == "1" if leads else _is(host, own))
 
 

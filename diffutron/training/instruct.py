@@ -5,7 +5,6 @@ fill of end tokens after it with a small weight, so that a canvas longer than th
 with end tokens. Padding is never learned.
 """
 
-import time
 from pathlib import Path
 from typing import Any
 
@@ -17,29 +16,34 @@ from diffutron.modeling.encoder import load_model, read_special_ids, save_model
 from diffutron.modeling.lora import attach_lora, unload
 from diffutron.runtime.errors import UserError
 from diffutron.runtime.files import require_folder
-from diffutron.training.batches import EosFill, Task
-from diffutron.training.objective import masked_diffusion
+from diffutron.training.batches import EosFill, TrainingSet
+from diffutron.training.pretrain import objective_of
 from diffutron.training.ranks import training_process
-from diffutron.training.train_stage import train_stage
+from diffutron.training.trainer import StageRun, train
 
 
 def instruct(
     params: Params, phase: int, *, model: Path, instructions: Path, out: Path, metrics: Path
 ) -> None:
     """Tune `model` on the rows of that phase, all weights or an adapter that is merged after it."""
-    started, name = time.monotonic(), f"instruct_phase{phase}"
+    name = f"instruct_phase{phase}"
     section: InstructParams = getattr(params, name)
+    stage = StageRun(name, section, params.seed, (model, instructions), out, metrics)
     with training_process() as ranks:
         special = read_special_ids(model)
         lm: Any = load_model(model, made_by="merge" if phase == 1 else "instruct_phase1")
         longest = lm.config.max_position_embeddings
-        task = Task(
-            samples=read_instructions(instructions, phase, "train", max_tokens=longest),
-            objective=masked_diffusion(section.schedule, mask_rate=section.mask_rate),
-            seed=params.seed,
-            mask_token_id=special.mask,
-            pad_token_id=special.pad,
-            eos_fill=EosFill(special.eos, section.max_eos_fill, section.eos_fill_weight),
+        samples, heldout = (
+            read_instructions(instructions, phase, split, max_tokens=longest)
+            for split in ("train", "heldout")
+        )
+        data = TrainingSet(
+            samples,
+            objective_of(section.schedule, mask_rate=section.mask_rate),
+            params.seed,
+            special.mask,
+            special.pad,
+            EosFill(special.eos, section.max_eos_fill, section.eos_fill_weight),
             max_tokens=longest,
         )
         is_lora = section.method == "lora"
@@ -55,20 +59,7 @@ def instruct(
             tuned = unload(adapted) if adapted else lm
             save_model(tuned, folder, tokenizer=model, description=description)
 
-        train_stage(
-            name,
-            section,
-            ranks,
-            model=lm,
-            task=task,
-            heldout=read_instructions(instructions, phase, "heldout", max_tokens=longest),
-            seed=params.seed,
-            inputs=(model, instructions),
-            out=out,
-            metrics=metrics,
-            save=save,
-            started=started,
-        )
+        train(stage, ranks, lm, data, heldout, save)
 
 
 def read_instructions(folder: Path, phase: int, split: str, *, max_tokens: int) -> Samples:

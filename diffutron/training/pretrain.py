@@ -1,34 +1,31 @@
 """Stage `pretrain`: LoRA continual pre-training with the masked diffusion objective."""
 
-import time
 from pathlib import Path
 
-from diffutron.config.params import Params
+from diffutron.config.params import Params, ScheduleParams
 from diffutron.data.token_store import read_documents
+from diffutron.diffusion.process.loss import Objective, masked_diffusion
 from diffutron.modeling.encoder import copy_tokenizer, load_model, read_special_ids
 from diffutron.modeling.lora import attach_lora
 from diffutron.runtime.files import write_json
-from diffutron.training.batches import Task
-from diffutron.training.objective import masked_diffusion
+from diffutron.training.batches import TrainingSet
 from diffutron.training.ranks import training_process
-from diffutron.training.train_stage import train_stage
+from diffutron.training.trainer import StageRun, train
 
 
 def pretrain(params: Params, *, backbone: Path, corpus: Path, out: Path, metrics: Path) -> None:
     """Learn an adapter for `backbone` on the corpus; runs in each rank, the first one writes."""
-    started = time.monotonic()
     section = params.pretrain
+    stage = StageRun("pretrain", section, params.seed, (backbone, corpus), out, metrics)
     with training_process() as ranks:
         special = read_special_ids(backbone)
         model = load_model(backbone, made_by="backbone")
-        longest = model.config.max_position_embeddings
-        task = Task(
-            samples=read_documents(corpus, "train", max_tokens=longest),
-            objective=masked_diffusion(section.schedule),
-            seed=params.seed,
-            mask_token_id=special.mask,
-            pad_token_id=special.pad,
+        samples, heldout = (
+            read_documents(corpus, split, max_tokens=model.config.max_position_embeddings)
+            for split in ("train", "heldout")
         )
+        objective = objective_of(section.schedule)
+        data = TrainingSet(samples, objective, params.seed, special.mask, special.pad)
         adapted = attach_lora(model, section.lora, seed=params.seed)
 
         def save(folder: Path) -> None:
@@ -40,17 +37,14 @@ def pretrain(params: Params, *, backbone: Path, corpus: Path, out: Path, metrics
                 {"kind": "adapter", "base": str(backbone), "trained_with_eos": True},
             )
 
-        train_stage(
-            "pretrain",
-            section,
-            ranks,
-            model=model,
-            task=task,
-            heldout=read_documents(corpus, "heldout", max_tokens=longest),
-            seed=params.seed,
-            inputs=(backbone, corpus),
-            out=out,
-            metrics=metrics,
-            save=save,
-            started=started,
-        )
+        train(stage, ranks, model, data, heldout, save)
+
+
+def objective_of(
+    schedule: ScheduleParams, *, mask_rate: tuple[float, float] = (0.0, 1.0)
+) -> Objective:
+    """The objective of a schedule as params.yaml gives it: a name, or a name with its range."""
+    if isinstance(schedule, str):
+        return masked_diffusion(schedule, mask_rate=mask_rate)
+    low, high = schedule.beta_min, schedule.beta_max
+    return masked_diffusion(schedule.name, beta_min=low, beta_max=high, mask_rate=mask_rate)

@@ -41,10 +41,10 @@ class Ranks:
     device: "torch.device"
 
     @property
-    def is_first(self) -> bool:
+    def is_main(self) -> bool:
         return self.rank == 0
 
-    def sum(self, values: "Tensor") -> "Tensor":
+    def all_reduce(self, values: "Tensor") -> "Tensor":
         """The sum over all ranks, element by element; `values` is changed."""
         if self.world_size > 1:
             import torch.distributed as dist
@@ -52,7 +52,7 @@ class Ranks:
             dist.all_reduce(values)
         return values
 
-    def from_first(self, value: Any) -> Any:
+    def broadcast(self, value: Any) -> Any:
         """What the first rank holds."""
         if self.world_size == 1:
             return value
@@ -62,7 +62,7 @@ class Ranks:
         dist.broadcast_object_list(box, src=0, device=self.device)
         return box[0]
 
-    def wait(self) -> None:
+    def barrier(self) -> None:
         if self.world_size > 1:
             import torch.distributed as dist
 

@@ -5,72 +5,158 @@ What a step does depends on its number alone, so a resumed run repeats nothing a
 
 import math
 import time
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
+from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
-from diffutron.config.params import TrainingParams
+from diffutron.config.params import (
+    BackboneParams,
+    InstructParams,
+    PretrainParams,
+    TrainingParams,
+)
+from diffutron.data.token_store import Samples, attention_masks
+from diffutron.diffusion.process.loss import weighted_nll
 from diffutron.diffusion.process.noise import hash_keys
-from diffutron.modeling.head import masked_lm
+from diffutron.modeling.attention import unpadded, use_packed_attention
+from diffutron.modeling.encoder import count_parameters
+from diffutron.modeling.flops import matmul_peak, training_flops
+from diffutron.modeling.head import head_nll, run_encoder, unwrap_masked_lm
+from diffutron.modeling.matmul import use_fast_matmul
 from diffutron.runtime.errors import StageFailure
+from diffutron.runtime.files import atomic_folder
 from diffutron.runtime.progress import Progress
 from diffutron.training.batches import (
-    GlobalBatch,
     Layout,
-    Task,
+    MicroBatch,
+    TrainingSet,
     evaluation_batches,
     steps_per_epoch,
     training_batch,
 )
 from diffutron.training.checkpoint import Checkpoints
 from diffutron.training.ema import MovingAverage
-from diffutron.training.engine import MaskedLoss, settle, start_engine
+from diffutron.training.engine import gather_full_weights, start_engine
 from diffutron.training.optimizer import learning_rate
 from diffutron.training.ranks import Ranks
+from diffutron.training.record import TrainerState, machine_facts, write_record
 
 CHECK_EVERY = 10  # steps between two looks at the losses: each look is a collective call
 CURVE_POINTS = 500
 _DROPOUT = 13  # stream of random numbers
 
 
-@dataclass
-class Progressed:
-    """What a checkpoint keeps beside the weights; losses in nats as the objective weighs them."""
+@dataclass(frozen=True)
+class StageRun:
+    """One run of a training stage: its numbers, and the paths that it reads and writes.
 
-    tokens: int = 0
-    masked: int = 0
-    attended: list[int] = field(default_factory=lambda: [0, 0])
-    seconds: float = 0.0
-    losses: list[float] = field(default_factory=list)  # of the steps since the last point
-    curve: list[dict[str, float | int | None]] = field(default_factory=list)
-    eval_loss_before: float | None = None
-    eval_loss: float | None = None
+    inputs: what a checkpoint depends on besides the section and the seed.
+    """
+
+    name: str
+    section: BackboneParams | PretrainParams | InstructParams
+    seed: int
+    inputs: tuple[Path, ...]
+    out: Path
+    metrics: Path
+    started: float = field(default_factory=time.monotonic)
 
 
-class Training:
-    """A task, the engine that learns it, and where it stands."""
+def train(
+    stage: StageRun,
+    ranks: Ranks,
+    model: nn.Module,
+    data: TrainingSet,
+    heldout: Samples,
+    save: Callable[[Path], None],
+) -> None:
+    """Train `model`, from the newest checkpoint if there is one, and leave it with its record.
+
+    heldout: samples of which the first ones are evaluated on. save: writes the model into a folder
+    that becomes `stage.out`; the first rank calls it. The checkpoints go when all is written.
+    """
+    params = stage.section.training
+    trainer = Trainer(
+        model,
+        data,
+        data.with_samples(heldout.first(params.evaluate_samples)),
+        params,
+        ranks,
+        name=stage.name,
+        checkpoints=Checkpoints.of_stage(
+            stage.name, stage.section, ranks, seed=stage.seed, inputs=stage.inputs
+        ),
+    )
+    trainer.run()
+    trainer.gather_full_weights()
+    values = trainer.figures()
+    if ranks.is_main:
+        with atomic_folder(stage.out) as folder:
+            save(folder)
+        seconds = time.monotonic() - stage.started
+        write_record(stage.metrics, {"seconds": seconds, **values}, trainer.state)
+    trainer.checkpoints.remove()
+
+
+class MaskedLoss(nn.Module):
+    """A micro-batch to its part of the loss: nats of the masked tokens, weighted and normalized."""
+
+    def __init__(self, model: nn.Module, *, mask_token_id: int) -> None:
+        super().__init__()
+        self.model = model
+        self.mask_token_id = mask_token_id
+        self.window: int = unwrap_masked_lm(model).config.sliding_window
+        use_packed_attention(model)
+        use_fast_matmul(model)
+
+    def forward(self, micro: MicroBatch) -> Tensor:
+        nll = head_nll(
+            self.model,
+            self._hidden(micro),
+            micro.targets,
+            micro.weights,
+            mask_token_id=self.mask_token_id,
+        )
+        return weighted_nll(nll, micro.weights, normalizer=micro.normalizer)
+
+    def _hidden(self, micro: MicroBatch) -> Tensor:
+        """Hidden states [M, H] at the masked places."""
+        if micro.noisy_ids.is_cuda:
+            place, row = unpadded(micro.noisy_ids, micro.position_ids, micro.segment)  # cuda only
+            hidden = run_encoder(self.model, **row)[0]  # cuda only
+            return hidden.index_select(0, place[micro.masked_at])  # cuda only
+        masks = attention_masks(micro.segment, window=self.window)
+        hidden = run_encoder(self.model, micro.noisy_ids, masks, micro.position_ids)
+        return hidden.flatten(0, 1).index_select(0, micro.masked_at)
+
+
+class Trainer:
+    """What is learned, the engine that learns it, and where it stands."""
 
     def __init__(
         self,
         model: nn.Module,
-        task: Task,
-        heldout: Task,
+        data: TrainingSet,
+        heldout: TrainingSet,
         params: TrainingParams,
         ranks: Ranks,
         *,
         name: str,
         checkpoints: Checkpoints,
     ) -> None:
-        self.task, self.heldout, self.params, self.ranks = task, heldout, params, ranks
+        self.data, self.heldout, self.params, self.ranks = data, heldout, params, ranks
         self.model, self.name, self.checkpoints = model, name, checkpoints
         self.layout = Layout(
             params.packed_length, params.micro_batch_rows, ranks.rank, ranks.world_size
         )
-        self.steps = number_of_steps(params, len(task.samples))
-        self.state = Progressed()
-        self._pending: list[torch.Tensor] = []  # [loss, masked] of steps not yet looked at
+        self.steps = number_of_steps(params, len(data.samples))
+        self.point_every = max(1, self.steps // CURVE_POINTS)
+        self.state = TrainerState()
+        self._pending: list[Tensor] = []  # [loss, masked] of steps not yet looked at
         self.resumed_from: int | None = None
         self.average: MovingAverage | None = None
         self.engine = self._start()
@@ -79,11 +165,16 @@ class Training:
         newest = self.checkpoints.newest()
         if newest:
             self.checkpoints.prepare(newest)
+        lm = unwrap_masked_lm(self.model)
         if self.params.gradient_checkpointing:
-            masked_lm(self.model).gradient_checkpointing_enable({"use_reentrant": False})
-        loss = MaskedLoss(self.model, mask_token_id=self.task.mask_token_id)
-        universal = newest is not None and self.checkpoints.converts(newest)
-        engine = start_engine(loss, self.params, self.ranks, universal=universal)
+            lm.gradient_checkpointing_enable({"use_reentrant": False})
+        engine = start_engine(
+            MaskedLoss(self.model, mask_token_id=self.data.mask_token_id),
+            self.params,
+            self.ranks,
+            read_directly=lm.decoder.parameters(),  # by the fused loss
+            universal=newest is not None and self.checkpoints.converts(newest),
+        )
         if newest:
             self.checkpoints.load(engine, newest)
         if self.params.ema_decay is not None:
@@ -91,16 +182,11 @@ class Training:
         if newest:
             if self.average:
                 self.average.load(newest.folder)
-            self.state = Progressed(**newest.state)
+            self.state = TrainerState(**newest.state)
             self.resumed_from = newest.step
-            if self.ranks.is_first:
+            if self.ranks.is_main:
                 print(f"{self.name}: resumed at step {newest.step} of {self.steps}", flush=True)
         return engine
-
-    @property
-    def epochs(self) -> float:
-        """Passes over the samples that the steps make."""
-        return self.steps / steps_per_epoch(len(self.task.samples), self.params.batch_size)
 
     def run(self) -> None:
         """All steps that are left."""
@@ -112,58 +198,41 @@ class Training:
             desc=self.name,
             unit="step",
             initial=first,
-            enabled=self.ranks.is_first,
+            enabled=self.ranks.is_main,
         ) as bar:
             for done in range(first + 1, self.steps + 1):
                 started = time.perf_counter()
                 self._step(done - 1)
-                look = self._is_due(done, CHECK_EVERY) or self._is_due(done, self._point_every)
-                if look or self._is_due(done, self.params.checkpoint_every):
-                    self._look(done)
+                every = (CHECK_EVERY, self.point_every, self.params.checkpoint_every)
+                if any(self._is_due(done, number) for number in every):
+                    self._sync_losses(done)
                 self.state.seconds += time.perf_counter() - started
                 if self._is_due(done, self.params.evaluate_every):
                     self.state.eval_loss = self.evaluate()
                     self._add_point(done, eval_loss=self.state.eval_loss)
-                elif self._is_due(done, self._point_every):
+                elif self._is_due(done, self.point_every):
                     self._add_point(done)
                 if done % self.params.checkpoint_every == 0 and done < self.steps:
-                    self._save(done)
-                bar.update(1, postfix=self._postfix())
-
-    def settle(self) -> None:
-        """The weights to export into the model of the first rank: the averages if there are any,
-        which are then what `eval_loss` tells of.
-        """
-        averages = None
-        if self.average:
-            averages = self.average.put()
-            self.state.eval_loss = self.evaluate()
-        settle(self.engine, self.ranks, averages)
-
-    def _save(self, done: int) -> None:
-        also = self.average.save if self.average else None
-        self.checkpoints.save(self.engine, done, asdict(self.state), also=also)
+                    also = self.average.save if self.average else None
+                    self.checkpoints.save(self.engine, done, asdict(self.state), also=also)
+                bar.update(1, postfix=self.state.shown())
 
     def _is_due(self, done: int, every: int) -> bool:
         return done % every == 0 or done == self.steps
 
-    @property
-    def _point_every(self) -> int:
-        return max(1, self.steps // CURVE_POINTS)
-
     def _step(self, step: int) -> None:
         """Forward and backward over this rank's micro-batches, then one step of the optimizer."""
         batch = training_batch(
-            self.task, step, batch_size=self.params.batch_size, layout=self.layout
+            self.data, step, batch_size=self.params.batch_size, layout=self.layout
         )
         rate = learning_rate(step, self.params, steps=self.steps)
         for group in self.engine.optimizer.param_groups:
             group["lr"] = rate
-        torch.manual_seed(int(hash_keys(self.task.seed, step, self.ranks.rank, _DROPOUT)))
+        torch.manual_seed(int(hash_keys(self.data.seed, step, self.ranks.rank, _DROPOUT)))
         self.engine.train()
         total = torch.zeros((), device=self.ranks.device)
         for micro in batch.micro_batches:
-            loss = self.engine(micro.to(self.ranks.device))
+            loss = self.engine(micro.to(self.ranks.device))  # `MaskedLoss.forward`
             # The engine averages the gradients over ranks: the factor makes that a sum.
             self.engine.backward(loss * self.ranks.world_size, scale_wrt_gas=False)
             total += loss.detach()
@@ -172,62 +241,54 @@ class Training:
             self.average.update(step + 1)
         masked = torch.tensor(float(batch.num_masked), device=self.ranks.device)
         self._pending.append(torch.stack([total, masked]))
-        self._count(batch)
-
-    def _count(self, batch: GlobalBatch) -> None:
         self.state.tokens += batch.num_tokens
         for kind, pairs in enumerate(batch.num_attended(self.engine.module.window)):
             self.state.attended[kind] += pairs
 
-    def _look(self, done: int) -> None:
+    def _sync_losses(self, done: int) -> None:
         """Add up the losses of the ranks; one that is no number ends the run in all of them."""
         if not self._pending:
             return
-        sums = self.ranks.sum(torch.stack(self._pending).double()).cpu()
+        sums = self.ranks.all_reduce(torch.stack(self._pending).double()).cpu()
         first = done - len(self._pending)
         self._pending = []
         for step, (loss, masked) in enumerate(sums.tolist(), start=first):
             if not math.isfinite(loss):
-                raise StageFailure(
-                    f"{self.name}: the loss at step {step + 1} is {loss}; lower "
-                    f"{self.name}.training.learning_rate or max_grad_norm (the last checkpoint "
-                    "is kept)"
-                )
+                raise self._diverged(f"the loss at step {step + 1} is {loss}")
             self.state.losses.append(loss)
             self.state.masked += int(masked)
 
     def _add_point(self, done: int, *, eval_loss: float | None = None) -> None:
-        losses = self.state.losses
+        """A point of the curve; a loss that has risen far above the start ends the run.
+
+        All ranks see the same losses, so all of them end.
+        """
+        state, params = self.state, self.params
         point = {
             "step": done,
-            "loss": math.fsum(losses) / len(losses),
+            "loss": math.fsum(state.losses) / len(state.losses),
             "eval_loss": eval_loss,
-            "learning_rate": learning_rate(done - 1, self.params, steps=self.steps),
-            "tokens": self.state.tokens,
+            "learning_rate": learning_rate(done - 1, params, steps=self.steps),
+            "tokens": state.tokens,
         }
-        self.state.curve.append(point)
-        self.state.losses = []
-        self._check_spike(done)
-
-    def _check_spike(self, done: int) -> None:
-        """End a training that unlearns; all ranks see the same losses, so all of them end."""
-        window = math.ceil(self.params.spike_steps / self._point_every)
-        losses = [float(point["loss"] or 0.0) for point in self.state.curve]
+        state.curve.append(point)
+        state.losses = []
+        window = math.ceil(params.spike_steps / self.point_every)
+        losses = [float(point["loss"] or 0.0) for point in state.curve]
         if len(losses) < 2 * window:
             return
         first, last = math.fsum(losses[:window]) / window, math.fsum(losses[-window:]) / window
-        if last > self.params.spike_ratio * first:
-            raise StageFailure(
-                f"{self.name}: the loss rose to {last:.3g} by step {done}, {last / first:.1f} "
-                f"times that of the start; lower {self.name}.training.learning_rate or "
-                "max_grad_norm (the last checkpoint is kept)"
+        if last > params.spike_ratio * first:
+            raise self._diverged(
+                f"the loss rose to {last:.3g} by step {done}, {last / first:.1f} times that of "
+                "the start"
             )
 
-    def _postfix(self) -> dict[str, object]:
-        speed = self.state.tokens / max(self.state.seconds, 1e-9)
-        last = self.state.curve[-1]["loss"] if self.state.curve else None
-        shown: dict[str, object] = {} if last is None else {"loss": f"{last:.4f}"}
-        return shown | {"tokens/s": f"{speed:.0f}"}
+    def _diverged(self, what: str) -> StageFailure:
+        return StageFailure(
+            f"{self.name}: {what}; lower {self.name}.training.learning_rate or max_grad_norm "
+            "(the last checkpoint is kept)"
+        )
 
     @torch.no_grad()
     def evaluate(self) -> float:
@@ -241,7 +302,53 @@ class Training:
             normalizer += batch.normalizer
             for micro in batch.micro_batches:
                 total += self.engine(micro.to(self.ranks.device)).double() * batch.normalizer
-        return float(self.ranks.sum(total)) / normalizer
+        return float(self.ranks.all_reduce(total)) / normalizer
+
+    def gather_full_weights(self) -> None:
+        """End the training: the model of the first rank gets the whole weights that are exported.
+
+        Where averages are kept they are what is exported, and `eval_loss` is measured on them.
+        """
+        averages = None
+        if self.average:
+            averages = self.average.copy_into_model()
+            self.state.eval_loss = self.evaluate()
+        gather_full_weights(self.engine, self.ranks, averages)
+
+    def figures(self) -> dict[str, Any]:
+        """The plain numbers of the record; losses in nats."""
+        state, samples = self.state, self.data.samples
+        flops = training_flops(
+            self.model,
+            tokens=state.tokens,
+            masked=state.masked,
+            attended=(state.attended[0], state.attended[1]),
+        )
+        peak = matmul_peak(str(self.ranks.device)) * self.ranks.world_size
+        return {
+            "objective": self.data.objective.name,
+            "is_bound": self.data.objective.is_bound,
+            "steps": self.steps,
+            "epochs": self.steps / steps_per_epoch(len(samples), self.params.batch_size),
+            "samples": len(samples),
+            "samples_cut": samples.num_cut,
+            "tokens": state.tokens,
+            "masked_tokens": state.masked,
+            "tokens_per_s": state.tokens / state.seconds,
+            "flops": flops,
+            "matmul_peak_flops": peak,
+            "peak_share": flops / state.seconds / peak,
+            "loss_first": state.curve[0]["loss"],
+            "loss_last": state.curve[-1]["loss"],
+            "eval_loss_before": state.eval_loss_before,
+            "eval_loss": state.eval_loss,
+            "eval_samples": len(self.heldout.samples),
+            **count_parameters(self.model),
+            "training_seconds": state.seconds,
+            **machine_facts(self.ranks),
+            "zero_stage": self.params.zero_stage,
+            "resumed_from": self.resumed_from,
+        }
 
 
 def number_of_steps(params: TrainingParams, num_samples: int) -> int:

@@ -14,7 +14,7 @@ from diffutron.data.token_store import (
     windows,
 )
 from diffutron.modeling.encoder import load_model
-from diffutron.modeling.head import head_nll, trunk
+from diffutron.modeling.head import head_nll, run_encoder
 from diffutron.runtime.errors import UserError
 
 lengths_of_samples = st.lists(st.integers(1, 40), max_size=30)
@@ -84,7 +84,7 @@ def test_packed_batch_matches_padded_batch(tiny_model_dir):
 
     packed = pack_rows(samples, rows, pad_token_id=0)
     masks = attention_masks(packed.segment, window=model.config.sliding_window)
-    hidden = trunk(model, packed.ids, masks, packed.position).flatten(0, 1)
+    hidden = run_encoder(model, packed.ids, masks, packed.position).flatten(0, 1)
     places = torch.cat([packed.offset[i] + torch.arange(n) for i, n in enumerate(lengths)])
     ours, our_gradient = _loss(model, hidden[places], samples)
 
@@ -92,7 +92,7 @@ def test_packed_batch_matches_padded_batch(tiny_model_dir):
     for row, sample in enumerate(samples):
         padded[row, : len(sample)] = torch.from_numpy(sample)
     real = torch.arange(max(lengths)) < torch.tensor(lengths)[:, None]
-    theirs, their_gradient = _loss(model, trunk(model, padded, real.long())[real], samples)
+    theirs, their_gradient = _loss(model, run_encoder(model, padded, real.long())[real], samples)
 
     torch.testing.assert_close(ours, theirs, rtol=1e-12, atol=1e-12)
     for mine, plain in zip(our_gradient, their_gradient, strict=True):

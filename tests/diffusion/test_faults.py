@@ -208,10 +208,10 @@ def test_rolling_likelihood_of_a_long_text(lm) -> None:
 def test_a_straddling_token_is_encoded_apart_and_counted(lm) -> None:
     whole = "Ankara'dan"
     cuts = [diffutron.score(lm, [(whole[:n], whole[n:])])[0] for n in range(1, len(whole))]
-    assert any(score.straddled for score in cuts)
+    assert any(score.split_token for score in cuts)
     for n, score in enumerate(cuts, start=1):
         apart = lm.tokenizer(whole[n:], add_special_tokens=False)["input_ids"]
-        if score.straddled:
+        if score.split_token:
             assert score.num_tokens == len(apart)
 
 

@@ -1,14 +1,12 @@
 """The forward process: its law, its purity, and the loss it gives in expectation."""
 
 import itertools
-import math
 
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from diffutron.diffusion.process.loss import sample_weight
 from diffutron.diffusion.process.masking import GOLDEN, mask_samples, sample_t, truncation_factor
 from diffutron.diffusion.process.noise import hash_keys, uniform
 from diffutron.diffusion.process.schedule import Cosine, Geometric, Linear
@@ -80,24 +78,6 @@ def test_truncation_keeps_the_expected_loss(noise, length: int, table) -> None:
     truncated = plain / (1 - empty)  # the empty mask has no loss
     lengths = torch.full((3,), length)
     torch.testing.assert_close(truncation_factor(p, lengths) * truncated, plain)
-    torch.testing.assert_close(
-        sample_weight(t, lengths, schedule=noise) * truncated, noise.weight(t) * plain
-    )
-
-
-def test_drawn_losses_average_to_the_bound(table) -> None:
-    """The whole recipe (t, mask, weight) by Monte Carlo: the mean is the bound, z < 4."""
-    x, n = [0, 2, 1, 1], 20_000
-    t = sample_t(torch.arange(n), seed=1, epoch=0)
-    masks = mask_samples([4] * n, mask_prob=t, seed=1, epoch=0, index=torch.arange(n))
-    known = {}
-    for masked in itertools.product([False, True], repeat=4):
-        row = [table.mask if m else v for m, v in zip(masked, x, strict=True)]
-        known[masked] = -sum(float(table.probs(row, i)[x[i]].log()) for i in range(4) if masked[i])
-    nll = torch.tensor([known[tuple(mask.tolist())] for mask in masks], dtype=torch.float64)
-    loss = nll * sample_weight(t, torch.full((n,), 4), schedule=Linear())
-    z = (float(loss.mean()) + table.bound([], x)) / (float(loss.std()) / math.sqrt(n))
-    assert abs(z) < 4
 
 
 def test_times_spread_evenly_and_do_not_depend_on_the_batch() -> None:

@@ -5,7 +5,6 @@ import math
 import pytest
 import torch
 
-from diffutron.diffusion.process.loss import sample_weight, weighted_nll
 from diffutron.diffusion.process.masking import truncation_factor
 from diffutron.diffusion.process.schedule import Cosine, Geometric, Linear, schedule
 
@@ -71,14 +70,6 @@ def gauss_legendre(n: int) -> tuple[torch.Tensor, torch.Tensor]:
 
     nodes, weights = np.polynomial.legendre.leggauss(n)
     return torch.tensor((nodes + 1) / 2), torch.tensor(weights / 2)
-
-
-def test_sample_weight_and_normalizer() -> None:
-    t, lengths = torch.tensor([0.25, 0.5], dtype=torch.float64), torch.tensor([1, 3])
-    weight = sample_weight(t, lengths, schedule=Linear())
-    torch.testing.assert_close(weight, torch.tensor([1.0, 2 * (1 - 0.5**3)], dtype=torch.float64))
-    nll = torch.tensor([2.0, 3.0])
-    assert float(weighted_nll(nll, torch.tensor([0.5, 2.0]), normalizer=7.0)) == pytest.approx(1.0)
 
 
 def test_truncation_factor_keeps_its_digits_near_zero() -> None:

@@ -7,7 +7,7 @@ from transformers import ModernBertConfig, ModernBertForMaskedLM
 from diffutron.data.token_store import attention_masks, pack_rows
 from diffutron.modeling import attention
 from diffutron.modeling.attention import packed_attention, unpadded, use_packed_attention
-from diffutron.modeling.head import trunk
+from diffutron.modeling.head import run_encoder
 
 
 @pytest.fixture
@@ -40,7 +40,7 @@ def test_blocks_of_queries_change_neither_states_nor_gradients(model, monkeypatc
 
     def run() -> list[torch.Tensor]:
         model.zero_grad()
-        hidden = trunk(model, rows.ids, masks, rows.position)[rows.segment >= 0]
+        hidden = run_encoder(model, rows.ids, masks, rows.position)[rows.segment >= 0]
         (hidden**3).sum().backward()
         return [hidden.detach(), *(p.grad for p in model.model.layers.parameters())]
 
@@ -54,9 +54,9 @@ def test_two_dimensional_masks_still_work(model) -> None:
     real = torch.ones(2, 30, dtype=torch.bool)
     real[1, 20:] = False
     with torch.no_grad():
-        expected = trunk(model, ids, real)[real]
+        expected = run_encoder(model, ids, real)[real]
         use_packed_attention(model)
-        torch.testing.assert_close(trunk(model, ids, real)[real], expected)
+        torch.testing.assert_close(run_encoder(model, ids, real)[real], expected)
 
 
 def test_a_saved_model_does_not_know_of_it(model, tmp_path) -> None:
@@ -95,10 +95,10 @@ def test_the_gpu_kernel_is_asked_for_each_sample_alone(model, monkeypatch) -> No
     rows = packed(13, 20, 25)
     masks = attention_masks(rows.segment, window=model.config.sliding_window)
     with torch.no_grad():
-        expected = trunk(model, rows.ids, masks, rows.position)
+        expected = run_encoder(model, rows.ids, masks, rows.position)
         use_packed_attention(model)
         place, row = unpadded(rows.ids, rows.position, rows.segment)
-        found = trunk(model, **row)[0]
+        found = run_encoder(model, **row)[0]
     real = rows.segment >= 0
     torch.testing.assert_close(found[place[real.flatten()]], expected[real])
     assert calls == [25] * 3

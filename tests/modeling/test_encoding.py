@@ -93,7 +93,7 @@ def test_a_pair_has_the_tokens_of_the_running_text(kind, context, continuation):
         0
     ]
     assert tokenizer.decode(pair.continuation).strip() == continuation.strip()
-    assert not pair.straddled
+    assert not pair.split_token
     assert not {1, 2} & {*pair.context, *pair.continuation}, "no begin or end token anywhere"
 
 
@@ -107,14 +107,14 @@ def test_a_token_across_the_border_splits_both_sides(context, continuation):
     apart = encode_texts(tokenizer, [context, continuation])
     assert [list(pair.context), list(pair.continuation)] == apart
     joined = tokenizer.convert_ids_to_tokens([*pair.context, *pair.continuation])
-    assert pair.straddled == (joined != whole)
+    assert pair.split_token == (joined != whole)
 
 
 @pytest.mark.parametrize("trimmed", [True, False])
 def test_the_space_inside_a_token_counts_although_offsets_leave_it_out(trimmed):
     tokenizer = byte_level("<bos> $A <eos>", trim_offsets=trimmed)
     (pair,) = encode_pairs(tokenizer, [("Bu ", "cümlede")])
-    assert pair.straddled
+    assert pair.split_token
     assert tokenizer.decode(pair.context) == "Bu "
     assert tokenizer.decode(pair.continuation) == "cümlede"
 
@@ -147,7 +147,7 @@ ALPHABET = st.text(alphabet="abçğıİiöşü ?.\n'", max_size=12)
 
 @given(ALPHABET, ALPHABET)
 def test_nothing_is_lost_or_added_whatever_the_border(context, continuation):
-    """Decoding both sides gives the two strings back, straddled or not."""
+    """Decoding both sides gives the two strings back, split_token or not."""
     tokenizer = TOKENIZERS["begin and end"][0]
     (pair,) = encode_pairs(tokenizer, [(context, continuation)])
     assert tokenizer.decode(pair.context, clean_up_tokenization_spaces=False) == context

@@ -6,7 +6,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from diffutron.config.params import LoraParams
 from diffutron.modeling.encoder import load_model
 from diffutron.modeling.flops import matmul_peak, training_flops
-from diffutron.modeling.head import trunk
+from diffutron.modeling.head import run_encoder
 from diffutron.modeling.lora import attach_lora
 
 
@@ -17,7 +17,7 @@ def test_training_flops_match_pytorchs_counter(tiny_model_dir):
     length = 8  # within the window
     ids = torch.arange(5, 5 + length)[None]
     with FlopCounterMode(display=False) as counter:
-        hidden = trunk(model, ids)
+        hidden = run_encoder(model, ids)
         model.decoder(model.head(hidden)).sum().backward()
     pairs = length * length
     ours = training_flops(model, tokens=length, masked=length, attended=(pairs, pairs))

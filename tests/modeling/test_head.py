@@ -6,7 +6,14 @@ from torch import Tensor
 from transformers import ModernBertConfig, ModernBertForMaskedLM
 
 from diffutron.modeling import fused_cross_entropy
-from diffutron.modeling.head import head_logits, head_nll, logits_fn, logprob_fn, masked_lm, trunk
+from diffutron.modeling.head import (
+    head_logits,
+    head_nll,
+    logits_fn,
+    logprob_fn,
+    run_encoder,
+    unwrap_masked_lm,
+)
 
 MASK = 4
 
@@ -48,9 +55,9 @@ def test_head_nll_matches_the_plain_formula(model, chunk_rows: int, given: str) 
     targets = torch.tensor([5, 6, 36, 7, 7, 8, 9, 30, 12, 5, 6, 1, 2, 3])
     weights = torch.linspace(0.1, 3.0, 14, dtype=torch.float64)
     announced = {"none": None, "proportional": weights * 7.0, "other": weights.flip(0)}[given]
-    expected = plain_nll(model, trunk(model, ids).flatten(0, 1), targets)
+    expected = plain_nll(model, run_encoder(model, ids).flatten(0, 1), targets)
     expected_gradients = gradients(model, expected, weights)
-    hidden = trunk(model, ids).flatten(0, 1)
+    hidden = run_encoder(model, ids).flatten(0, 1)
     nll = head_nll(model, hidden, targets, announced, mask_token_id=MASK, chunk_rows=chunk_rows)
     torch.testing.assert_close(nll, expected)
     torch.testing.assert_close(gradients(model, nll, weights), expected_gradients)
@@ -61,8 +68,8 @@ def test_head_nll_with_a_frozen_head_trains_the_trunk_alone(model) -> None:
     model.model.layers.requires_grad_(True)
     ids, targets = torch.randint(5, 37, (1, 6)), torch.tensor([5, 6, 7, 8, 9, 10])
     weights = torch.ones(6, dtype=torch.float64)
-    expected = gradients(model, plain_nll(model, trunk(model, ids)[0], targets), weights)
-    nll = head_nll(model, trunk(model, ids)[0], targets, weights, mask_token_id=MASK)
+    expected = gradients(model, plain_nll(model, run_encoder(model, ids)[0], targets), weights)
+    nll = head_nll(model, run_encoder(model, ids)[0], targets, weights, mask_token_id=MASK)
     torch.testing.assert_close(gradients(model, nll, weights), expected)
     assert model.decoder.weight.grad is None
 
@@ -158,14 +165,14 @@ def test_packed_samples_see_only_themselves(model, attention: str) -> None:
     block = (owner[:, None] == owner[None, :])[None, None]
     places = torch.cat([torch.arange(9), torch.arange(4)])[None]
     with torch.no_grad():
-        together = trunk(model, packed, block, places)[0]
-        apart = torch.cat([trunk(model, ids[None])[0] for ids in samples])
+        together = run_encoder(model, packed, block, places)[0]
+        apart = torch.cat([run_encoder(model, ids[None])[0] for ids in samples])
     torch.testing.assert_close(together, apart)
 
 
 def test_a_model_without_a_head_is_refused(model) -> None:
     with pytest.raises(ValueError, match="model: ModernBertModel has no language-model head"):
-        masked_lm(model.model)
+        unwrap_masked_lm(model.model)
 
 
 def test_peft_adapters_are_looked_through(model) -> None:
@@ -173,8 +180,8 @@ def test_peft_adapters_are_looked_through(model) -> None:
 
     ids = torch.randint(5, 37, (1, 6))
     with torch.no_grad():
-        before = trunk(model, ids)
+        before = run_encoder(model, ids)
     adapted = get_peft_model(model, LoraConfig(r=2, target_modules=["Wqkv"]))
     with torch.no_grad():
-        torch.testing.assert_close(trunk(adapted, ids), before)
-    assert masked_lm(adapted) is model
+        torch.testing.assert_close(run_encoder(adapted, ids), before)
+    assert unwrap_masked_lm(adapted) is model

@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from diffutron.modeling import matmul
-from diffutron.modeling.matmul import Linear, product, use_fast_products
+import diffutron.modeling.matmul as matmul_module
+from diffutron.modeling.matmul import Linear, matmul, use_fast_matmul
 from diffutron.runtime.errors import UserError
 
 ONEDNN = hasattr(torch.ops.mkldnn, "_linear_pointwise")
@@ -20,12 +20,12 @@ ONEDNN = hasattr(torch.ops.mkldnn, "_linear_pointwise")
 def choice(request, monkeypatch):
     if request.param == "onednn" and not ONEDNN:
         pytest.skip("needs a PyTorch with oneDNN (the x86 and ARM wheels have it)")
-    monkeypatch.setenv(matmul.CHOICE, request.param)
-    monkeypatch.setattr(matmul, "SMALL_PRODUCT", 1)
-    monkeypatch.setattr(matmul, "SMALL_WEIGHT", 1)
-    matmul.prefers_onednn.cache_clear()
+    monkeypatch.setenv(matmul_module.CHOICE, request.param)
+    monkeypatch.setattr(matmul_module, "SMALL_PRODUCT", 1)
+    monkeypatch.setattr(matmul_module, "SMALL_WEIGHT", 1)
+    matmul_module.prefers_onednn.cache_clear()
     yield request.param
-    matmul.prefers_onednn.cache_clear()
+    matmul_module.prefers_onednn.cache_clear()
 
 
 def layers(inputs: int, outputs: int, *, bias: bool = True) -> tuple[nn.Module, nn.Module]:
@@ -33,7 +33,7 @@ def layers(inputs: int, outputs: int, *, bias: bool = True) -> tuple[nn.Module, 
     torch.manual_seed(inputs * 100 + outputs)
     plain = nn.Sequential(nn.Linear(inputs, outputs, bias=bias))
     fast = copy.deepcopy(plain)
-    use_fast_products(fast)
+    use_fast_matmul(fast)
     return fast, plain.double()
 
 
@@ -82,21 +82,21 @@ def test_any_shape_and_either_order_in_memory(rows, inner, columns, left_t, righ
         pytest.skip("needs a PyTorch with oneDNN (the x86 and ARM wheels have it)")
     left = torch.randn(inner, rows).t() if left_t else torch.randn(rows, inner)
     right = torch.randn(columns, inner).t() if right_t else torch.randn(inner, columns)
-    found = matmul.onednn_product(left, right)
+    found = matmul_module.onednn_matmul(left, right)
     torch.testing.assert_close(found.double(), left.double() @ right.double(), rtol=1e-4, atol=1e-4)
 
 
 def test_a_product_that_is_differentiated_keeps_its_graph(choice) -> None:
     left, right = torch.randn(3, 4, requires_grad=True), torch.randn(4, 5)
-    product(left, right).sum().backward()
+    matmul(left, right).sum().backward()
     torch.testing.assert_close(left.grad, right.sum(1).expand(3, 4))
 
 
 def test_float64_and_bfloat16_stay_with_pytorch(choice) -> None:
     with torch.no_grad():
         left, right = torch.randn(3, 4).double(), torch.randn(4, 5).double()
-        assert torch.equal(product(left, right), left @ right)
-        half = product(left.bfloat16(), right.bfloat16())
+        assert torch.equal(matmul(left, right), left @ right)
+        half = matmul(left.bfloat16(), right.bfloat16())
     assert half.dtype == torch.float32
 
 
@@ -105,7 +105,7 @@ def test_what_is_saved_and_copied_of_a_layer_is_the_same(choice) -> None:
     assert isinstance(fast[0], nn.Linear)
     assert fast.state_dict().keys() == plain.state_dict().keys()
     assert type(copy.deepcopy(fast)[0]) is Linear
-    use_fast_products(fast)  # twice does no harm
+    use_fast_matmul(fast)  # twice does no harm
     assert type(fast[0]) is Linear
 
 
@@ -118,37 +118,37 @@ def test_what_is_saved_and_copied_of_a_layer_is_the_same(choice) -> None:
     ],
 )
 def test_the_processor_decides(monkeypatch, maker: str, vectors: str, expected: bool) -> None:
-    monkeypatch.delenv(matmul.CHOICE, raising=False)
-    monkeypatch.setattr(matmul, "processor_maker", lambda: maker)
+    monkeypatch.delenv(matmul_module.CHOICE, raising=False)
+    monkeypatch.setattr(matmul_module, "processor_maker", lambda: maker)
     monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: vectors)
     monkeypatch.setattr(torch.backends.mkl, "is_available", lambda: True)
-    assert matmul.prefers_onednn.__wrapped__() == (expected and ONEDNN)
+    assert matmul_module.prefers_onednn.__wrapped__() == (expected and ONEDNN)
 
 
 def test_the_maker_is_read_from_the_system(tmp_path: Path) -> None:
     path = tmp_path / "cpuinfo"
     path.write_text("processor\t: 0\nvendor_id\t: AuthenticAMD\nvendor_id\t: other\n")
-    assert matmul.processor_maker(path) == "AuthenticAMD"
+    assert matmul_module.processor_maker(path) == "AuthenticAMD"
     path.write_text("processor\t: 0\nBogoMIPS\t: 50\n")  # an ARM names none
-    assert matmul.processor_maker(path) == matmul.MKL_MAKER
-    assert matmul.processor_maker(tmp_path / "none") == matmul.MKL_MAKER
+    assert matmul_module.processor_maker(path) == matmul_module.MKL_MAKER
+    assert matmul_module.processor_maker(tmp_path / "none") == matmul_module.MKL_MAKER
 
 
 def test_an_unknown_choice_is_told_when_a_model_is_taken(monkeypatch) -> None:
-    monkeypatch.setenv(matmul.CHOICE, "cublas")
-    matmul.prefers_onednn.cache_clear()
+    monkeypatch.setenv(matmul_module.CHOICE, "cublas")
+    matmul_module.prefers_onednn.cache_clear()
     with pytest.raises(UserError, match=r"DIFFUTRON_MATMUL.*'cublas'.*blas or onednn"):
-        use_fast_products(nn.Linear(2, 2))
+        use_fast_matmul(nn.Linear(2, 2))
 
 
 def test_small_products_stay_with_blas(monkeypatch) -> None:
     """Making a kernel for a new shape would cost more than it saves."""
-    monkeypatch.setattr(matmul, "prefers_onednn", lambda: True)
+    monkeypatch.setattr(matmul_module, "prefers_onednn", lambda: True)
 
     def used(rows: int, size: int) -> bool:
         layer = Linear(size, size)
         return "OneDNN" in repr(layer(torch.zeros(rows, 1, size)).grad_fn.next_functions[0][0])
 
-    monkeypatch.setattr(matmul, "SMALL_PRODUCT", 1000)
-    monkeypatch.setattr(matmul, "SMALL_WEIGHT", 100)
+    monkeypatch.setattr(matmul_module, "SMALL_PRODUCT", 1000)
+    monkeypatch.setattr(matmul_module, "SMALL_WEIGHT", 100)
     assert [used(10, 10), used(9, 10), used(1000, 9)] == [True, False, False]

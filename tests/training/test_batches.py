@@ -7,35 +7,38 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from diffutron.data.token_store import Samples, windows
+from diffutron.diffusion.process.loss import masked_diffusion
 from diffutron.modeling.encoder import load_model
 from diffutron.training.batches import (
     EosFill,
     Layout,
-    Task,
+    TrainingSet,
     divide,
     epoch_order,
     evaluation_batches,
     steps_per_epoch,
     training_batch,
 )
-from diffutron.training.engine import MaskedLoss
-from diffutron.training.objective import masked_diffusion
+from diffutron.training.trainer import MaskedLoss
 
 MASK, PAD, EOS = 4, 0, 1
 
 
-def make_task(lengths, *, eos_fill=None, max_tokens=10**6) -> Task:
+def make_data(lengths, *, eos_fill=None, max_tokens=10**6) -> TrainingSet:
     bounds = np.concatenate([[0], np.cumsum(lengths)])
     samples = windows(np.arange(bounds[-1]) % 300 + 20, bounds, max_tokens=10**6)
-    return Task(samples, masked_diffusion("linear"), 7, MASK, PAD, eos_fill, max_tokens)
+    return TrainingSet(samples, masked_diffusion("linear"), 7, MASK, PAD, eos_fill, max_tokens)
 
 
-def noisy_samples(task: Task, step: int, *, world_size: int, **layout: int):
+def noisy_samples(data: TrainingSet, step: int, *, world_size: int, **layout: int):
     """Every sample of a step as (noisy ids, weight of each masked token), by all ranks."""
     found = []
     for rank in range(world_size):
         batch = training_batch(
-            task, step, batch_size=8, layout=Layout(rank=rank, world_size=world_size, **layout)
+            data,
+            step,
+            batch_size=8,
+            layout=Layout(rank=rank, world_size=world_size, **layout),
         )
         for micro in batch.micro_batches:
             if micro.weights.abs().sum() == 0:
@@ -62,20 +65,20 @@ def noisy_samples(task: Task, step: int, *, world_size: int, **layout: int):
 def test_noise_does_not_depend_on_the_layout(
     lengths, step, world_size, micro_batch_rows, packed_length
 ):
-    task = make_task(lengths, eos_fill=EosFill(EOS, 3, 0.1))
-    plain = noisy_samples(task, step, world_size=1, micro_batch_rows=100, packed_length=1)
+    data = make_data(lengths, eos_fill=EosFill(EOS, 3, 0.1))
+    plain = noisy_samples(data, step, world_size=1, micro_batch_rows=100, packed_length=1)
     layout = {"micro_batch_rows": micro_batch_rows, "packed_length": packed_length}
-    assert noisy_samples(task, step, world_size=world_size, **layout) == plain
+    assert noisy_samples(data, step, world_size=world_size, **layout) == plain
 
 
 def test_every_rank_has_as_many_micro_batches():
-    task = make_task([20] * 5)
+    data = make_data([20] * 5)
     layouts = [Layout(20, 2, rank, 3) for rank in range(3)]
-    counts = [len(training_batch(task, 0, batch_size=5, layout=x).micro_batches) for x in layouts]
+    counts = [len(training_batch(data, 0, batch_size=5, layout=x).micro_batches) for x in layouts]
     assert counts == [1, 1, 1]
-    task = make_task([20] * 7)
+    data = make_data([20] * 7)
     layouts = [Layout(20, 1, rank, 3) for rank in range(3)]
-    batches = [training_batch(task, 0, batch_size=7, layout=layout) for layout in layouts]
+    batches = [training_batch(data, 0, batch_size=7, layout=layout) for layout in layouts]
     assert [len(batch.micro_batches) for batch in batches] == [3, 3, 3]
     assert [batch.micro_batches[2].weights.sum() > 0 for batch in batches] == [True, False, False]
 
@@ -91,10 +94,10 @@ def test_a_wide_row_brings_fewer_neighbors():
 
 
 def test_an_epoch_visits_each_sample_once_and_the_last_batch_is_its_own_size():
-    task = make_task([4] * 21)
+    data = make_data([4] * 21)
     assert steps_per_epoch(21, 8) == 3
     layout = Layout(4, 100, 0, 1)
-    batches = [training_batch(task, step, batch_size=8, layout=layout) for step in range(6)]
+    batches = [training_batch(data, step, batch_size=8, layout=layout) for step in range(6)]
     assert [len(batch.lengths) for batch in batches] == [8, 8, 5] * 2
     assert [batch.normalizer for batch in batches[:3]] == [24, 24, 15]  # all but the begin token
     assert sorted(epoch_order(21, 7, 0).tolist()) == list(range(21))
@@ -103,9 +106,9 @@ def test_an_epoch_visits_each_sample_once_and_the_last_batch_is_its_own_size():
 
 
 def test_begin_token_and_padding_are_never_masked_and_every_sample_is():
-    task = make_task([5, 9, 2, 30, 17])
+    data = make_data([5, 9, 2, 30, 17])
     for step in range(6):
-        batch = training_batch(task, step, batch_size=5, layout=Layout(32, 10, 0, 1))
+        batch = training_batch(data, step, batch_size=5, layout=Layout(32, 10, 0, 1))
         (micro,) = batch.micro_batches
         position = micro.position_ids.flatten()[micro.masked_at]
         segment = micro.segment.flatten()[micro.masked_at]
@@ -119,9 +122,9 @@ def test_begin_token_and_padding_are_never_masked_and_every_sample_is():
 
 def test_end_fill_follows_the_sample_with_its_own_weight():
     eos_fill = EosFill(EOS, 3, 0.25)
-    task, plain = make_task([6] * 64, eos_fill=eos_fill), make_task([6] * 64)
+    data, plain = make_data([6] * 64, eos_fill=eos_fill), make_data([6] * 64)
     layout = Layout(1, 1000, 0, 1)
-    batch = training_batch(task, 0, batch_size=64, layout=layout)
+    batch = training_batch(data, 0, batch_size=64, layout=layout)
     fill = batch.lengths - 6
     assert set(fill.tolist()) == {0, 1, 2, 3}
     assert batch.normalizer == 64 * 5 + 0.25 * fill.sum()
@@ -138,17 +141,17 @@ def test_end_fill_follows_the_sample_with_its_own_weight():
 
 
 def test_end_fill_stops_at_the_models_length():
-    task = make_task([6] * 64, eos_fill=EosFill(EOS, 50, 0.1), max_tokens=10)
-    lengths = training_batch(task, 0, batch_size=64, layout=Layout(1, 64, 0, 1)).lengths
+    data = make_data([6] * 64, eos_fill=EosFill(EOS, 50, 0.1), max_tokens=10)
+    lengths = training_batch(data, 0, batch_size=64, layout=Layout(1, 64, 0, 1)).lengths
     assert lengths.min() >= 6
     assert lengths.max() == 10
 
 
 def test_evaluation_sees_all_samples_with_fixed_draws():
-    task = make_task([5, 9, 2, 30, 17])
+    data = make_data([5, 9, 2, 30, 17])
     layout = Layout(32, 10, 0, 1)
-    first = evaluation_batches(task, batch_size=2, layout=layout)
-    again = evaluation_batches(task, batch_size=2, layout=layout)
+    first = evaluation_batches(data, batch_size=2, layout=layout)
+    again = evaluation_batches(data, batch_size=2, layout=layout)
     assert [batch.lengths.tolist() for batch in first] == [[5, 9], [2, 30], [17]]
     for one, two in zip(first, again, strict=True):
         assert torch.equal(one.micro_batches[0].noisy_ids, two.micro_batches[0].noisy_ids)
@@ -156,7 +159,7 @@ def test_evaluation_sees_all_samples_with_fixed_draws():
 
 @pytest.mark.parametrize("layouts", ["2 x 4", "8 x 1", "2 ranks"])
 def test_gradients_match_one_large_micro_batch(layouts, tiny_model_dir):
-    task = make_task([12, 30, 9, 25, 30, 7, 19, 11, 28, 5])
+    data = make_data([12, 30, 9, 25, 30, 7, 19, 11, 28, 5])
     loss = MaskedLoss(load_model(tiny_model_dir, made_by="backbone").double(), mask_token_id=MASK)
     divided = {
         "2 x 4": [Layout(30, 4, 0, 1)],
@@ -164,18 +167,18 @@ def test_gradients_match_one_large_micro_batch(layouts, tiny_model_dir):
         "2 ranks": [Layout(30, 2, rank, 2) for rank in range(2)],
     }[layouts]
     for step in (0, 1):  # the second step of the epoch is a short batch of two samples
-        plain = _loss_and_gradient(loss, task, step, [Layout(1, 100, 0, 1)])
-        ours = _loss_and_gradient(loss, task, step, divided)
+        plain = _loss_and_gradient(loss, data, step, [Layout(1, 100, 0, 1)])
+        ours = _loss_and_gradient(loss, data, step, divided)
         torch.testing.assert_close(ours[0], plain[0], rtol=1e-7, atol=0)
         for mine, theirs in zip(ours[1], plain[1], strict=True):
             torch.testing.assert_close(mine, theirs, rtol=1e-6, atol=1e-9)
 
 
-def _loss_and_gradient(loss, task, step, layouts):
+def _loss_and_gradient(loss, data, step, layouts):
     loss.zero_grad()
     total = 0.0
     for layout in layouts:
-        for micro in training_batch(task, step, batch_size=8, layout=layout).micro_batches:
+        for micro in training_batch(data, step, batch_size=8, layout=layout).micro_batches:
             part = loss(micro)
             part.backward()
             total = total + part.detach()
@@ -185,15 +188,15 @@ def _loss_and_gradient(loss, task, step, layouts):
 @torch.no_grad()
 def test_the_loss_matches_the_equation(tiny_model_dir):
     """One sample at a time, in a plain loop: weight x sum of -log p at the masked tokens."""
-    task = make_task([12, 30, 9])
+    data = make_data([12, 30, 9])
     model = load_model(tiny_model_dir, made_by="backbone").double()
-    batch = training_batch(task, 0, batch_size=3, layout=Layout(60, 10, 0, 1))
+    batch = training_batch(data, 0, batch_size=3, layout=Layout(60, 10, 0, 1))
     expected = 0.0
-    for ids, weights in noisy_samples(task, 0, world_size=1, packed_length=1, micro_batch_rows=9):
+    for ids, weights in noisy_samples(data, 0, world_size=1, packed_length=1, micro_batch_rows=9):
         logits = model(torch.tensor([ids])).logits[0]
         logits[:, MASK] = -torch.inf
         original = next(
-            task.samples.tokens(i) for i in range(3) if task.samples.length[i] == len(ids)
+            data.samples.tokens(i) for i in range(3) if data.samples.length[i] == len(ids)
         )
         nll = -logits.log_softmax(-1)[torch.arange(len(ids)), torch.from_numpy(original)]
         expected += float((nll * torch.tensor(weights))[torch.tensor(weights) > 0].sum())
@@ -210,9 +213,9 @@ def test_samples_may_be_masked_in_part_only():
         np.array([6, 8]),
         np.array([10, 10]),
     )
-    task = Task(samples, masked_diffusion("linear"), 1, MASK, PAD)
+    data = TrainingSet(samples, masked_diffusion("linear"), 1, MASK, PAD)
     for step in range(8):
-        batch = training_batch(task, step, batch_size=2, layout=Layout(10, 2, 0, 1))
+        batch = training_batch(data, step, batch_size=2, layout=Layout(10, 2, 0, 1))
         assert batch.normalizer == 6
         (micro,) = batch.micro_batches
         assert set(micro.targets.tolist()) <= {26, 27, 28, 29, 38, 39}

@@ -75,7 +75,7 @@ def test_a_phase_learns_to_answer(
     model = AutoModelForMaskedLM.from_pretrained(out).eval()
     if (
         method == "lora"
-    ):  # adapters on a random trunk learn little; the folder is plain all the same
+    ):  # adapters on a random encoder learn little; the folder is plain all the same
         return
     with torch.no_grad():  # the end of an answer, and the fill of its canvas, are learned
         logits = model(torch.tensor([[2, 30, 40, 50, 9, MASK, MASK, MASK, MASK]])).logits

@@ -6,15 +6,15 @@ import pytest
 import torch
 
 from diffutron.data.token_store import read_documents
+from diffutron.diffusion.process.loss import masked_diffusion
 from diffutron.modeling.encoder import load_model
 from diffutron.modeling.lora import attach_lora
 from diffutron.runtime.errors import StageFailure
-from diffutron.training.batches import Task
+from diffutron.training.batches import TrainingSet
 from diffutron.training.checkpoint import Checkpoints
 from diffutron.training.ema import MovingAverage
-from diffutron.training.objective import masked_diffusion
 from diffutron.training.ranks import training_process
-from diffutron.training.trainer import Training, number_of_steps
+from diffutron.training.trainer import Trainer, number_of_steps
 
 
 @pytest.fixture
@@ -35,12 +35,12 @@ def train(tiny_model_dir, corpus_dir, short_params):
             samples, heldout = (
                 read_documents(corpus_dir, s, max_tokens=64) for s in ("train", "heldout")
             )
-            task = Task(samples, masked_diffusion("linear"), 5, 4, 0)
+            data = TrainingSet(samples, masked_diffusion("linear"), 5, 4, 0)
             checkpoints = Checkpoints(name, ranks, zero_stage=section.training.zero_stage)
-            training = Training(
+            training = Trainer(
                 model,
-                task,
-                task.on(heldout.first(section.training.evaluate_samples)),
+                data,
+                data.with_samples(heldout.first(section.training.evaluate_samples)),
                 section.training,
                 ranks,
                 name="pretrain",
@@ -52,7 +52,7 @@ def train(tiny_model_dir, corpus_dir, short_params):
                     training.run()
                 return training
             training.run()
-            training.settle()
+            training.gather_full_weights()
             return training
 
     return run
@@ -91,8 +91,8 @@ def test_it_learns_and_keeps_count(train, corpus_dir):
     measured = [point["step"] for point in curve if point["eval_loss"] is not None]
     assert measured == [6, 12, 18, 24, 30]
     assert done.state.losses == []
-    samples = done.task.samples
-    assert done.epochs == 30 / 8
+    samples = done.data.samples
+    assert done.figures()["epochs"] == 30 / 8
     whole_epochs = 3 * int(samples.length.sum())
     assert whole_epochs < done.state.tokens < whole_epochs / 3 * 4
     assert 0 < done.state.masked < done.state.tokens
@@ -181,7 +181,7 @@ def test_gradient_checkpointing_changes_nothing(train):
 
 
 def test_divergence_ends_the_run_and_keeps_the_last_good_checkpoint(train, monkeypatch):
-    monkeypatch.setattr(Training, "_start", _poisoned_at(7, Training._start))
+    monkeypatch.setattr(Trainer, "_start", _poisoned_at(7, Trainer._start))
     with pytest.raises(StageFailure, match=r"the loss at step 8 is nan; lower pretrain\.training"):
         train(name="bad")
     with training_process() as ranks:
@@ -196,7 +196,7 @@ def _shake(training):
 def test_a_loss_that_rises_far_above_the_start_ends_the_run(train, monkeypatch):
     steady = train(name="steady", learning_rate=1e-9, spike_steps=3)
     assert len(steady.state.curve) == 12
-    monkeypatch.setattr(Training, "_start", _poisoned_at(7, Training._start, _shake))
+    monkeypatch.setattr(Trainer, "_start", _poisoned_at(7, Trainer._start, _shake))
     with pytest.raises(StageFailure, match=r"the loss rose to .* by step \d+, .* of the start"):
         train(name="spike", learning_rate=1e-9, spike_steps=3)
     with training_process() as ranks:

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from diffutron.diffusion.likelihood.masked_rows import Item, LogprobFn, RowSet
+from diffutron.diffusion.likelihood.masked_rows import Item, LogprobFn, MaskedRows
 from diffutron.diffusion.likelihood.subsets import Plan, plan_subsets
 from diffutron.diffusion.process.noise import hash_keys
 
@@ -76,7 +76,7 @@ def score_continuations(
     _check(items, mask_token_id=mask_token_id, max_rows=max_rows, batch_rows=batch_rows)
     scores: list[Score | None] = [None] * len(items)
     for group in _groups(items, most_rows=8 * batch_rows, max_rows=max_rows):
-        rows = RowSet(mask_token_id)
+        rows = MaskedRows(mask_token_id)
         plans: list[tuple[int, Plan, Tensor, slice]] = []
         for number in group:
             context, continuation = items[number]

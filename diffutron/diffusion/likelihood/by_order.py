@@ -9,7 +9,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from diffutron.diffusion.likelihood.masked_rows import Item, LogprobFn, RowSet, pad_rows
+from diffutron.diffusion.likelihood.masked_rows import Item, LogprobFn, MaskedRows, pad_rows
 from diffutron.diffusion.sampling.confidence import Measure, confidence
 
 # fn(ids [R, L], attention_mask bool [R, L] or None, positions bool [R, L])
@@ -35,7 +35,7 @@ def pseudo_loglikelihood(
     Not a likelihood: it does not sum to 1 over texts, and is too high for tokens that give each
     other away.
     """
-    rows = RowSet(mask_token_id)
+    rows = MaskedRows(mask_token_id)
     parts = [
         rows.add(context, continuation, torch.eye(len(continuation), dtype=torch.bool))[1]
         for context, continuation in items
@@ -93,7 +93,7 @@ def _order_mixture(
         )
     bit = 1 << torch.arange(length)
     masked = (torch.arange(2**length)[:, None] & bit) != 0  # row number = the bits of its set
-    rows = RowSet(mask_token_id)
+    rows = MaskedRows(mask_token_id)
     owner, part = rows.add(context, continuation, masked)
     logprobs = rows.logprobs(
         logprob_fn, pad_token_id=pad_token_id, batch_rows=batch_rows, device=device

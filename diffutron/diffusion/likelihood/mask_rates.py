@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from diffutron.diffusion.likelihood.masked_rows import Item, LogprobFn, RowSet
+from diffutron.diffusion.likelihood.masked_rows import Item, LogprobFn, MaskedRows
 from diffutron.diffusion.process.masking import mask_samples
 from diffutron.diffusion.process.noise import uniform
 
@@ -43,7 +43,7 @@ def masked_nll(
     one token masked. exp(nats / num_tokens) is the masked-token perplexity at that mask rate; it
     says nothing without the rate.
     """
-    rows = RowSet(mask_token_id)
+    rows = MaskedRows(mask_token_id)
     parts: list[list[slice]] = []
     for number, (context, continuation) in enumerate(items):
         parts.append([])

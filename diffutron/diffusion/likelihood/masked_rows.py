@@ -72,7 +72,7 @@ def batched_logprobs(
     return result
 
 
-class RowSet:
+class MaskedRows:
     """Noisy rows to evaluate, equal ones once, and the tokens asked of them."""
 
     def __init__(self, mask_token_id: int) -> None:

@@ -1,31 +1,122 @@
-"""The training loss of masked diffusion: a weighted cross-entropy at the masked tokens.
+"""The training loss of masked diffusion, from a sample's place in the epoch to a number.
 
-MDLM (arXiv 2406.07524), eq. 10: NELBO = E_t E_{x_t} [ weight(t) x sum over masked i of -log p(x_i
-| x_t) ].
+MDLM (arXiv 2406.07524), eq. 10, is the bound that training lowers:
+
+    NELBO = E_t E_{x_t} [ weight(t) x sum over masked i of -log p(x_i | x_t) ]
+
+A training takes these steps, in this order:
+
+    t                     `sample_t`, spread evenly over (0, 1)
+    mask_prob, weight     `Objective.at`, by the noise schedule
+    masked                `mask_samples`, with at least one mask per sample
+    weight x truncation   `Objective.draw_masks`, which makes up for the samples without a mask
+    loss                  `weighted_nll`, per maskable token of the global batch
+
+The model gives the token_nll in between (`modeling.head.head_nll`). Masked-language-model
+pre-training is the same loss at one fixed mask rate.
+
+Shapes: B samples, N masked tokens of all of them.
 """
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from diffutron.diffusion.process.masking import truncation_factor
-from diffutron.diffusion.process.schedule import Schedule
+from diffutron.diffusion.process.masking import mask_samples, sample_t, truncation_factor
+from diffutron.diffusion.process.schedule import Schedule, schedule
 
 
-def sample_weight(t: Tensor, lengths: Tensor, *, schedule: Schedule) -> Tensor:
-    """What each token_nll of a sample counts for: weight(t) x (1 - (1 - mask_prob)^L); t,
-    lengths: [B].
+@dataclass(frozen=True)
+class Objective:
+    """How often a token is masked, what its loss counts for, and an honest name for the whole.
 
-    With masks from `mask_samples` the expectation of sum(weight x token_nll) over t is the bound
-    in nats.
+    at: times in (0, 1) to mask probabilities and weights, float64 [B]. is_bound: whether the mean
+    loss bounds the negative log-likelihood.
     """
-    return schedule.weight(t) * truncation_factor(schedule.mask_prob(t), lengths)
+
+    name: str
+    is_bound: bool
+    at: Callable[[Tensor], tuple[Tensor, Tensor]]
+
+    def draw_masks(
+        self, position: Tensor, lengths: Tensor, *, seed: int, epoch: int, index: Tensor
+    ) -> tuple[list[Tensor], Tensor]:
+        """The masks of samples, and the weight of each masked token of a sample, float64 [B].
+
+        position: [B], the places of the samples in the order of the epoch. lengths, index: [B],
+        their maskable tokens and their indices in the data set. With the weights the sum of
+        weight x token_nll of a sample has the bound of eq. 10 as its mean, in nats.
+        """
+        mask_prob, weight = self.at(sample_t(position, seed=seed, epoch=epoch))
+        masked = mask_samples(
+            lengths.tolist(), mask_prob=mask_prob, seed=seed, epoch=epoch, index=index
+        )
+        return masked, weight * truncation_factor(mask_prob, lengths)
 
 
 def weighted_nll(token_nll: Tensor, weight: Tensor, *, normalizer: Tensor | float) -> Tensor:
-    """sum(weight x token_nll) / normalizer, a scalar; token_nll, weight: [N], one entry for each
-    masked token.
+    """sum(weight x token_nll) / normalizer, a scalar; token_nll, weight: [N].
 
     normalizer: the maskable tokens of the whole global batch, so that micro-batches and ranks add
     up.
     """
     return torch.dot(token_nll, weight.to(token_nll.dtype)) / normalizer
+
+
+def masked_diffusion(
+    name: str,
+    *,
+    beta_min: float | None = None,
+    beta_max: float | None = None,
+    mask_rate: tuple[float, float] = (0.0, 1.0),
+) -> Objective:
+    """The bound with the schedule of that name, or its restriction to a range of mask rates.
+
+    beta_min, beta_max: the range of the geometric schedule, where it is not MDLM's. A restricted
+    `mask_rate` learns the same conditionals from other mask rates; its loss is no bound on the
+    likelihood, and its name says so.
+    """
+    if beta_min is None or beta_max is None:
+        noise = schedule(name)
+    else:
+        noise = schedule(name, beta_min=beta_min, beta_max=beta_max)
+        name = f"{name} ({beta_min:g} to {beta_max:g})"
+    if mask_rate == (0.0, 1.0):
+        return Objective(
+            f"MDLM bound, {name} schedule", True, lambda t: (noise.mask_prob(t), noise.weight(t))
+        )
+    first, last = (time_of(noise, rate) for rate in mask_rate)
+
+    def at(t: Tensor) -> tuple[Tensor, Tensor]:
+        within = first + (last - first) * t
+        return noise.mask_prob(within), noise.weight(within)
+
+    low, high = mask_rate
+    return Objective(
+        f"MDLM loss, {name} schedule, mask rates {low:g} to {high:g} only (not the bound)",
+        False,
+        at,
+    )
+
+
+def masked_language_model(rate: float) -> Objective:
+    """One mask rate for all; the weight 1 / rate makes the loss a mean over masked tokens."""
+
+    def at(t: Tensor) -> tuple[Tensor, Tensor]:
+        return torch.full_like(t, rate), torch.full_like(t, 1 / rate)
+
+    return Objective(f"masked language model, rate {rate:g}", False, at)
+
+
+def time_of(noise: Schedule, mask_prob: float) -> float:
+    """The time at which a schedule masks with that probability, by bisection (it increases)."""
+    low, high = 0.0, 1.0
+    while (middle := (low + high) / 2) not in (low, high):
+        if float(noise.mask_prob(torch.tensor(middle, dtype=torch.float64))) < mask_prob:
+            low = middle
+        else:
+            high = middle
+    return 0.0 if math.isclose(high, 0.0, abs_tol=1e-12) else high

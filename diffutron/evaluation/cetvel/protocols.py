@@ -43,7 +43,7 @@ def encode(
         return _whole_minus_context(tokenizer, moved)
     begin = tuple(begin_ids(tokenizer))
     return [
-        EncodedPair(begin + pair.context, pair.continuation, pair.straddled)
+        EncodedPair(begin + pair.context, pair.continuation, pair.split_token)
         for pair in encode_pairs(tokenizer, moved)
     ]
 
@@ -54,6 +54,6 @@ def _whole_minus_context(tokenizer: Any, pairs: Sequence[tuple[str, str]]) -> li
     wholes = tokenizer([context + choice for context, choice in pairs])["input_ids"]
     contexts = tokenizer([context for context, _ in pairs])["input_ids"]
     return [
-        EncodedPair(tuple(context), tuple(whole[len(context) :]), straddled=False)
+        EncodedPair(tuple(context), tuple(whole[len(context) :]), split_token=False)
         for whole, context in zip(wholes, contexts, strict=True)
     ]

@@ -34,7 +34,7 @@ class EncoderDecoder(Adapter):
         contexts = self.tokenizer([context for context, _ in moved])["input_ids"]
         choices = encode_texts(self.tokenizer, [choice for _, choice in moved])
         return [
-            EncodedPair(tuple(context), tuple(choice), straddled=False)
+            EncodedPair(tuple(context), tuple(choice), split_token=False)
             for context, choice in zip(contexts, choices, strict=True)
         ]
 

@@ -116,7 +116,7 @@ def _load_diffusion(system: System, checkpoint: Checkpoint, dtype: Any) -> tuple
 def _load_transformers(architecture: str, folder: Path, dtype: Any) -> tuple[Any, Any]:
     import transformers
 
-    from diffutron.modeling.matmul import use_fast_products
+    from diffutron.modeling.matmul import use_fast_matmul
 
     kind = {
         "causal": "AutoModelForCausalLM",
@@ -124,7 +124,7 @@ def _load_transformers(architecture: str, folder: Path, dtype: Any) -> tuple[Any
         "pseudo_likelihood": "AutoModelForMaskedLM",
     }[architecture]
     model: Any = getattr(transformers, kind).from_pretrained(folder, dtype=dtype)
-    use_fast_products(model)
+    use_fast_matmul(model)
     tokenizer: Any = transformers.AutoTokenizer.from_pretrained(folder)
     if architecture == "pseudo_likelihood" and tokenizer.mask_token_id is None:
         raise ValueError(f"{folder}: the tokenizer has no mask token")
