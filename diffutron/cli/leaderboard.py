@@ -159,11 +159,11 @@ def perplexity(
 ) -> None:
     """Every number that "perplexity" may mean, of the same text in one table."""
     from diffutron.paper.perplexity_candidates import candidates, read_texts
-    from diffutron.reporting.perplexity_table import table_lines
+    from diffutron.reporting.tables import candidate_lines
 
     texts = read_texts(text, documents=documents, seed=seed)
     found = {str(one): candidates(one, texts, samples=samples, seed=seed) for one in model}
-    for line in table_lines(found):
+    for line in candidate_lines(found):
         typer.echo(line)
     if out is not None:
         from diffutron.runtime.files import write_json

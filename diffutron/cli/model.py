@@ -228,8 +228,7 @@ def _check_trace(path: Path | None, *, num_prompts: int) -> None:
 
 
 def _write_trace(path: Path, found: "list[Generated]") -> None:
-    from diffutron.reporting.denoising.player_page import trace_page
-    from diffutron.reporting.denoising.players import trace_picture
+    from diffutron.reporting.denoising.players import trace_page, trace_picture
 
     traces = [result.trace.as_dict() for result in found]
     if path.suffix == ".html":

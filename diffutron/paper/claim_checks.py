@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from diffutron.paper.published import ACCURACY, AVERAGE, SYSTEMS
+from diffutron.paper.published import ACCURACY, AVERAGE, SYSTEMS, TASK_ITEMS
 
 # mmBERT-base: vocabulary, hidden size, layers, intermediate size (all published).
 VOCABULARY, HIDDEN, LAYERS, INTERMEDIATE = 256_000, 768, 22, 1152
@@ -15,15 +15,6 @@ CHANCE = {  # share of 100; EXAMS: the mean of 1 / number of choices over its 39
     "mnli_tr": 100 / 3,
     "sts_tr": 100 / 6,
     "xcopa_tr": 50.0,
-}
-ITEMS = {
-    "belebele_tr": 900,
-    "exams_tr": 393,
-    "ironytr": 600,
-    "news_cat": 250,
-    "mnli_tr": 10_000,
-    "sts_tr": 1379,
-    "xcopa_tr": 500,
 }
 LINEARS = (  # of a layer: inputs, outputs
     (HIDDEN, 3 * HIDDEN),  # attention Wqkv
@@ -89,8 +80,8 @@ def tasks_above_chance() -> float:
 
     tail = {
         task: stats.binomtest(
-            round(ACCURACY[task][1] * ITEMS[task] / 100),
-            ITEMS[task],
+            round(ACCURACY[task][1] * TASK_ITEMS[task] / 100),
+            TASK_ITEMS[task],
             CHANCE[task] / 100,
             alternative="greater",
         ).pvalue

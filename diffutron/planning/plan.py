@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from diffutron.config.params import InstructParams, Params, TrainingParams
-from diffutron.planning.data_volume import Part, Volume, volume_of
+from diffutron.planning.data_volume import Volume, volume_of
 from diffutron.planning.model_cost import (
     Shape,
     activation_bytes,
@@ -87,21 +87,20 @@ class Machine:
 def plan(params: Params, *, machine: Machine) -> dict[str, Any]:
     """`{"model": ..., "stages": [...], "assumptions": [...]}`, plain numbers."""
     shape, volume = shape_of(params), volume_of(params)
-    stages = Planner(params, shape, volume, machine).stages()
+    both = shape.parameters + shape.adapter_parameters
     return {
         "profile": params.profile,
         "model": {
             "parameters": shape.parameters,
             "adapter_parameters": shape.adapter_parameters,
-            "trainable_share": shape.adapter_parameters
-            / (shape.parameters + shape.adapter_parameters),
+            "trainable_share": shape.adapter_parameters / both,
         },
         "machine": {
             "flops_per_s": machine.flops_per_s,
             "share_reached": machine.reached(shape.hidden_size),
             "on_gpu": machine.on_gpu,
         },
-        "stages": [asdict(stage) for stage in stages],
+        "stages": [asdict(one) for one in Planner(params, shape, volume, machine).stages()],
         "assumptions": volume.assumptions,
     }
 
@@ -133,8 +132,9 @@ class Planner:
     machine: Machine
 
     def stages(self) -> Iterator[StagePlan]:
-        params, weights = self.params, 4 * self.shape.parameters  # files hold float32
-        text = self.volume.parts["corpus"].tokens
+        params, parts = self.params, self.volume.parts
+        weights = 4 * self.shape.parameters  # files hold float32
+        text = parts["corpus"].tokens
         read = text if params.tokenizer.source == "scratch" else 0
         yield _data("tokenizer", tokens=read, disk=64 * self.shape.vocab_size)
         yield _data("corpus", tokens=text, disk=8 * text)
@@ -145,79 +145,61 @@ class Planner:
         yield self.training("pretrain", params.pretrain.training, 0.5, adapter=True)
         merging = 2.0 * params.pretrain.lora.rank * self.shape.parameters
         yield StagePlan("merge", 0, merging, 2 * weights, START_SECONDS / 3600, weights)
-        rows = self.volume.parts["instruct_phase1"].tokens
-        rows += self.volume.parts["instruct_phase2"].tokens
+        rows = parts["instruct_phase1"].tokens + parts["instruct_phase2"].tokens
         yield _data("instructions", tokens=rows, disk=8 * rows)
-        yield self.instruct("instruct_phase1", params.instruct_phase1)
-        yield self.instruct("instruct_phase2", params.instruct_phase2)
+        for name in ("instruct_phase1", "instruct_phase2"):
+            section: InstructParams = getattr(params, name)
+            masked = sum(section.mask_rate) / 2 * ANSWER_SHARE
+            yield self.training(name, section.training, masked, adapter=section.method == "lora")
         yield self.evaluation()
         yield StagePlan("report", 0, 0.0, 0, 5 / 3600, 2_000_000)
         yield StagePlan("register", 0, 0.0, weights, 2 * START_SECONDS / 3600, weights)
-
-    def instruct(self, name: Part, section: InstructParams) -> StagePlan:
-        masked = sum(section.mask_rate) / 2 * ANSWER_SHARE
-        return self.training(name, section.training, masked, adapter=section.method == "lora")
 
     def training(
         self, name: str, training: TrainingParams, masked: float, *, adapter: bool = False
     ) -> StagePlan:
         """A stage of the training loop; `masked` is the share of tokens that meet the head."""
-        part: Part = "corpus"
-        if name == "instruct_phase1" or name == "instruct_phase2":
-            part = name
+        shape, machine = self.shape, self.machine
+        part = "corpus" if name in ("backbone", "pretrain") else name
         tokens = self.volume.trained_tokens(part, training)
         length = min(self.volume.parts[part].tokens_each, training.packed_length)
         flops = self.flops(tokens, masked=masked, length=length, adapter=adapter)
-        ranks = self.machine.ranks or (2 if name == "pretrain" else 1)
-        step = training.batch_size * min(
-            self.volume.parts[part].tokens_each, training.packed_length
-        )
-        zero = [
-            self.zero(each, training, ranks=ranks, step_tokens=step, adapter=adapter)
-            for each in ZERO_STAGES
-        ]
+        ranks = machine.ranks or (2 if name == "pretrain" else 1)
+        whole, cut = whole_and_cut(shape.adapted if adapter else shape.base)
+        working = activation_bytes(training, shape, weight_bytes=machine.weight_bytes)
+        held = training.packed_length * training.micro_batch_rows
+        micro_batches = max(1, math.ceil(training.batch_size * length / ranks / held))
+        trainable = shape.adapter_parameters if adapter else shape.parameters
+        frozen = shape.parameters if adapter else 0
+        zero = []
+        for stage in ZERO_STAGES:
+            common = {
+                "trainable": trainable,
+                "stage": stage,
+                "ranks": ranks,
+                "weight_bytes": machine.weight_bytes,
+            }
+            sent = communication_bytes(
+                whole=whole,
+                cut=cut,
+                micro_batches=micro_batches,
+                scatters=machine.on_gpu,
+                **common,
+            )
+            states = model_state_bytes(frozen=frozen, **common)
+            zero.append(ZeroStage(stage, states + working, sent))
         chosen = zero[training.zero_stage]
         return StagePlan(
             name,
             tokens,
             flops,
             chosen.memory_bytes_per_rank,
-            self.machine.hours(flops, ranks=ranks, hidden_size=self.shape.hidden_size),
-            (4 + 12 * CHECKPOINTS_KEPT) * self.trainable(adapter=adapter),
+            machine.hours(flops, ranks=ranks, hidden_size=shape.hidden_size),
+            (4 + 12 * CHECKPOINTS_KEPT) * trainable,
             chosen.communication_bytes_per_step,
             training.zero_stage,
             zero,
         )
-
-    def trainable(self, *, adapter: bool) -> int:
-        return self.shape.adapter_parameters if adapter else self.shape.parameters
-
-    def zero(
-        self, stage: int, training: TrainingParams, *, ranks: int, step_tokens: float, adapter: bool
-    ) -> ZeroStage:
-        """One ZeRO stage for a training that reads `step_tokens` a step."""
-        trainable, size = self.trainable(adapter=adapter), self.machine.weight_bytes
-        states = model_state_bytes(
-            trainable=trainable,
-            frozen=self.shape.parameters if adapter else 0,
-            stage=stage,
-            ranks=ranks,
-            weight_bytes=size,
-        )
-        whole, cut = whole_and_cut(self.shape.adapted if adapter else self.shape.base)
-        held = training.packed_length * training.micro_batch_rows
-        sent = communication_bytes(
-            trainable=trainable,
-            whole=whole,
-            cut=cut,
-            stage=stage,
-            ranks=ranks,
-            weight_bytes=size,
-            micro_batches=max(1, math.ceil(step_tokens / ranks / held)),
-            scatters=self.machine.on_gpu,
-        )
-        working = activation_bytes(training, self.shape, weight_bytes=size)
-        return ZeroStage(stage, states + working, sent)
 
     def evaluation(self) -> StagePlan:
         """Forward passes alone: a third of what a step with all weights trainable costs."""

@@ -13,19 +13,19 @@ def table(planned: dict[str, Any]) -> "Table":
     """The plan for people."""
     from rich.table import Table
 
-    model, machine = planned["model"], planned["machine"]
-    speed = machine["flops_per_s"] / 1e9
-    adapter = f"{model['adapter_parameters'] / 1e6:.2f} M"
+    model, machine, stages = planned["model"], planned["machine"], planned["stages"]
     shown = Table(
         title=f"Profile {planned['profile']}: {model['parameters'] / 1e6:.1f} M parameters, "
-        f"adapter {adapter} ({100 * model['trainable_share']:.2f} % of both)",
-        caption=f"{'GPU' if machine['on_gpu'] else 'CPU'} of {speed:,.0f} GFLOP/s, "
+        f"adapter {model['adapter_parameters'] / 1e6:.2f} M "
+        f"({100 * model['trainable_share']:.2f} % of both)",
+        caption=f"{'GPU' if machine['on_gpu'] else 'CPU'} of "
+        f"{machine['flops_per_s'] / 1e9:,.0f} GFLOP/s, "
         f"{100 * machine['share_reached']:.0f} % of them reached",
     )
     shown.add_column("stage", no_wrap=True)
     for column in ("tokens", "TFLOP", "memory a rank", "hours", "disk"):
         shown.add_column(column, justify="right")
-    for stage in planned["stages"]:
+    for stage in stages:
         shown.add_row(
             stage["name"],
             f"{stage['tokens']:,}",
@@ -35,9 +35,7 @@ def table(planned: dict[str, Any]) -> "Table":
             _size(stage["disk_bytes"]),
         )
     shown.add_section()
-    hours, disk = (
-        sum(stage[key] for stage in planned["stages"]) for key in ("hours", "disk_bytes")
-    )
+    hours, disk = (sum(stage[key] for stage in stages) for key in ("hours", "disk_bytes"))
     shown.add_row("all", "", "", "", f"{hours:,.2f}", _size(disk))
     return shown
 
@@ -54,15 +52,15 @@ def zero_table(planned: dict[str, Any]) -> "Table":
     for stage in ZERO_STAGES:
         shown.add_column(str(stage), justify="right")
     for training in planned["stages"]:
-        if found := training["by_zero_stage"]:
-            shown.add_row(training["name"], *(_cell(one, training) for one in found))
+        cells = [
+            ("* " if zero["stage"] == training["zero_stage"] else "")
+            + _size(zero["memory_bytes_per_rank"])
+            + f"\n{_size(zero['communication_bytes_per_step'])}"
+            for zero in training["by_zero_stage"]
+        ]
+        if cells:
+            shown.add_row(training["name"], *cells)
     return shown
-
-
-def _cell(zero: dict[str, Any], training: dict[str, Any]) -> str:
-    chosen = "* " if zero["stage"] == training["zero_stage"] else ""
-    memory, sent = zero["memory_bytes_per_rank"], zero["communication_bytes_per_step"]
-    return f"{chosen}{_size(memory)}\n{_size(sent)}"
 
 
 def _size(count: int) -> str:

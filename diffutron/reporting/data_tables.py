@@ -2,8 +2,9 @@
 
 from typing import Any
 
-from diffutron.paper import published
+from diffutron.config.names import TASK_NAMES
 from diffutron.reporting import format
+from diffutron.reporting.inputs import Inputs
 from diffutron.reporting.tables import Cell, Table, cell
 
 CARDS = {
@@ -13,13 +14,11 @@ CARDS = {
 }
 
 
-def data_tables(
-    cards: dict[str, dict[str, Any]], evaluate: dict[str, Any], *, source: str
-) -> list[Table]:
-    """A table a data set with its drop reasons, and one of the evaluation sets."""
-    blocks = {"corpus": cards.get("corpus", {}), **cards.get("instructions", {})}
+def data_tables(inputs: Inputs, *, source: str) -> list[Table]:
+    """One table per data set with its drop reasons, and one of the evaluation sets."""
+    blocks = {"corpus": inputs.cards["corpus"], **inputs.cards["instructions"]}
     tables = [_card(CARDS.get(name, name), block) for name, block in blocks.items() if block]
-    return [*tables, *_sets(evaluate, source)]
+    return [*tables, *_sets(inputs, source)]
 
 
 def _card(title: str, card: dict[str, Any]) -> Table:
@@ -59,19 +58,19 @@ def _tokens(card: dict[str, Any]) -> list[str]:
     return [f"{text}."]
 
 
-def _sets(evaluate: dict[str, Any], source: str) -> list[Table]:
+def _sets(inputs: Inputs, source: str) -> list[Table]:
     """Which rows each task was scored on; a set that only has a task's schema is a stand-in."""
     kinds = {"hub": "published set", "local": "local file", "sample": "generated"}
     rows = []
-    for name, one in (evaluate.get("sets") or {}).items():
+    for name, one in (inputs.measured("sets") or {}).items():
         kind = "stand-in" if one.get("stand_in") else kinds[source]
         origin, digest = one.get("origin") or "", one.get("digest") or ""
         dropped = one.get("dropped")
         lost = sum(dropped.values()) if isinstance(dropped, dict) else dropped
         numbers = [cell(format.count(one.get("rows"))), cell(format.count(lost))]
-        label = published.TASKS.get(name) or str(name)
+        label = TASK_NAMES.get(name) or str(name)
         rows.append([Cell(label), Cell(kind), *numbers, Cell(str(origin)), Cell(digest[:12])])
-    missing = evaluate.get("missing_sets") or []
+    missing = inputs.measured("missing_sets") or []
     notes = [f"Left out, as the source has no such set: {', '.join(missing)}."] if missing else []
     columns = ["task", "kind", "rows", "dropped", "origin", "digest"]
     return [Table("Evaluation sets", columns, rows, notes)] if rows or missing else []

@@ -1,9 +1,10 @@
 """The few figures at the head of the report, and one sentence that says what they come to."""
 
 from dataclasses import dataclass
-from typing import Any
 
 from diffutron.reporting import format
+from diffutron.reporting.inputs import Inputs
+from diffutron.reporting.summary import Summary
 from diffutron.reporting.tables import SIGNIFICANT
 
 
@@ -14,19 +15,22 @@ class Tile:
     context: str
 
 
-def learned_tasks(summary: dict[str, Any], model: str = "phase2") -> tuple[int, int]:
+def learned_tasks(summary: Summary, model: str = "phase2") -> tuple[int, int]:
     """(tasks clearly above chance, tasks with a test) of a model."""
-    tasks = summary["models"][model]["tasks"].values()
-    tested = [task["p_value"] for task in tasks if task["p_value"] is not None]
+    tasks = summary.models[model].tasks.values()
+    tested = [task.p_value for task in tasks if task.p_value is not None]
     return sum(p < SIGNIFICANT for p in tested), len(tested)
 
 
-def tiles(summary: dict[str, Any], evaluate: dict[str, Any]) -> list[Tile]:
+def tiles(summary: Summary, inputs: Inputs) -> list[Tile]:
     """Five figures: tasks, instructions, words, likelihood, cost."""
-    final = summary["models"]["phase2"]
+    final, base = summary.models["phase2"], summary.models["base"].bits_per_byte
     learned, tested = learned_tasks(summary)
-    asked, words = final["instructions"], final["generation"]["valid_words"]
-    seconds = [value for value in summary["seconds"].values() if value is not None]
+    asked = final.instructions
+    unigram = inputs.measured("unigram_bits_per_byte")
+    others = [] if base is None else [f"backbone {base:.3f}"]
+    others += [] if unigram is None else [f"unigram model {unigram:.2f}"]
+    seconds = [value for value in summary.seconds.values() if value is not None]
     return [
         Tile(
             "Tasks above chance",
@@ -35,25 +39,25 @@ def tiles(summary: dict[str, Any], evaluate: dict[str, Any]) -> list[Tile]:
         ),
         Tile(
             "Instructions, exactly",
-            _percent(asked["acc"]),
-            f"{asked['correct']} of {asked['n']} held out" if asked["n"] is not None else "",
+            _percent(asked.acc),
+            f"{asked.correct} of {asked.n} held out" if asked.n is not None else "",
         ),
-        Tile("Valid Turkish words", _percent(words), "of all that phase 2 generated"),
-        _bits_tile(summary, evaluate),
+        Tile(
+            "Valid Turkish words",
+            _percent(final.generation.valid_words),
+            "of all that phase 2 generated",
+        ),
+        Tile(
+            "Bits a byte, held out",
+            format.decimal(summary.models["merged"].bits_per_byte),
+            ", ".join(others),
+        ),
         Tile(
             "Time to build",
             format.duration(sum(seconds)) if seconds else format.NOT_MEASURED,
-            f"{len(seconds)} stages, {summary['device'] or 'device not recorded'}",
+            f"{len(seconds)} stages, {summary.device or 'device not recorded'}",
         ),
     ]
-
-
-def _bits_tile(summary: dict[str, Any], evaluate: dict[str, Any]) -> Tile:
-    base, merged = (summary["models"][m]["bits_per_byte"] for m in ("base", "merged"))
-    unigram = evaluate.get("unigram_bits_per_byte")
-    context = [] if base is None else [f"backbone {base:.3f}"]
-    context += [] if unigram is None else [f"unigram model {unigram:.2f}"]
-    return Tile("Bits a byte, held out", format.decimal(merged), ", ".join(context))
 
 
 def _percent(value: float | None) -> str:
@@ -61,27 +65,26 @@ def _percent(value: float | None) -> str:
     return text if value is None else f"{text} %"
 
 
-def verdict(summary: dict[str, Any], evaluate: dict[str, Any]) -> str:
+def verdict(summary: Summary, inputs: Inputs) -> str:
     """What the run shows, in words; only what was measured is said."""
     learned, tested = learned_tasks(summary)
-    final = summary["models"]["phase2"]
-    acc, words = final["instructions"]["acc"], final["generation"]["valid_words"]
+    final = summary.models["phase2"]
     parts = []
     if tested:
         parts.append(f"is clearly above chance on {learned} of {tested} tasks")
-    if acc is not None:
-        parts.append(f"answers {_percent(acc)} of held-out instructions exactly")
-    if words is not None:
-        parts.append(f"writes {_percent(words)} valid words")
+    if final.instructions.acc is not None:
+        parts.append(f"answers {_percent(final.instructions.acc)} of held-out instructions exactly")
+    if final.generation.valid_words is not None:
+        parts.append(f"writes {_percent(final.generation.valid_words)} valid words")
     if not parts:
         return "The final model was not measured."
     joined = parts[0] if len(parts) == 1 else f"{', '.join(parts[:-1])} and {parts[-1]}"
-    return f"From raw text to a Turkish diffusion model: the final model {joined}.{_gain(evaluate)}"
+    return f"From raw text to a Turkish diffusion model: the final model {joined}.{_gain(inputs)}"
 
 
-def _gain(evaluate: dict[str, Any]) -> str:
-    test = evaluate.get("merged_below_base") or {}
-    difference, p_value = test.get("difference"), test.get("p_value")
+def _gain(inputs: Inputs) -> str:
+    difference = inputs.measured("merged_below_base", "difference")
+    p_value = inputs.measured("merged_below_base", "p_value")
     if difference is None or p_value is None:
         return ""
     certainty = format.p_value(p_value)

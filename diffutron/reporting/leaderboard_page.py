@@ -4,9 +4,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from diffutron.paper import published
+from diffutron.config.names import TASK_NAMES
+from diffutron.pages.render import render
 from diffutron.reporting import format
-from diffutron.reporting.report import render
 from diffutron.runtime.files import write_text
 
 Row = dict[str, Any]
@@ -16,8 +16,9 @@ MEAN = "mean"
 def write_pages(results: dict[str, Any], out: Path) -> None:
     """`leaderboard.md` and `leaderboard.html` beside `leaderboard.json`, from its content alone."""
     view = build_view(results)
-    write_text(out / "leaderboard.html", render("leaderboard.html.jinja", view))
-    write_text(out / "leaderboard.md", render("leaderboard.md.jinja", view))
+    for name in ("leaderboard.html", "leaderboard.md"):
+        text = render(f"{name}.jinja", view, package="diffutron.reporting")
+        write_text(out / name, text)
 
 
 def build_view(results: dict[str, Any]) -> dict[str, Any]:
@@ -61,7 +62,7 @@ def _table(results: dict[str, Any], protocol: str) -> dict[str, Any]:
 def _line(task: str, rows: Sequence[Row | None]) -> dict[str, Any]:
     some = next(row for row in rows if row is not None)
     return {
-        "task": published.TASKS.get(task, task),
+        "task": TASK_NAMES.get(task, task),
         "stand_in": some["stand_in"],
         "n": format.count(some["n"]),
         "chance": format.percent(some["chance"], digits=2),
@@ -110,12 +111,12 @@ def _mean_cell(mean: Row | None) -> dict[str, Any]:
 
 def _published(columns: Sequence[dict[str, Any]]) -> dict[str, Any]:
     """The published table as published: it is nobody's measurement here."""
-    tasks = list(published.TASKS)
+    tasks = list(TASK_NAMES)
     return {
         "columns": [one["column"] or one["system"] for one in columns],
         "lines": [
             {
-                "task": published.TASKS[task],
+                "task": TASK_NAMES[task],
                 "cells": [format.percent(one["published"].get(task), digits=2) for one in columns],
             }
             for task in tasks

@@ -1,67 +1,51 @@
 """What a run was built from: code, parameters, data sources and machine."""
 
-from dataclasses import dataclass
-
 from diffutron.config.params import Params, params_digest
-from diffutron.runtime import provenance as fingerprints
+from diffutron.runtime import provenance
+
+Fact = tuple[str, str]
 
 
-@dataclass(frozen=True)
-class Origin:
-    """Facts as (name, text), and the hash of every output by stage."""
-
-    facts: list[tuple[str, str]]
-    outputs: dict[str, dict[str, str]]
-
-
-def provenance(params: Params) -> Origin:
-    """The origin of the run in the current folder."""
-    code, machine = fingerprints.code(), fingerprints.machine()
+def origin_facts(params: Params) -> list[Fact]:
+    """The origin of the run in the current folder, as (name, text)."""
+    code, machine, lock = provenance.code(), provenance.machine(), provenance.lock_digest()
+    dirty = ", with changes that are not committed" if code.dirty else ""
     memory = "" if machine.memory_gib is None else f", {machine.memory_gib:.0f} GiB"
     libraries = ", ".join(f"{name} {found}" for name, found in machine.libraries.items())
-    facts = [
-        ("commit", _commit(code)),
+    no_git = "not recorded: the folder is no git checkout"
+    no_lock = "not recorded: the stages were run without DVC"
+    return [
+        ("commit", no_git if code.sha is None else f"{code.sha}{dirty}"),
         ("parameters", f"profile {params.profile}, sha256 {params_digest(params)}"),
-        ("dvc.lock", _lock()),
+        ("dvc.lock", f"md5 {lock}" if lock else no_lock),
         ("seed", str(params.seed)),
         *_sources(params),
         ("machine", f"{machine.processor}, {machine.cores} cores{memory}"),
         ("software", f"Python {machine.python}, {libraries}"),
     ]
-    return Origin(facts, fingerprints.stage_outputs())
 
 
-def _commit(code: fingerprints.Code) -> str:
-    if code.sha is None:
-        return "not recorded: the folder is no git checkout"
-    return f"{code.sha}{', with changes that are not committed' if code.dirty else ''}"
-
-
-def _lock() -> str:
-    digest = fingerprints.lock_digest()
-    return f"md5 {digest}" if digest else "not recorded: the stages were run without DVC"
-
-
-def _sources(params: Params) -> list[tuple[str, str]]:
-    corpus = ", ".join(f"{d.name} @ {d.revision}" for d in params.corpus.hub)
-    phases = (params.instructions.phase1, params.instructions.phase2)
-    sets = ", ".join(f"{phase.name} @ {phase.revision}" for phase in phases)
-    text = params.evaluate.perplexity_text
-    tokenizer, backbone = params.tokenizer, params.backbone
-    return [
-        ("tokenizer", _source(tokenizer.source, f"{tokenizer.name} @ {tokenizer.revision}", None)),
-        ("corpus", _source(params.corpus.source, corpus, params.corpus.digest)),
-        ("backbone", _source(backbone.source, f"{backbone.name} @ {backbone.revision}", None)),
-        ("instructions", _source(params.instructions.source, sets, params.instructions.digest)),
-        ("evaluation", _source(params.evaluate.source, "CETVEL", params.evaluate.digest)),
-        ("perplexity text", _source(text.source, f"{text.name} @ {text.revision}", None)),
-    ]
-
-
-def _source(source: str, name: str, digest: str | None) -> str:
-    """A source in words: what it is and what pins it."""
-    if source == "hub":
-        return f"hub: {name}"
-    if source == "local":
-        return f"local folder, digest {digest}" if digest else f"local folder {name}"
-    return "trained here from scratch" if source == "scratch" else "built-in sample"
+def _sources(params: Params) -> list[Fact]:
+    """Each source of a run in words: what it is, and what pins it."""
+    corpus, instructions, evaluate = params.corpus, params.instructions, params.evaluate
+    tokenizer, backbone, text = params.tokenizer, params.backbone, evaluate.perplexity_text
+    phases = (instructions.phase1, instructions.phase2)
+    sets = ", ".join(f"{one.name} @ {one.revision}" for one in phases)
+    texts = ", ".join(f"{one.name} @ {one.revision}" for one in corpus.hub)
+    found = []
+    for subject, source, name, digest in (
+        ("tokenizer", tokenizer.source, f"{tokenizer.name} @ {tokenizer.revision}", None),
+        ("corpus", corpus.source, texts, corpus.digest),
+        ("backbone", backbone.source, f"{backbone.name} @ {backbone.revision}", None),
+        ("instructions", instructions.source, sets, instructions.digest),
+        ("evaluation", evaluate.source, "CETVEL", evaluate.digest),
+        ("perplexity text", text.source, f"{text.name} @ {text.revision}", None),
+    ):
+        words = {
+            "hub": f"hub: {name}",
+            "local": f"local folder, digest {digest}" if digest else f"local folder {name}",
+            "scratch": "trained here from scratch",
+            "sample": "built-in sample",
+        }
+        found.append((subject, words[source]))
+    return found

@@ -1,19 +1,24 @@
 """Stage `report`: one self-contained page, the same as text, and the summary of the numbers."""
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from diffutron.config.names import MODEL_NAMES, MODELS, TASK_NAMES
 from diffutron.config.params import Params
+from diffutron.pages import charts
+from diffutron.pages.render import render
 from diffutron.paper import published
 from diffutron.paper.caveats import caveats
-from diffutron.reporting import charts, format, tables
+from diffutron.reporting import format, tables
 from diffutron.reporting.data_tables import data_tables
-from diffutron.reporting.denoising.trace import read_traces
+from diffutron.reporting.denoising.trace import read_trace
 from diffutron.reporting.headline import tiles, verdict
-from diffutron.reporting.inputs import Inputs, Point, read_inputs
-from diffutron.reporting.origin import provenance
-from diffutron.reporting.summary import build_summary
+from diffutron.reporting.inputs import Curve, Inputs, read_inputs
+from diffutron.reporting.origin import origin_facts
+from diffutron.reporting.summary import Summary, TaskScore, build_summary
 from diffutron.runtime.files import atomic_folder, write_json, write_text
+from diffutron.runtime.provenance import stage_outputs
 
 SHOWN_ANSWERS = 3
 SECTIONS = (
@@ -48,95 +53,85 @@ def report(
     numbers = build_summary(inputs, profile=params.profile)
     view = build_view(params, inputs, numbers)
     with atomic_folder(out) as folder:
-        write_text(folder / "report.html", render("report.html.jinja", view))
-        write_text(folder / "report.md", render("report.md.jinja", view))
-        write_json(summary, numbers)
+        for name in ("report.html", "report.md"):
+            text = render(f"{name}.jinja", view, package="diffutron.reporting")
+            write_text(folder / name, text)
+        write_json(summary, asdict(numbers))
 
 
-def render(template: str, view: dict[str, Any]) -> str:
-    """Fill a template; values are escaped in the page and left as they are in the text."""
-    from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
-
-    environment = Environment(
-        loader=PackageLoader("diffutron.reporting"),
-        autoescape=select_autoescape(enabled_extensions=("html.jinja", "charts.jinja")),
-        undefined=StrictUndefined,
-        keep_trailing_newline=True,
-    )
-    environment.filters["bar"] = lambda text: text.replace("|", "\\|")
-    environment.filters["quote"] = lambda text: "\n".join(f"> {line}" for line in text.split("\n"))
-    return environment.get_template(template).render(view)
-
-
-def build_view(params: Params, inputs: Inputs, summary: dict[str, Any]) -> dict[str, Any]:
+def build_view(params: Params, inputs: Inputs, summary: Summary) -> dict[str, Any]:
     """Everything both templates show, in words and coordinates."""
-    origin = provenance(params)
+    evaluate = params.evaluate
     return {
         "title": params.report.title,
         "profile": params.profile,
-        "verdict": verdict(summary, inputs.evaluate),
-        "tiles": tiles(summary, inputs.evaluate),
+        "verdict": verdict(summary, inputs),
+        "tiles": tiles(summary, inputs),
         "sections": SECTIONS,
-        "names": published.MODEL_NAMES,
-        "traces": read_traces(inputs.traces),
+        "names": MODEL_NAMES,
+        "traces": [read_trace(trace) for trace in inputs.traces],
         "answers": shown_answers(inputs.answers.get("phase2", [])),
         "caveats": caveats(params),
-        "provenance": origin.facts,
-        **_tables(params, inputs, summary),
-        "stages": tables.stage_table(inputs, origin.outputs),
+        "provenance": origin_facts(params),
+        "tasks": tables.task_tables(summary),
+        "leaderboard": tables.leaderboard_table(),
+        "answers_table": tables.answer_table(summary, inputs, source=params.corpus.source),
+        "language": tables.language_table(summary, inputs),
+        "perplexity": tables.perplexity_table(inputs, source=evaluate.perplexity_text.source),
+        "training": tables.training_table(inputs.metrics),
+        "details": tables.detail_tables(inputs.metrics),
+        "data": data_tables(inputs, source=evaluate.source),
+        "stages": tables.stage_table(inputs, stage_outputs()),
         **_figures(inputs, summary),
     }
 
 
-def _tables(params: Params, inputs: Inputs, summary: dict[str, Any]) -> dict[str, Any]:
-    measured, text = inputs.evaluate, params.evaluate.perplexity_text
+def _figures(inputs: Inputs, summary: Summary) -> dict[str, Any]:
+    bits = {"faint": ("unigram model", inputs.measured("unigram_bits_per_byte"))}
+    bits |= {m: (name, summary.models[m].bits_per_byte) for m, name in MODEL_NAMES.items()}
+    curves = {stage: curve for stage, curve in inputs.curves.items() if curve.train}
+    seconds = [(stage, s) for stage, s in summary.seconds.items() if s is not None]
     return {
-        "tasks": tables.task_tables(summary),
-        "leaderboard": tables.leaderboard_table(),
-        "answers_table": tables.answer_table(summary, measured, source=params.corpus.source),
-        "language": tables.language_table(summary, measured),
-        "perplexity": tables.perplexity_table(measured, source=text.source),
-        "training": tables.training_table(inputs.metrics),
-        "details": tables.detail_tables(inputs.metrics),
-        "data": data_tables(inputs.cards, measured, source=params.evaluate.source),
-    }
-
-
-def _figures(inputs: Inputs, summary: dict[str, Any]) -> dict[str, Any]:
-    bits = [(n, summary["models"][m]["bits_per_byte"]) for m, n in published.MODEL_NAMES.items()]
-    unigram = inputs.evaluate.get("unigram_bits_per_byte")
-    curves = {stage: charts.curve(points) for stage, points in inputs.curves.items()}
-    seconds = [(stage, s) for stage, s in summary["seconds"].items() if s is not None]
-    return {
-        "accuracies": charts.accuracies(accuracy_rows(summary), published.MODELS),
-        "bits": charts.bars([("unigram model", unigram), *bits]),
-        "curves": {stage: curve for stage, curve in curves.items() if curve},
-        "curve_lines": [(s, curve_line(p)) for s, p in inputs.curves.items() if curves[s]],
+        "accuracies": charts.accuracies(accuracy_rows(summary), MODELS),
+        "bits": charts.bars(
+            [
+                charts.Bar(label, value, f"{value:.3f}", tone)
+                for tone, (label, value) in bits.items()
+                if value is not None
+            ]
+        ),
+        "curves": {s: charts.curve(curve.train, curve.held_out) for s, curve in curves.items()},
+        "curve_lines": [(stage, curve_line(curve)) for stage, curve in curves.items()],
         "strip": charts.strip(seconds),
     }
 
 
-def accuracy_rows(summary: dict[str, Any]) -> list[dict[str, Any]]:
-    """What the accuracy figure draws: a row a task that at least one model was scored on."""
+def accuracy_rows(summary: Summary) -> list[dict[str, Any]]:
+    """What the accuracy figure draws: one row per task that at least one model was scored on."""
     rows = []
-    for task, label in published.TASKS.items():
-        found = {m: summary["models"][m]["tasks"].get(task) or {} for m in published.MODELS}
-        scores = {m: s for m, s in found.items() if s.get("acc") is not None}
-        known = next(iter(scores.values()), {})
-        claims = {m: published.accuracy(m, task) for m in scores}
-        references = {key: known.get(key) for key in ("chance", "constant")}
-        rows.append({"label": label, "scores": scores, "published": claims, **references})
+    for task, label in TASK_NAMES.items():
+        found = {model: summary.models[model].task(task) for model in MODELS}
+        found = {model: score for model, score in found.items() if score.acc is not None}
+        known = next(iter(found.values()), TaskScore())
+        rows.append(
+            {
+                "label": label,
+                "scores": {m: (score.acc, score.low, score.high) for m, score in found.items()},
+                "published": {model: published.accuracy(model, task) for model in found},
+                "chance": known.chance,
+                "constant": known.constant,
+            }
+        )
     return rows
 
 
-def curve_line(points: list[Point]) -> str:
+def curve_line(curve: Curve) -> str:
     """A loss curve in one sentence."""
-    train = [(p.step, p.loss) for p in points if p.loss is not None]
-    held_out = [(p.step, p.eval_loss) for p in points if p.eval_loss is not None]
-    smooth = [value for _, value in charts.bucket_means(train, charts.SMOOTH_POINTS)]
-    text = f"{format.count(train[-1][0])} steps, training loss {smooth[0]:.3f} -> {smooth[-1]:.3f}"
-    if held_out:
-        text += f", held-out loss {held_out[0][1]:.3f} -> {held_out[-1][1]:.3f}"
+    smooth = [value for _, value in charts.bucket_means(curve.train, charts.SMOOTH_POINTS)]
+    steps = format.count(curve.train[-1][0])
+    text = f"{steps} steps, training loss {smooth[0]:.3f} -> {smooth[-1]:.3f}"
+    if curve.held_out:
+        text += f", held-out loss {curve.held_out[0][1]:.3f} -> {curve.held_out[-1][1]:.3f}"
     return text
 
 

@@ -1,12 +1,15 @@
 """The tables of the report, once: the HTML page and the Markdown file show the same cells."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from diffutron.config.names import MODEL_NAMES, TASK_NAMES
 from diffutron.paper import published
 from diffutron.reporting import format
 from diffutron.reporting.inputs import EARLIER, Inputs
+from diffutron.reporting.summary import Summary, TaskScore
+from diffutron.runtime.tables import flatten, markdown_table
 
 BANDS = ["0-.1", ".1-.3", ".3-.6", ".6-1"]
 TEXTS = {
@@ -71,18 +74,30 @@ def training_table(metrics: dict[str, dict[str, Any]]) -> Table:
         if "tokens_per_s" not in values:
             continue
         share, peak = values.get("trainable_share"), values.get("peak_share")
+        ranks, before = values.get("world_size"), values.get("eval_loss_before")
         objective = str(values.get("objective") or "").replace("_", " ")
         named = values.get("is_bound", True) or "bound" in objective
-        bound = "" if named else "not a likelihood bound"
         rows.append(
             [
                 Cell(stage),
-                cell(objective, bound),
-                cell(format.count(values.get("parameters")), _learning(share)),
-                cell(format.count(values.get("steps")), _ranks(values)),
+                cell(objective, "" if named else "not a likelihood bound"),
+                cell(
+                    format.count(values.get("parameters")),
+                    "" if share is None else f"{100 * share:.2f} % learn",
+                ),
+                cell(
+                    format.count(values.get("steps")),
+                    "" if ranks is None else f"{ranks} rank{'s' if ranks != 1 else ''}",
+                ),
                 cell(format.count(values.get("tokens"))),
-                cell(format.count(values.get("tokens_per_s")), _peak(peak)),
-                _losses(values),
+                cell(
+                    format.count(values.get("tokens_per_s")),
+                    "" if peak is None else f"{100 * peak:.0f} % of the peak",
+                ),
+                cell(
+                    format.decimal(values.get("eval_loss")),
+                    "" if before is None else f"before: {before:.3f}",
+                ),
             ]
         )
     columns = ["stage", "objective", "parameters", "steps", "tokens", "tokens a second"]
@@ -93,77 +108,58 @@ def training_table(metrics: dict[str, dict[str, Any]]) -> Table:
     return Table("Training", [*columns, "held-out loss"], rows, [note] if rows else [])
 
 
-def _learning(share: float | None) -> str:
-    return "" if share is None else f"{100 * share:.2f} % learn"
-
-
-def _ranks(values: dict[str, Any]) -> str:
-    ranks = values.get("world_size")
-    return "" if ranks is None else f"{ranks} rank{'s' if ranks != 1 else ''}"
-
-
-def _peak(share: float | None) -> str:
-    return "" if share is None else f"{100 * share:.0f} % of the peak"
-
-
-def _losses(values: dict[str, Any]) -> Cell:
-    before, after = values.get("eval_loss_before"), values.get("eval_loss")
-    note = "" if before is None else f"before: {before:.3f}"
-    return cell(format.decimal(after), note)
-
-
-def language_table(summary: dict[str, Any], evaluate: dict[str, Any]) -> Table:
+def language_table(summary: Summary, inputs: Inputs) -> Table:
     """Bits a byte, NELBO and masked-token perplexity; lower is better in each column."""
-    found = [summary["models"][model]["perplexity"] for model in published.MODELS]
-    bands = bands_of(found)
+    bands = bands_of([scores.perplexity for scores in summary.models.values()])
     empty = [Cell("") for _ in range(1 + len(bands))]
-    unigram = evaluate.get("unigram_bits_per_byte")
-    rows = [[Cell("unigram model"), cell(format.decimal(unigram)), *empty]]
-    for model, name in published.MODEL_NAMES.items():
-        values = summary["models"][model]
-        shares = [cell(format.decimal(values["perplexity"].get(b), digits=2)) for b in bands]
-        bits, nelbo = (format.decimal(values[key]) for key in ("bits_per_byte", "nelbo"))
-        error = (evaluate.get("models", {}).get(model) or {}).get("bits_per_byte_stderr")
-        spread = "" if error is None else f"s.e. {error:.3f}"
-        rows.append([Cell(name), cell(bits, spread), cell(nelbo), *shares])
+    unigram = format.decimal(inputs.measured("unigram_bits_per_byte"))
+    rows = [[Cell("unigram model"), cell(unigram), *empty]]
+    for model, name in MODEL_NAMES.items():
+        scores = summary.models[model]
+        error = inputs.measured("models", model, "bits_per_byte_stderr")
+        rows.append(
+            [
+                Cell(name),
+                cell(
+                    format.decimal(scores.bits_per_byte),
+                    "" if error is None else f"s.e. {error:.3f}",
+                ),
+                cell(format.decimal(scores.nelbo)),
+                *(cell(format.decimal(scores.perplexity.get(b), digits=2)) for b in bands),
+            ]
+        )
     columns = ["model", "bits a byte", "NELBO, nats a token", *(f"mask rate {b}" for b in bands)]
+    difference = inputs.measured("merged_below_base", "difference")
+    p_value = format.p_value(inputs.measured("merged_below_base", "p_value"))
+    gain = format.NOT_MEASURED
+    if difference is not None:
+        gain = f"{difference:+.4f} bits a byte, {p_value or 'p not measured'}"
     notes = [
         "The last four columns are masked-token perplexities on the same held-out text, by the "
         "share of tokens that is hidden.",
-        *merged_note(evaluate),
+        f"Pre-training against the backbone, paired over documents: {gain}.",
     ]
     return Table("Held-out text", columns, rows, notes)
 
 
-def bands_of(perplexities: Sequence[dict[str, Any]]) -> list[str]:
+def bands_of(perplexities: Sequence[Mapping[str, Any]]) -> list[str]:
     """The mask-rate bands that were measured, in their order."""
     return next((list(values) for values in perplexities if values), BANDS)
 
 
-def merged_note(evaluate: dict[str, Any]) -> list[str]:
-    test = evaluate.get("merged_below_base") or {}
-    difference, p_value = test.get("difference"), test.get("p_value")
-    if difference is None:
-        return ["Pre-training against the backbone, paired over documents: not measured."]
-    return [
-        f"Pre-training against the backbone, paired over documents: {difference:+.4f} bits a byte, "
-        f"{format.p_value(p_value) or 'p not measured'}."
-    ]
-
-
-def perplexity_table(evaluate: dict[str, Any], *, source: str) -> Table:
+def perplexity_table(inputs: Inputs, *, source: str) -> Table:
     """The published perplexity claim beside ours on the text set named for it."""
-    found = {m: _text_perplexity(evaluate, m) for m in published.MODELS}
+    path = ("perplexity_text", "perplexity")
+    found = {m: inputs.measured("models", m, *path) or {} for m in MODEL_NAMES}
     bands = bands_of(list(found.values()))
     rows = []
-    for model, name in published.MODEL_NAMES.items():
-        values = found[model]
+    for model, name in MODEL_NAMES.items():
         claim = published.PERPLEXITY.get(model)
         rows.append(
             [
                 Cell(name),
                 Cell("" if claim is None else f"{claim:.2f}", tone="published"),
-                *(cell(format.decimal(values.get(band), digits=2)) for band in bands),
+                *(cell(format.decimal(found[model].get(band), digits=2)) for band in bands),
             ]
         )
     columns = ["model", "published", *(f"ours, mask rate {band}" for band in bands)]
@@ -175,68 +171,86 @@ def perplexity_table(evaluate: dict[str, Any], *, source: str) -> Table:
     return Table("Perplexity, beside the published claim", columns, rows, notes)
 
 
-def _text_perplexity(evaluate: dict[str, Any], model: str) -> dict[str, Any]:
-    measured = evaluate.get("models", {}).get(model) or {}
-    return (measured.get("perplexity_text") or {}).get("perplexity") or {}
-
-
-def task_tables(summary: dict[str, Any]) -> list[Table]:
-    """Accuracy and length-normalized accuracy of the four models on each task."""
+def candidate_lines(found: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """Every number that a published perplexity may be, as Markdown: one column per model."""
+    first = next(iter(found.values()))
+    rows = [
+        [
+            f"masked token, {100 * float(rate):g} % masked",
+            *(format.decimal(one["masked"][rate]) for one in found.values()),
+        ]
+        for rate in first["masked"]
+    ]
+    for kind, name in (("nelbo", "NELBO"), ("pseudo", "pseudo")):
+        for unit in ("token", "word", "byte"):
+            values = (format.decimal(one[kind][unit]) for one in found.values())
+            rows.append([f"{name}, a {unit}", *values])
+    base, merged = published.PERPLEXITY["base"], published.PERPLEXITY["merged"]
     return [
-        _task_table(summary, "acc", "Accuracy x 100 (acc)"),
-        _task_table(summary, "acc_norm", "Accuracy x 100, length-normalized (acc_norm)"),
+        f"{first['documents']} texts: {first['tokens']} tokens, {first['words']} words, "
+        f"{first['bytes']} bytes (tokens of the first model)",
+        "",
+        *markdown_table(["perplexity", *found], rows).splitlines(),
+        "",
+        f"published, protocol not stated: {base} before pre-training, {merged} after",
     ]
 
 
-def _task_table(summary: dict[str, Any], key: str, title: str) -> Table:
-    claims = [published.SYSTEMS[k] for k in published.COLUMN.values()] if key == "acc" else []
-    columns = ["task", "chance", "best constant", *published.MODEL_NAMES.values()]
-    rows = []
-    for task, label in published.TASKS.items():
-        scores = {m: summary["models"][m]["tasks"].get(task) or {} for m in published.MODELS}
-        known = next((s for s in scores.values() if s), {})
-        row = [Cell(label), *(cell(format.percent(known.get(k))) for k in ("chance", "constant"))]
-        row += [_score(scores[m], key) for m in published.MODELS]
-        for column in range(len(claims)):
-            row.append(Cell(f"{published.ACCURACY[task][column]:.2f}", tone="published"))
-        rows.append(row)
-    notes = [
+def task_tables(summary: Summary) -> list[Table]:
+    """Accuracy and length-normalized accuracy of the four models on each task."""
+    claims = list(published.COLUMN.values())
+    columns = ["task", "chance", "best constant", *MODEL_NAMES.values()]
+    rows, normalized = [], []
+    for task, label in TASK_NAMES.items():
+        scores = [summary.models[m].task(task) for m in MODEL_NAMES]
+        known = next((one for one in scores if one != TaskScore()), TaskScore())
+        known = [cell(format.percent(share)) for share in (known.chance, known.constant)]
+        said = [Cell(f"{published.ACCURACY[task][k]:.2f}", tone="published") for k in claims]
+        rows.append([Cell(label), *known, *map(_accuracy, scores), *said])
+        normalized.append(
+            [Cell(label), *known, *(cell(format.percent(one.acc_norm)) for one in scores)]
+        )
+    note = (
         "Below each score: its 95 % Wilson interval, the exact one-sided binomial test against the "
         "better of chance and the best constant answer, and the number of items."
+    )
+    said = [f"published: {published.SYSTEMS[k]}" for k in claims]
+    return [
+        Table("Accuracy x 100 (acc)", [*columns, *said], rows, [note]),
+        Table("Accuracy x 100, length-normalized (acc_norm)", columns, normalized),
     ]
-    columns += [f"published: {name}" for name in claims]
-    return Table(title, columns, rows, notes if key == "acc" else [])
 
 
-def _score(score: dict[str, Any], key: str) -> Cell:
-    value = score.get(key)
-    if value is None:
+def _accuracy(score: TaskScore) -> Cell:
+    if score.acc is None:
         return cell(format.NOT_MEASURED)
-    if key != "acc":
-        return Cell(format.percent(value))
-    p_value = score.get("p_value")
     tone = ""
-    if p_value is not None:
-        tone = "good" if p_value < SIGNIFICANT else "weak" if p_value > CHANCE_LIKE else ""
-    items = f"n = {score['n']}" if score.get("n") is not None else ""
-    test = ", ".join(part for part in (format.p_value(p_value), items) if part)
-    bounds = format.interval(score.get("low"), score.get("high"))
-    return cell(format.percent(value), bounds, test, tone=tone)
+    if score.p_value is not None:
+        weak = "weak" if score.p_value > CHANCE_LIKE else ""
+        tone = "good" if score.p_value < SIGNIFICANT else weak
+    items = f"n = {score.n}" if score.n is not None else ""
+    test = ", ".join(part for part in (format.p_value(score.p_value), items) if part)
+    return cell(format.percent(score.acc), format.interval(score.low, score.high), test, tone=tone)
 
 
-def answer_table(summary: dict[str, Any], evaluate: dict[str, Any], *, source: str) -> Table:
+def answer_table(summary: Summary, inputs: Inputs, *, source: str) -> Table:
     """Held-out instructions answered exactly, and what the generated text looks like."""
     rows = []
-    for model, name in published.MODEL_NAMES.items():
-        asked, made = (summary["models"][model][k] for k in ("instructions", "generation"))
-        found = (evaluate.get("models", {}).get(model) or {}).get("instructions") or {}
-        bounds = format.interval(found.get("low"), found.get("high"))
-        items = f"{asked['correct']} of {asked['n']}" if asked["n"] is not None else ""
-        shares = [cell(format.percent(made[k])) for k in ("valid_words", "empty")]
-        others = [cell(format.decimal(made[k])) for k in ("distinct_2", "repetition")]
-        exact = cell(format.percent(asked["acc"]), bounds, items)
-        constant = cell(format.percent(found.get("constant")))
-        rows.append([Cell(name), exact, constant, *shares, *others])
+    for model, name in MODEL_NAMES.items():
+        asked, made = summary.models[model].instructions, summary.models[model].generation
+        low, high, constant = (
+            inputs.measured("models", model, "instructions", key)
+            for key in ("low", "high", "constant")
+        )
+        items = f"{asked.correct} of {asked.n}" if asked.n is not None else ""
+        rows.append(
+            [
+                Cell(name),
+                cell(format.percent(asked.acc), format.interval(low, high), items),
+                *(cell(format.percent(v)) for v in (constant, made.valid_words, made.empty)),
+                *(cell(format.decimal(v)) for v in (made.distinct_2, made.repetition)),
+            ]
+        )
     columns = ["model", "answered exactly, %", "best constant answer, %", "valid words, %"]
     by = "grammar of the built-in sample" if source == "sample" else "words of the training split"
     return Table(
@@ -252,11 +266,11 @@ def answer_table(summary: dict[str, Any], evaluate: dict[str, Any], *, source: s
 
 def leaderboard_table() -> Table:
     """The published table as it is: no number in it is ours."""
+    scores = {label: published.ACCURACY[task] for task, label in TASK_NAMES.items()}
     rows = [
-        [Cell(label), *(Cell(f"{v:.2f}", tone="published") for v in published.ACCURACY[task])]
-        for task, label in published.TASKS.items()
+        [Cell(label), *(Cell(f"{value:.2f}", tone="published") for value in values)]
+        for label, values in {**scores, "Average": published.AVERAGE}.items()
     ]
-    rows.append([Cell("Average"), *(Cell(f"{v:.2f}", tone="published") for v in published.AVERAGE)])
     return Table("Published accuracy x 100", ["task", *published.SYSTEMS], rows)
 
 
@@ -264,20 +278,11 @@ def detail_tables(metrics: dict[str, dict[str, Any]]) -> list[Table]:
     """Every plain number that the stages before `evaluate` wrote, under its own name."""
     tables = []
     for stage, values in metrics.items():
-        flat = [(key, value) for key, value in flatten(values) if stage != "evaluate"]
-        rows = [[Cell(key), cell(format.scalar(value))] for key, value in flat]
+        rows = [
+            [Cell(key), cell(format.scalar(value))]
+            for key, value in flatten(values).items()
+            if stage != "evaluate" and not isinstance(value, list)
+        ]
         if rows:
             tables.append(Table(stage, ["key", "value"], rows))
     return tables
-
-
-def flatten(values: dict[str, Any], prefix: str = "") -> list[tuple[str, Any]]:
-    """Nested mappings as `a.b.c` keys; lists are left out."""
-    found: list[tuple[str, Any]] = []
-    for key, value in values.items():
-        name = f"{prefix}{key}"
-        if isinstance(value, dict):
-            found += flatten(value, f"{name}.")
-        elif not isinstance(value, Sequence) or isinstance(value, str):
-            found.append((name, value))
-    return found

@@ -2,12 +2,13 @@
 
 import json
 import re
+from html import unescape
 
 import pytest
 from typer.testing import CliRunner
 
 from diffutron.cli.app import app
-from diffutron.reporting.denoising.player_page import trace_page
+from diffutron.reporting.denoising.players import trace_page
 from diffutron.runtime.errors import UserError
 
 
@@ -27,10 +28,9 @@ def test_generate_prints_text_and_writes_a_page(run, tmp_path) -> None:
     text = page.read_text(encoding="utf-8")
     assert text.startswith("<!doctype html>")
     assert not re.search(r"(src|href)=|https?://", text)  # self-contained
-    (trace,) = json.loads(re.search(r'type="application/json">(.*?)</script>', text).group(1))
-    assert trace["prompt"] == "Kedi"
-    assert trace["answer"] in done.output
-    assert len(trace["steps"]) >= 1
+    assert re.search(r'class="prompt">(.*?)<', text).group(1) == "Kedi"
+    assert unescape(re.search(r'class="said" lang="tr">(.*?)<', text).group(1)) in done.output
+    assert text.count("data-events=") == 4
 
 
 def test_a_trace_as_data(run, tmp_path) -> None:

@@ -7,7 +7,7 @@ import torch
 
 from diffutron.modeling.encoding import begin_ids
 from diffutron.paper.perplexity_candidates import candidates, read_texts
-from diffutron.reporting.perplexity_table import table_lines
+from diffutron.reporting.tables import candidate_lines
 from diffutron.runtime.errors import UserError
 
 TEXTS = ["Kedi.", "Evde."]
@@ -51,7 +51,7 @@ def test_units_are_of_one_total(found):
 
 
 def test_the_table_has_every_candidate_and_the_published_numbers_apart(found):
-    lines = table_lines({"one": found, "two": found})
+    lines = candidate_lines({"one": found, "two": found})
     assert sum(line.startswith("| ") for line in lines) == 1 + 6 + 3 + 3
     assert lines[-1] == "published, protocol not stated: 3.42 before pre-training, 2.75 after"
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from diffutron.reporting.inputs import Point, read_curve, read_inputs, read_rows
+from diffutron.reporting.inputs import Curve, read_curve, read_inputs
 from diffutron.runtime.errors import UserError
 
 
@@ -10,13 +10,13 @@ def test_curve_leaves_gaps_where_nothing_was_measured(tmp_path):
     path = tmp_path / "x.csv"
     path.write_text("step,loss,eval_loss,learning_rate,tokens\n1,2.5,,0.1,9\n2,,3.5,,9\n")
     curve = read_curve(path, made_by="pretrain")
-    assert curve == [Point(1, 2.5, 0.1, None), Point(2, None, None, 3.5)]
+    assert curve == Curve(train=[(1, 2.5)], held_out=[(2, 3.5)])
 
 
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("step,loss\n1,2\n", "no column `learning_rate`"),
+        ("step,loss\n1,2\n", "no column `eval_loss`"),
         ("", "no column `step`"),
         ("step,loss,learning_rate,eval_loss\n1,2,3,\nx,2,3,\n", "line 3"),
         ("step,loss,learning_rate,eval_loss\n1,two,3,\n", "line 2"),
@@ -30,11 +30,11 @@ def test_damaged_curves_are_named(tmp_path, text, message):
         read_curve(path, made_by="pretrain")
 
 
-def test_damaged_rows_are_named(tmp_path):
-    path = tmp_path / "instructions_phase2.jsonl"
+def test_damaged_rows_are_named(run_files):
+    path = run_files["evaluation"] / "instructions_phase2.jsonl"
     path.write_text('{"a": 1}\n{"a": \n')
-    with pytest.raises(UserError, match="line 2 is not JSON"):
-        read_rows(path)
+    with pytest.raises(UserError, match=r"phase2\.jsonl, line 2: not JSON.*`diffutron evaluate`"):
+        read_inputs(**run_files)
 
 
 def test_damaged_metrics_are_named(run_files):

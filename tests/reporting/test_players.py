@@ -1,11 +1,20 @@
-"""The animated picture of a denoising: what is in it, and when it can be seen."""
+"""The picture and the page of a denoising: what is in them, and when it can be seen."""
 
+import json
 import re
+from html import unescape
 from xml.etree import ElementTree
 
 import pytest
 
-from diffutron.reporting.denoising.players import COLUMNS, layout, shown_tokens, trace_picture
+from diffutron.reporting.denoising.players import (
+    COLUMNS,
+    layout,
+    shown_tokens,
+    trace_page,
+    trace_picture,
+)
+from diffutron.reporting.denoising.trace import read_trace
 
 SVG = "{http://www.w3.org/2000/svg}"
 
@@ -29,7 +38,7 @@ def trace() -> dict:
 
 
 def test_tokens_are_seen_from_their_step_until_they_are_masked_again(trace) -> None:
-    seen = [(t.position, t.text, t.first, t.until) for t in shown_tokens(trace)]
+    seen = [(t.position, t.text, t.first, t.until) for t in shown_tokens(read_trace(trace))]
     assert seen == [(0, "ev", 1, None), (1, " bahçe", 0, 2), (1, " &", 3, None), (2, "⏎", 3, None)]
 
 
@@ -75,7 +84,7 @@ def test_surer_is_greener() -> None:
 def test_lines_break_between_words_and_nothing_overlaps() -> None:
     tokens = [(n, " söz" if n % 2 == 0 else "cük", 0.5) for n in range(60)]
     tokens.append((60, " " + "ç" * (COLUMNS + 10), 0.5))
-    places, num_lines = layout(shown_tokens(make_trace(tokens)))
+    places, num_lines = layout(shown_tokens(read_trace(make_trace(tokens))))
     assert num_lines == 5  # nine words each, and the long one alone
     for position, (line, column, width) in places.items():
         assert column + width <= COLUMNS or column == 0
@@ -94,3 +103,26 @@ def test_characters_that_xml_forbids_are_replaced() -> None:
 
 def test_a_trace_without_tokens_is_a_picture_too() -> None:
     assert trace_picture(make_trace()).startswith("<svg")
+
+
+def test_the_page_holds_every_event_in_the_block_it_belongs_to(trace) -> None:
+    page = trace_page([trace | {"block_length": 2}])
+    first, second = page.split('<span class="block">')[1:]
+    assert [first.count("data-events"), second.count("data-events")] == [2, 1]
+    events = json.loads(unescape(re.findall(r'data-events="(.*?)"', page)[1]))
+    assert events == [[0, " bahçe", 0.4], [2, None, 0.0], [3, " &", 1.0]]
+    assert "an underlined block is finished" in page
+    assert "an underlined block" not in trace_page([trace | {"block_length": None}])
+
+
+def test_the_page_says_the_answer_and_counts_steps_from_one(trace) -> None:
+    page = trace_page([trace])
+    assert '<span class="said" lang="tr">ev &amp; bahçe</span>' in page
+    assert re.findall(r'title="(.*?)"', page)[0] == "step 2, confidence 0.90"
+    assert re.findall(r"<i>(.*?)</i>", page) == ["step 1", "step 2", "step 3", "step 4"]
+    assert ('min="-1"' in page, 'max="3"' in page) == (True, True)
+
+
+def test_a_page_of_no_tokens_and_of_no_traces_is_a_page_too() -> None:
+    assert "0 tokens" not in trace_page([])
+    assert trace_page([make_trace()]).count('class="card trace"') == 1

@@ -6,6 +6,8 @@ from html.parser import HTMLParser
 
 import pytest
 
+from diffutron.pages.render import render
+from diffutron.reporting.denoising.players import trace_page
 from diffutron.reporting.format import NOT_MEASURED
 from diffutron.reporting.report import report
 from diffutron.runtime.errors import UserError
@@ -105,6 +107,19 @@ def test_denoising_is_there_with_and_without_script(make_report):
     assert "step   1  ▒▒▒▒▒▒▒▒▒▒▒ ▒▒▒▒▒▒▒▒ Ankara" in text
     assert "Türkiye'nin başkenti Ankara'da" in text
     assert "Expected: Ankara'dır." in text
+
+
+def test_the_report_plays_a_trace_as_its_own_page_does(make_report, run_files):
+    report, _, _ = make_report()
+    traces = json.loads((run_files["evaluation"] / "traces.json").read_text(encoding="utf-8"))
+    alone = trace_page(traces)
+    for part in ("player.css.jinja", "player.js.jinja"):
+        text = render(part, {}, package="diffutron.reporting")
+        assert text in report
+        assert text in alone
+    boxes = [page[page.index('<div class="card trace"') :] for page in (report, alone)]
+    boxes = [box[: box.index("</details>")].replace(" open>", ">") for box in boxes]
+    assert boxes[0] == boxes[1]
 
 
 def test_summary_has_exactly_the_agreed_keys(make_report):

@@ -1,22 +1,27 @@
 """Numbers in words: formats, the headline, the caveats, the published table, the traces."""
 
-import copy
+from dataclasses import replace
 
 import pytest
 
 from diffutron.paper import published
 from diffutron.paper.caveats import caveats
 from diffutron.reporting import format
-from diffutron.reporting.denoising.trace import read_traces
+from diffutron.reporting.denoising.trace import read_trace
 from diffutron.reporting.headline import tiles, verdict
-from diffutron.reporting.inputs import read_inputs
-from diffutron.reporting.summary import build_summary
+from diffutron.reporting.inputs import Inputs, read_inputs
+from diffutron.reporting.summary import AnswerScore, TextScore, build_summary
 
 
 @pytest.fixture
 def numbers(run_files):
     inputs = read_inputs(**run_files)
-    return build_summary(inputs, profile="demo"), inputs.evaluate
+    return build_summary(inputs, profile="demo"), inputs
+
+
+def measured(values: dict) -> Inputs:
+    """The inputs of a run of which `evaluate` measured these values alone."""
+    return Inputs({"evaluate": values}, curves={}, cards={}, traces=[], answers={})
 
 
 @pytest.mark.parametrize(
@@ -65,8 +70,7 @@ def test_only_the_tuned_models_have_a_published_twin():
 
 
 def test_the_verdict_says_what_was_measured(numbers):
-    summary, evaluate = numbers
-    text = verdict(summary, evaluate)
+    text = verdict(*numbers)
     assert "above chance on 6 of 7 tasks, answers 75.0 % of held-out" in text
     assert "lowered held-out bits a byte by 0.053 (p < 0.001)" in text
 
@@ -76,26 +80,24 @@ def test_the_verdict_says_what_was_measured(numbers):
 )
 def test_a_gain_that_is_not_shown_is_not_claimed(numbers, test):
     summary, _ = numbers
-    text = verdict(summary, {"merged_below_base": test})
+    text = verdict(summary, measured({"merged_below_base": test}))
     assert "is not shown" in text
     assert "lowered held-out bits a byte by" not in text
 
 
 def test_a_verdict_over_one_number(numbers):
-    summary = copy.deepcopy(numbers[0])
-    final = summary["models"]["phase2"]
-    final["tasks"], final["instructions"]["acc"] = {}, None
-    assert verdict(summary, {}).endswith("the final model writes 98.0 % valid words.")
+    final = replace(numbers[0].models["phase2"], tasks={}, instructions=AnswerScore())
+    summary = replace(numbers[0], models=numbers[0].models | {"phase2": final})
+    assert verdict(summary, measured({})).endswith("the final model writes 98.0 % valid words.")
 
 
 def test_tiles_of_a_run_without_numbers_say_so(numbers):
-    summary = copy.deepcopy(numbers[0])
-    final = summary["models"]["phase2"]
-    final["tasks"], final["instructions"] = {}, {"n": None, "correct": None, "acc": None}
-    final["generation"]["valid_words"] = None
-    summary["models"]["merged"]["bits_per_byte"] = None
-    summary["seconds"] = {}
-    assert {tile.value for tile in tiles(summary, {})} == {"not measured"}
+    models = dict(numbers[0].models)
+    nothing = {"tasks": {}, "instructions": AnswerScore(), "generation": TextScore()}
+    models["phase2"] = replace(models["phase2"], **nothing)
+    models["merged"] = replace(models["merged"], bits_per_byte=None)
+    summary = replace(numbers[0], models=models, seconds={})
+    assert {tile.value for tile in tiles(summary, measured({}))} == {"not measured"}
 
 
 def test_caveats_follow_the_parameters(make_params):
@@ -135,11 +137,10 @@ def test_a_trace_is_read_by_position():
         {"step": 2, "tokens": [{"position": 0, "token": "a"}]},
         {"step": 3, "tokens": [{"position": 1, "token": "c", "confidence": 0.9}]},
     ]
-    (trace,) = read_traces([{"prompt": "p", "answer": "ac", "steps": steps}])
+    trace = read_trace({"prompt": "p", "answer": "ac", "steps": steps})
     assert [slot.text for slot in trace.slots] == ["a", "c"]
-    assert trace.lines() == ["step   0  ▒b", "step   1  ▒▒", "step   2  a▒", "step   3  ac"]
-    assert [trace.late(slot) for slot in trace.slots] == [2 / 3, 1.0]
-    assert trace.slots[1].confidence == 0.9
+    assert trace.lines() == ["step   1  ▒b", "step   2  ▒▒", "step   3  a▒", "step   4  ac"]
+    assert trace.slots[1].last == (3, "c", 0.9)
     assert trace.expected is None
 
 
@@ -148,16 +149,15 @@ def test_frames_are_steps_in_which_something_happened():
         {"step": 3 * k, "tokens": [{"position": k, "token": f" {k}", "confidence": 0.5}]}
         for k in range(20)
     ]
-    (trace,) = read_traces([{"prompt": "p", "answer": "", "steps": steps}])
-    assert [step for step, _ in trace.frames] == [0, 12, 24, 33, 45, 57]
+    trace = read_trace({"prompt": "p", "answer": "", "steps": steps})
+    assert [step for step, _ in trace.frames] == [1, 13, 25, 34, 46, 58]
     assert trace.slots[0].text == "0"
     assert trace.slots[1].text == " 1"
 
 
 def test_a_position_that_stays_open_and_an_empty_trace():
     steps = [{"step": 0, "tokens": [{"position": 0, "token": None}]}]
-    open_place, nothing = read_traces(
-        [{"prompt": "p", "answer": "", "steps": steps}, {"prompt": "p", "answer": "", "steps": []}]
-    )
+    open_place = read_trace({"prompt": "p", "answer": "", "steps": steps})
+    nothing = read_trace({"prompt": "p", "answer": "", "steps": []})
     assert open_place.slots[0].text == ""
-    assert nothing.lines() == ["step   0  "]
+    assert nothing.lines() == ["step   1  "]

@@ -1,13 +1,16 @@
-"""A data card as one page that needs nothing else: pictures are inline SVG, drawn by the template.
+"""A data card as one page that needs nothing else, in the style of our other pages.
 
 A card is a list of sections; `templates/card.html.jinja` knows how each kind is drawn.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
-WIDTH = 460.0  # of the longest bar
+from diffutron.pages import charts
+from diffutron.pages.render import render
+
+NUMBER_WIDTH = 200  # pixels kept free for the numbers behind the longest bar
 
 
 @dataclass(frozen=True)
@@ -33,17 +36,6 @@ class Examples:
 
 
 @dataclass(frozen=True)
-class Bar:
-    """`width` is drawn from `start`; `lost` follows it in another color."""
-
-    label: str
-    number: int
-    width: float
-    lost: float = 0.0
-    note: str = ""
-
-
-@dataclass
 class Bars:
     """Counts by name, as horizontal bars."""
 
@@ -51,16 +43,14 @@ class Bars:
     counts: Mapping[str, int]
     axis: str
     kind: str = "bars"
-    bars: list[Bar] = field(init=False)
 
-    def __post_init__(self) -> None:
-        most = max(self.counts.values(), default=0) or 1
-        self.bars = [
-            Bar(name, number, WIDTH * number / most) for name, number in self.counts.items()
-        ]
+    @property
+    def chart(self) -> dict[str, Any]:
+        rows = [charts.Bar(name, number, f"{number:,}") for name, number in self.counts.items()]
+        return charts.bars(rows, text_width=NUMBER_WIDTH)
 
 
-@dataclass
+@dataclass(frozen=True)
 class Flow:
     """How many come in, what each step takes out, how many are left after it."""
 
@@ -69,15 +59,14 @@ class Flow:
     dropped: Mapping[str, int]
     kind: str = "bars"
     axis: str = ""
-    bars: list[Bar] = field(init=False)
 
-    def __post_init__(self) -> None:
-        rows = flow(self.kept, self.dropped)
-        scale = WIDTH / max(rows[0][1], 1)
-        self.bars = [
-            Bar(step, left, scale * left, scale * gone, f"-{gone:,}" if gone else "")
-            for step, left, gone in rows
+    @property
+    def chart(self) -> dict[str, Any]:
+        rows = [
+            charts.Bar(step, left, f"{left:,}" + (f" -{gone:,}" if gone else ""), lost=gone)
+            for step, left, gone in flow(self.kept, self.dropped)
         ]
+        return charts.bars(rows, text_width=NUMBER_WIDTH)
 
 
 Section = Words | Rows | Examples | Bars | Flow
@@ -104,14 +93,5 @@ def steps_csv(flows: Mapping[str, tuple[int, Mapping[str, int]]]) -> str:
 
 def page(title: str, sections: Iterable[Section]) -> str:
     """The HTML of a card; every text in it is escaped."""
-    from jinja2 import Environment, PackageLoader, StrictUndefined
-
-    environment = Environment(
-        loader=PackageLoader("diffutron.data.corpus"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    template = environment.get_template("card.html.jinja")
-    return template.render(title=title, sections=list(sections), width=WIDTH)
+    view = {"title": title, "sections": list(sections)}
+    return render("card.html.jinja", view, package="diffutron.data.corpus")

@@ -1,1 +1,1 @@
-"""How a text came to be, step by step, as a picture."""
+"""How a text came to be, step by step: one reading of a trace, played on a page or as a picture."""

@@ -1,13 +1,17 @@
-"""A denoising trace as one animated picture: SVG with CSS animations, nothing to load or to run.
+"""The two ways to play a trace: a page with a slider, and one animated picture (SVG with CSS).
 
-A renderer without animation, and a reader who wants none, see the finished text.
+The page's player is that of the report (templates/player.jinja). The picture needs nothing to load
+or to run; a renderer without animation, and a reader who wants none, see the finished text.
 """
 
 import textwrap
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from html import escape
 from typing import Any
+
+from diffutron.pages.render import render
+from diffutron.reporting.denoising.trace import Trace, read_trace
 
 COLUMNS = 64  # characters of a line
 CHAR, LINE, EDGE = 10.0, 34, 24  # pixels: of a character, a line, around the text
@@ -26,6 +30,12 @@ text { font: 16px ui-monospace, "DejaVu Sans Mono", Menlo, Consolas, monospace; 
 CALM = "@media (prefers-reduced-motion: reduce) { g { animation: none !important; } }\n"
 
 
+def trace_page(traces: Sequence[dict[str, Any]]) -> str:
+    """The page that plays traces in the form of a file, one below the other; needs no network."""
+    view = {"traces": [read_trace(trace) for trace in traces]}
+    return render("trace.html.jinja", view, package="diffutron.reporting")
+
+
 @dataclass(frozen=True)
 class Shown:
     """A token at a position from one step until another (None: to the end)."""
@@ -36,20 +46,26 @@ class Shown:
     first: int
     until: int | None
 
+    @property
+    def animation(self) -> str:
+        return f"s{self.first}" + ("" if self.until is None else f"u{self.until}")
 
-def shown_tokens(trace: dict[str, Any]) -> list[Shown]:
-    """The tokens of a trace (`Trace.as_dict`) with the steps in which they can be seen."""
-    events: dict[int, list[tuple[int, str | None, float]]] = {}
-    for step in trace["steps"]:
-        for token in step["tokens"]:
-            event = (step["step"], token["token"], token["confidence"])
-            events.setdefault(token["position"], []).append(event)
+    def keyframes(self, share: float) -> str:
+        """Hidden before its step, seen from then on; step 0 is seen after one step's time."""
+        steps = [f"0%{{opacity:0}}{(self.first + 1) * share:.2f}%{{opacity:1}}"]
+        if self.until is not None:
+            steps.append(f"{(self.until + 1) * share:.2f}%{{opacity:0}}")
+        return f"@keyframes {self.animation}{{{''.join(steps)}}}\n"
+
+
+def shown_tokens(trace: Trace) -> list[Shown]:
+    """The tokens of a trace with the steps in which they can be seen."""
     found: list[Shown] = []
-    for position, listed in sorted(events.items()):
-        ends = [step for step, _, _ in listed[1:]]
-        for (step, text, sure), until in zip(listed, [*ends, None], strict=True):
+    for slot in trace.slots:
+        ends = [step for step, _, _ in slot.events[1:]]
+        for (step, text, sure), until in zip(slot.events, [*ends, None], strict=True):
             if text is not None:
-                found.append(Shown(position, visible(text), sure, step, until))
+                found.append(Shown(slot.position, visible(text), sure or 0.0, step, until))
     return found
 
 
@@ -61,10 +77,10 @@ def visible(text: str) -> str:
 
 def trace_picture(trace: dict[str, Any]) -> str:
     """The SVG that plays a trace: masks as boxes, tokens as they appear, greener the surer."""
-    tokens = shown_tokens(trace)
+    tokens = shown_tokens(read_trace(trace))
     places, num_lines = layout(tokens)
-    asked = " ".join(trace["prompt"].split())
-    question = textwrap.wrap(visible(asked), COLUMNS, max_lines=3, placeholder=" ...") or [""]
+    asked = visible(" ".join(trace["prompt"].split()))
+    question = textwrap.wrap(asked, COLUMNS, max_lines=3, placeholder=" ...") or [""]
     top = EDGE + 22 * len(question) + 10
     width, height = COLUMNS * CHAR + 2 * EDGE, top + num_lines * LINE + EDGE
     last = max((token.first for token in tokens), default=0)
@@ -77,13 +93,13 @@ def trace_picture(trace: dict[str, Any]) -> str:
         f'<text class="soft" x="{EDGE}" y="{EDGE + 14 + 22 * number}">{escape(line)}</text>'
         for number, line in enumerate(question)
     ]
-    body += [_mask(*place, top) for place in places.values()]
+    body += [f'<rect class="mask" {_box(*place, top)}/>' for place in places.values()]
     body += [_token(token, *places[token.position], top, seconds) for token in tokens]
-    keyframes = "".join(sorted({_keyframes(token, share) for token in tokens}))
+    keyframes = "".join(sorted({token.keyframes(share) for token in tokens}))
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width:g} {height}" '
         f'width="{width:g}" height="{height}" role="img">\n'
-        f"<title>{escape(visible(asked))}: {escape(visible(trace['answer']))}</title>\n"
+        f"<title>{escape(asked)}: {escape(visible(trace['answer']))}</title>\n"
         f"<style>{STYLE}{keyframes}{CALM}</style>\n" + "\n".join(body) + "\n</svg>\n"
     )
 
@@ -119,10 +135,6 @@ def _words(positions: list[int], texts: dict[int, str]) -> Iterator[list[int]]:
     yield word
 
 
-def _mask(line: int, column: int, width: int, top: int) -> str:
-    return f'<rect class="mask" {_box(line, column, width, top)}/>'
-
-
 def _token(token: Shown, line: int, column: int, width: int, top: int, seconds: float) -> str:
     sure = min(1.0, max(0.0, token.confidence))
     color = "".join(
@@ -131,7 +143,7 @@ def _token(token: Shown, line: int, column: int, width: int, top: int, seconds: 
     resting = "" if token.until is None else ";opacity:0"
     x, y = EDGE + column * CHAR, top + line * LINE + 21
     return (
-        f'<g style="animation:{_name(token)} {seconds:.2f}s step-end infinite{resting}">'
+        f'<g style="animation:{token.animation} {seconds:.2f}s step-end infinite{resting}">'
         f'<rect fill="#{color}" {_box(line, column, width, top)}/>'
         f'<text x="{x:g}" y="{y}" textLength="{len(token.text) * CHAR:g}" '
         f'lengthAdjust="spacingAndGlyphs" xml:space="preserve">{escape(token.text)}</text></g>'
@@ -141,15 +153,3 @@ def _token(token: Shown, line: int, column: int, width: int, top: int, seconds: 
 def _box(line: int, column: int, width: int, top: int) -> str:
     x, y = EDGE + column * CHAR + 1, top + line * LINE
     return f'x="{x:g}" y="{y}" width="{width * CHAR - 2:g}" height="28" rx="4"'
-
-
-def _name(token: Shown) -> str:
-    return f"s{token.first}" + ("" if token.until is None else f"u{token.until}")
-
-
-def _keyframes(token: Shown, share: float) -> str:
-    """Hidden before its step, seen from then on; step 0 is seen after one step's time."""
-    steps = [f"0%{{opacity:0}}{(token.first + 1) * share:.2f}%{{opacity:1}}"]
-    if token.until is not None:
-        steps.append(f"{(token.until + 1) * share:.2f}%{{opacity:0}}")
-    return f"@keyframes {_name(token)}{{{''.join(steps)}}}\n"

@@ -1,17 +1,18 @@
 """Denoising step by step: what stands at each position after each step.
 
-A trace is `{prompt, answer, steps: [{step, tokens: [{position, token, confidence}]}]}`, and
-`expected` where there is a right answer. A position that is filled again later (remasking) occurs
-in more than one step; in between its token is null.
+A file holds a trace by step: `{prompt, answer, block_length, steps: [{step, tokens: [{position,
+token, confidence}]}]}`, and `expected` where there is a right answer. Here it is read by position.
+A position that is filled again later (remasking) occurs in more than one step; in between its
+token is null.
 """
 
 import json
 import re
-from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import groupby
 from typing import Any
 
-Event = tuple[int, str | None, float | None]
+Event = tuple[int, str | None, float | None]  # step, text, confidence
 
 MARKER = re.compile(r"\[/?[A-Za-z]+\]|<[a-z]+>")
 FRAMES = 6
@@ -20,15 +21,16 @@ HIDDEN = "▒"
 
 @dataclass(frozen=True)
 class Slot:
-    """One position of the answer: its (step, text, confidence) events in order.
+    """One position of the answer, and its events in order.
 
     A text of None is the position opened again by remasking.
     """
 
+    position: int
     events: list[Event]
 
     @property
-    def last(self) -> "Event":
+    def last(self) -> Event:
         """How the position was filled for good."""
         filled = [event for event in self.events if event[1] is not None]
         return filled[-1] if filled else (self.events[-1][0], "", None)
@@ -36,14 +38,6 @@ class Slot:
     @property
     def text(self) -> str:
         return self.last[1] or ""
-
-    @property
-    def step(self) -> int:
-        return self.last[0]
-
-    @property
-    def confidence(self) -> float | None:
-        return self.last[2]
 
     @property
     def is_marker(self) -> bool:
@@ -64,16 +58,26 @@ class Slot:
 
 @dataclass(frozen=True)
 class Trace:
+    """A trace by position; readers are told steps from 1 on, whatever `first` is."""
+
     prompt: str
     answer: str
     expected: str | None
+    block_length: int | None
     slots: list[Slot]
     first: int
     last: int
 
-    def late(self, slot: Slot) -> float:
-        """When a position got its final token: 0 at the first step, 1 at the last."""
-        return (slot.step - self.first) / max(self.last - self.first, 1)
+    def number(self, step: int) -> int:
+        """How many steps were done when this one was."""
+        return step - self.first + 1
+
+    @property
+    def blocks(self) -> list[list[Slot]]:
+        """The slots by the block that they were denoised in."""
+        length = self.block_length or len(self.slots) + 1
+        groups = groupby(self.slots, key=lambda slot: slot.position // length)
+        return [list(group) for _, group in groups]
 
     @property
     def frames(self) -> list[tuple[int, list[tuple[str, bool]]]]:
@@ -85,35 +89,37 @@ class Trace:
         num = min(FRAMES, len(found))
         chosen = sorted({round(k * (len(found) - 1) / max(num - 1, 1)) for k in range(num)})
         steps = [found[k] for k in chosen]
-        return [(step, [slot.at(step) for slot in self.slots]) for step in steps]
+        return [(self.number(step), [slot.at(step) for slot in self.slots]) for step in steps]
 
     def lines(self) -> list[str]:
         """The frames as text; a hidden position is grey blocks."""
-        return [
-            f"step {step:>3}  " + "".join(_drawn(text, shown) for text, shown in slots)
-            for step, slots in self.frames
-        ]
+        lines = []
+        for number, slots in self.frames:
+            texts = [
+                text if shown else "".join(" " if c.isspace() else HIDDEN for c in text)
+                for text, shown in slots
+            ]
+            lines.append(f"step {number:>3}  {''.join(texts)}")
+        return lines
 
 
-def _drawn(text: str, shown: bool) -> str:
-    return text if shown else "".join(" " if c.isspace() else HIDDEN for c in text)
-
-
-def read_traces(traces: Sequence[dict[str, Any]]) -> list[Trace]:
-    """From the file's form (by step) to the page's (by position)."""
-    return [_trace(trace) for trace in traces]
-
-
-def _trace(trace: dict[str, Any]) -> Trace:
+def read_trace(values: dict[str, Any]) -> Trace:
+    """From the file's form (by step) to the reader's (by position)."""
     events: dict[int, list[Event]] = {}
-    for step in trace["steps"]:
+    for step in values["steps"]:
         for token in step["tokens"]:
             event = (step["step"], token["token"], token.get("confidence"))
             events.setdefault(token["position"], []).append(event)
-    slots = [Slot(events[position]) for position in sorted(events)]
-    if slots:  # the space before the first word belongs to the prompt
-        first = [(step, text and text.lstrip(), sure) for step, text, sure in slots[0].events]
-        slots[0] = Slot(first)
-    steps = [step["step"] for step in trace["steps"]] or [0]
-    expected = trace.get("expected")
-    return Trace(trace["prompt"], trace["answer"], expected, slots, min(steps), max(steps))
+    if events:  # the space before the first word belongs to the prompt
+        first = min(events)
+        events[first] = [(step, text and text.lstrip(), sure) for step, text, sure in events[first]]
+    steps = [step["step"] for step in values["steps"]] or [0]
+    return Trace(
+        values["prompt"],
+        values["answer"],
+        values.get("expected"),
+        values.get("block_length"),
+        [Slot(position, listed) for position, listed in sorted(events.items())],
+        min(steps),
+        max(steps),
+    )

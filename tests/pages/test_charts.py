@@ -4,9 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from diffutron.reporting import charts
-from diffutron.reporting.charts import Axis, bucket_means, round_step
-from diffutron.reporting.inputs import Point
+from diffutron.pages import charts
+from diffutron.pages.charts import Axis, Bar, bucket_means, round_step
 
 
 @given(st.floats(1e-6, 1e6))
@@ -38,33 +37,39 @@ def test_bucket_means_keep_the_mean_and_the_number():
 
 
 def test_a_curve_without_losses_is_not_drawn():
-    assert charts.curve([]) == {}
-    assert charts.curve([Point(1, None, 0.1, 2.0)]) == {}
+    assert charts.curve([], []) == {}
+    assert charts.curve([], [(1, 2.0)]) == {}
 
 
 def test_one_spike_does_not_flatten_a_curve():
-    points = [Point(k, 50.0 if k == 77 else 2.0, None, None) for k in range(1, 201)]
-    drawn = charts.curve(points)
+    drawn = charts.curve([(k, 50.0 if k == 77 else 2.0) for k in range(1, 201)], [])
     assert max(float(text) for _, text in drawn["y_ticks"]) < 5
 
 
 def test_held_out_losses_are_always_inside():
-    points = [Point(k, 2.0, None, 9.0 if k == 1 else None) for k in range(1, 201)]
-    drawn = charts.curve(points)
+    drawn = charts.curve([(k, 2.0) for k in range(1, 201)], [(1, 9.0)])
     (dot,) = drawn["dots"]
     assert dot[2] == "step 1: held-out loss 9.000"
     assert dot[1] > 10
 
 
 def test_a_flat_curve_and_a_single_point_are_drawn():
-    assert charts.curve([Point(k, 1.0, None, None) for k in (1, 2, 3)])["y_ticks"]
-    assert charts.curve([Point(1, 0.0, None, None)])["x_ticks"]
+    assert charts.curve([(k, 1.0) for k in (1, 2, 3)], [])["y_ticks"]
+    assert charts.curve([(1, 0.0)], [])["x_ticks"]
 
 
-def test_bars_leave_out_what_was_not_measured():
-    drawn = charts.bars([("a", 1.0), ("b", None), ("c", 2.0)])
-    assert [row["label"] for row in drawn["rows"]] == ["a", "c"]
-    assert charts.bars([("a", None)]) == {}
+def test_bars_share_one_scale_and_leave_room_for_their_numbers():
+    whole, part = charts.bars([Bar("a", 6, "6"), Bar("b", 2, "2", lost=1)], text_width=200)["rows"]
+    assert (whole["end"], whole["lost"]) == (800, None)
+    width = 800 - 150
+    assert part["end"] == pytest.approx(150 + width / 3, abs=0.01)
+    assert part["lost"] == pytest.approx(150 + width / 2, abs=0.01)
+    assert charts.bars([]) == {}
+
+
+def test_bars_of_nothing_have_no_width():
+    (row,) = charts.bars([Bar("a", 0, "0")])["rows"]
+    assert row["end"] == 150
 
 
 def test_a_strip_shares_the_whole_width():
@@ -82,7 +87,7 @@ def test_accuracies_without_scores_are_not_drawn():
 def test_an_accuracy_without_interval_is_a_point():
     row = {
         "label": "x",
-        "scores": {"base": {"acc": 0.5}},
+        "scores": {"base": (0.5, None, None)},
         "published": {"base": None},
         "chance": 0.5,
         "constant": None,
