@@ -25,7 +25,7 @@ from diffutron.data.corpus.database import database
 from diffutron.data.corpus.decontaminate import Item, items_of
 from diffutron.data.corpus.document_steps import Encoder
 from diffutron.data.corpus.document_table import Fates
-from diffutron.data.corpus.executors import Kind, clean_all
+from diffutron.data.corpus.executors import Kind, chosen_executor, clean_all
 from diffutron.data.corpus.publish import publish
 from diffutron.data.corpus.recipe import Recipe
 from diffutron.data.corpus.shards import Cleaned, ShardStore
@@ -47,16 +47,19 @@ def corpus(
     tokenizer: Path,
     out: Path,
     metrics: Path,
-    executor: Kind = "local",
+    executor: Kind | None = None,
     workers: int | None = None,
 ) -> None:
     """Write the corpus folder: parquet text, memory-mapped ids, fates, data card.
+
+    Args:
+        executor: None for the one of `DIFFUTRON_EXECUTOR`.
 
     Raises:
         UserError: the source cannot be read, no document is left after a step, or another run
             writes the same folder.
     """
-    started = time.perf_counter()
+    started, kind = time.perf_counter(), chosen_executor(executor)
     rules, seed = params.corpus, params.seed
     vocab_size = Encoder(tokenizer).vocab_size
     licenses = licenses_of(rules)
@@ -73,7 +76,7 @@ def corpus(
             store=store,
             size=rules.shard_documents,
             total=count_documents(rules),
-            kind=executor,
+            kind=kind,
             workers=workers,
         )
         found = Input(cleaned, quarantine, licenses, quotas)

@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from itertools import chain
 from multiprocessing import connection, get_context, parent_process
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, get_args
 
 from diffutron.data.corpus.recipe import Recipe
 from diffutron.data.corpus.shards import Cleaned, ShardStore, Slot, clean_batch
@@ -24,9 +24,11 @@ from diffutron.runtime.errors import UserError
 from diffutron.runtime.progress import Progress
 
 Kind = Literal["local", "ray", "slurm"]
+KINDS: tuple[Kind, ...] = get_args(Kind)
 PROCESSES_FROM = 5  # shards; fewer are done before other processes have started
 SLURM_MINUTES = 120  # of one job, which cleans one shard
 SLURM_JOBS = 500  # waiting or running at once
+EXECUTOR = "DIFFUTRON_EXECUTOR"  # where the option does not say it
 
 
 class Pending(Protocol):
@@ -36,6 +38,18 @@ class Pending(Protocol):
 
 
 Submit = Callable[[Sequence[Document]], Pending]
+
+
+def chosen_executor(given: Kind | None) -> Kind:
+    """The option `--executor`, else `DIFFUTRON_EXECUTOR`, else `local`.
+
+    Raises:
+        UserError: the variable names no executor.
+    """
+    named = given or os.environ.get(EXECUTOR) or "local"
+    if named not in KINDS:
+        raise UserError(f"{EXECUTOR}={named!r}: choose one of {', '.join(KINDS)}")
+    return named
 
 
 def clean_all(

@@ -10,7 +10,7 @@ import pytest
 
 from diffutron.data.corpus import executors
 from diffutron.data.corpus.document_steps import Cleaner
-from diffutron.data.corpus.executors import clean_all, started
+from diffutron.data.corpus.executors import chosen_executor, clean_all, started
 from diffutron.data.corpus.recipe import Recipe
 from diffutron.data.corpus.shards import ShardStore, batches, clean_batch, read_shard
 from diffutron.data.sources.sources import Document
@@ -105,6 +105,16 @@ def test_the_fingerprint_follows_what_decides(make_params, tiny_tokenizer_dir):
     assert of(make_params({"corpus.near_duplicate.threshold": 0.5}).corpus).fingerprint == one
     for key, value in [("min_tokens", 3), ("near_duplicate.bands", 3), ("language.kept", ["tr"])]:
         assert of(make_params({f"corpus.{key}": value}).corpus).fingerprint != one
+
+
+def test_the_option_or_else_the_machine_says_who_cleans(monkeypatch):
+    monkeypatch.delenv("DIFFUTRON_EXECUTOR", raising=False)
+    assert chosen_executor(None) == "local"
+    monkeypatch.setenv("DIFFUTRON_EXECUTOR", "slurm")
+    assert [chosen_executor(given) for given in (None, "ray")] == ["slurm", "ray"]
+    monkeypatch.setenv("DIFFUTRON_EXECUTOR", "spark")
+    with pytest.raises(UserError, match="^DIFFUTRON_EXECUTOR='spark': choose one of local, ray, s"):
+        chosen_executor(None)
 
 
 @pytest.mark.parametrize(("kind", "package"), [("ray", "ray"), ("slurm", "submitit")])
