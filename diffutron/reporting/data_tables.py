@@ -18,7 +18,7 @@ def data_tables(
 ) -> list[Table]:
     """A table a data set with its drop reasons, and one of the evaluation sets."""
     blocks = {"corpus": cards.get("corpus", {}), **cards.get("instructions", {})}
-    tables = [_card(CARDS.get(name, name), block) for name, block in blocks.items() if block]
+    tables = [_card(title, blocks[name]) for name, title in CARDS.items() if blocks.get(name)]
     return [*tables, *_sets(evaluate, source)]
 
 

@@ -12,11 +12,11 @@ import torch
 from torch import Tensor, nn
 
 from diffutron.config.params import TrainingParams
-from diffutron.data.token_store import attention_masks
 from diffutron.diffusion.process.loss import weighted_nll
 from diffutron.modeling.attention import unpadded, use_packed_attention
 from diffutron.modeling.head import head_nll, masked_lm, trunk
 from diffutron.modeling.matmul import use_fast_products
+from diffutron.modeling.packing import attention_masks
 from diffutron.runtime.errors import UserError
 from diffutron.training.batches import MicroBatch
 from diffutron.training.optimizer import adamw

@@ -67,7 +67,7 @@ def test_hub_rows_are_guarded_by_digest_and_number(hub):
     digest = sets_digest(sets)
     load_sets(TASKS, source="hub", digest=digest)
     answers["sts_tr"][0] = changed("sts_tr", "score", 4.0)
-    with pytest.raises(UserError, match=r"evaluation\.digest"):
+    with pytest.raises(UserError, match=r"evaluate\.digest"):
         load_sets(TASKS, source="hub", digest=digest)
     answers["sts_tr"].append(ROWS["sts_tr"])
     with pytest.raises(UserError, match="has 3 rows where 2 are expected"):

@@ -7,7 +7,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
+
 WIDTH = 460.0  # of the longest bar
+KEPT_EXAMPLES = 20
+DROPPED_EXAMPLES = 5  # of each reason
+LENGTHS = (0, 8, 16, 32, 64, 128, 256, 512, 1024)
 
 
 @dataclass(frozen=True)
@@ -94,6 +99,23 @@ def flow(kept: int, dropped: Mapping[str, int]) -> list[tuple[str, int, int]]:
     return found
 
 
+def histogram(lengths: Mapping[int, int], lows: Sequence[int] = LENGTHS) -> dict[str, int]:
+    """From how often each length occurs: the lower bound of each bin and its count."""
+    counts, _ = np.histogram(
+        list(lengths), bins=[*lows, np.iinfo(np.int64).max], weights=list(lengths.values())
+    )
+    return {str(low): int(count) for low, count in zip(lows, counts, strict=True)}
+
+
+def reasons_text(counts: Mapping[str, int], *, besides: Sequence[str] = ("kept",)) -> str:
+    return ", ".join(f"{name} {count}" for name, count in counts.items() if name not in besides)
+
+
+def cleaned_of_text(tasks: Sequence[str]) -> str:
+    """Which evaluation sets were looked for in the training texts."""
+    return f"Cleaned of the evaluation sets: {', '.join(tasks) or 'none'}."
+
+
 def steps_csv(flows: Mapping[str, tuple[int, Mapping[str, int]]]) -> str:
     """Flows (name: kept and dropped) as a table that DVC plots: what is left after each step."""
     lines = ["step,left,dropped"]
@@ -107,7 +129,7 @@ def page(title: str, sections: Iterable[Section]) -> str:
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
     environment = Environment(
-        loader=PackageLoader("diffutron.data.corpus"),
+        loader=PackageLoader("diffutron.data"),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
