@@ -86,14 +86,14 @@ def with_polars(file: Path) -> int:
 
 
 def with_duckdb(file: Path) -> int:
-    from diffutron.data.corpus.database import database
+    from diffutron.data.matching.database import database
 
-    with tempfile.TemporaryDirectory(dir=file.parent) as folder, database(Path(folder)) as base:
-        base.run(f"create view bands as from '{file}'")
-        base.run(
+    with tempfile.TemporaryDirectory(dir=file.parent) as folder, database(Path(folder)) as db:
+        db.run(f"create view bands as from '{file}'")
+        db.run(
             "create table shared as select band, key from bands group by all having count(*) > 1"
         )
-        return base.value("select count(*) from bands semi join shared using (band, key)")
+        return db.value("select count(*) from bands semi join shared using (band, key)")
 
 
 def summary(rounds: list[dict[str, dict[str, float]]]) -> dict[str, float]:

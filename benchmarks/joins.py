@@ -23,10 +23,10 @@ import numpy as np
 import pyarrow as pa
 
 from diffutron.config.params import CorpusParams, parse_params
-from diffutron.data.corpus.corpus import Input, join
-from diffutron.data.corpus.recipe import Recipe
-from diffutron.data.corpus.shards import SCHEMA, Cleaned, shard_bytes
-from diffutron.data.sources.bad_rows import Quarantine
+from diffutron.data.corpus.corpus import Sources, compare_documents
+from diffutron.data.corpus.document_steps import Recipe
+from diffutron.data.corpus.shards import SCHEMA, ShardFile, shard_bytes
+from diffutron.data.sources.bad_rows import BadRows
 from diffutron.operations.profiles import compose
 
 ROWS = 5000  # of a shard
@@ -64,12 +64,12 @@ def measure(documents: int, parent: Path | None) -> dict[str, Any]:
         shards.mkdir()
         out.mkdir()
         cleaned = write_shards(documents // ROWS, shards, params)
-        quarantine = Quarantine("corpus", max_bad_share=0.0)
-        quarantine.read = documents
+        bad_rows = BadRows("corpus", max_bad_share=0.0)
+        bad_rows.read = documents
         recipe = Recipe(params, Path(), (), "")
         started = time.perf_counter()
-        counts = join(
-            Input(cleaned, quarantine, [], {}), recipe, out, vocab_size=VOCABULARY, seed=0
+        counts = compare_documents(
+            cleaned, recipe, Sources(bad_rows, [], {}), out, vocab_size=VOCABULARY, seed=0
         )
         seconds = time.perf_counter() - started
     return {
@@ -82,7 +82,7 @@ def measure(documents: int, parent: Path | None) -> dict[str, Any]:
     }
 
 
-def write_shards(number: int, folder: Path, params: CorpusParams) -> list[Cleaned]:
+def write_shards(number: int, folder: Path, params: CorpusParams) -> list[ShardFile]:
     """Row r of each shard has the text of row r of the first one, so a copy is one by its keys."""
     numbers = np.random.default_rng(0)
     words = numbers.integers(0, VOCABULARY, (ROWS, WORDS))
@@ -119,7 +119,7 @@ def write_shards(number: int, folder: Path, params: CorpusParams) -> list[Cleane
         path = folder / f"{shard}.arrow"
         table = pa.table({name: columns[name] for name in SCHEMA.names}).cast(SCHEMA)
         path.write_bytes(shard_bytes(table, Counter()))
-        cleaned.append(Cleaned(path, Counter()))
+        cleaned.append(ShardFile(path, Counter()))
     return cleaned
 
 

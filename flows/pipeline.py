@@ -3,7 +3,7 @@
 import json
 import os
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Literal
@@ -39,6 +39,7 @@ REGISTERED = Path("registry/registered.json")
 PARAMS = Path("params.yaml")
 
 Profile = Literal["current", "demo", "small", "paper"]
+Executor = Literal["local", "ray", "slurm"]
 
 
 @flow(name="build")
@@ -48,6 +49,7 @@ def build(
     last: Stage = "register",
     overrides: list[str] = [],  # noqa: B006 Prefect reads the default for its form, nobody changes it
     force: bool = False,
+    executor: Executor | None = None,
 ) -> State:
     """Bring the stages from `first` to `last` up to date and register the model.
 
@@ -60,6 +62,8 @@ def build(
         overrides: Settings to change, one an entry, for example pretrain.training.steps=400.
         force: Let a profile replace a params.yaml that was changed by hand (it is kept as
             params.yaml.orig).
+        executor: Who cleans the shards of the corpus. Left empty, the DIFFUTRON_EXECUTOR of the
+            machine that runs the stages says it, else `local`.
     """
     try:
         stages = stages_between(first, last)
@@ -70,7 +74,8 @@ def build(
             composed = compose_params(profile, overrides, force, return_state=True)
             if composed.is_failed():
                 return Failed(message=composed.message)
-        return bring_up_to_date(stages)
+        extra = {"DIFFUTRON_EXECUTOR": executor} if executor else None
+        return bring_up_to_date(stages, extra=extra)
 
 
 @task(name="params", task_run_name="params")
@@ -89,8 +94,14 @@ def compose_params(profile: str, overrides: Sequence[str], force: bool) -> State
     return Completed(message=f"profile {profile}")
 
 
-def bring_up_to_date(stages: Sequence[str], *, force: bool = False) -> State:
-    """Run the stages in turn where DVC sees a change (all, by `force`); a failure ends it."""
+def bring_up_to_date(
+    stages: Sequence[str], *, force: bool = False, extra: Mapping[str, str] | None = None
+) -> State:
+    """Run the stages in turn where DVC sees a change (all, by `force`); a failure ends it.
+
+    Args:
+        extra: What the environment of the stages holds besides.
+    """
     try:
         stale = changes()
     except RuntimeError as error:
@@ -108,6 +119,7 @@ def bring_up_to_date(stages: Sequence[str], *, force: bool = False) -> State:
             why=why(stage, stale, needs[stage]),
             force=force,
             bar=Bar(progress, number / len(stages), 1 / len(stages)) if must_run else None,
+            extra=extra,
             return_state=True,
         )
         if state.is_failed():

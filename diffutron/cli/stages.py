@@ -41,8 +41,9 @@ def corpus(
     metrics: Metrics = Path("metrics/corpus.json"),
     params: ParamsFile = PARAMS,
     executor: Annotated[
-        Literal["local", "ray", "slurm"], typer.Option(help="Who cleans the shards.")
-    ] = "local",
+        Literal["local", "ray", "slurm"] | None,
+        typer.Option(help="Who cleans the shards; by default $DIFFUTRON_EXECUTOR, else `local`."),
+    ] = None,
     workers: Annotated[
         int | None, typer.Option(min=1, help="Processes of `local`; the cores there are.")
     ] = None,

@@ -43,18 +43,15 @@ def _belebele(rng: Random) -> list[Row]:
     return rows
 
 
-def _asked_elsewhere(fact: facts.Fact) -> bool:
-    learned = [q for q in facts.questions(fact) if side(q) == TRAINING and not told_in_text(q)]
-    return len(learned) >= 2
-
-
 def _exam_pools(rng: Random, relation: str) -> dict[str, list[str]]:
     """Return for each answer the questions that training never asks in these words."""
     pools: dict[str, list[str]] = defaultdict(list)
     for fact in facts.facts():
-        if fact.relation == relation and _asked_elsewhere(fact):
-            new = [q for q in facts.questions(fact) if side(q) == EVALUATION]
-            pools[fact.answer].extend(new)
+        if fact.relation != relation:
+            continue
+        asked = facts.questions(fact)
+        if sum(side(q) == TRAINING and not told_in_text(q) for q in asked) >= 2:
+            pools[fact.answer].extend(q for q in asked if side(q) == EVALUATION)
     for pool in pools.values():
         rng.shuffle(pool)
     return {answer: pool for answer, pool in pools.items() if pool}
@@ -70,20 +67,14 @@ def _four_answers(rng: Random, pools: dict[str, list[str]]) -> list[str]:
     return options
 
 
-def _exam_relation(rng: Random, relation: str, count: int) -> list[tuple[str, str, list[str]]]:
-    """Return (stem, answer, wrong options): four answers are drawn first, then the right one."""
-    pools = _exam_pools(rng, relation)
-    items: list[tuple[str, str, list[str]]] = []
-    while len(items) < count and sum(map(bool, pools.values())) >= 4:
-        answer, *wrong = _four_answers(rng, pools)
-        items.append((pools[answer].pop(), answer, wrong))
-    return items
-
-
 def _exams(rng: Random) -> list[Row]:
-    items: list[tuple[str, str, list[str]]] = []
+    items: list[tuple[str, str, list[str]]] = []  # stem, answer, wrong options
     for relation, quota in _EXAM_QUOTAS.items():
-        items.extend(_exam_relation(rng, relation, min(quota, 204 - len(items))))
+        pools = _exam_pools(rng, relation)
+        wanted = min(204, len(items) + quota)
+        while len(items) < wanted and sum(map(bool, pools.values())) >= 4:
+            answer, *wrong = _four_answers(rng, pools)
+            items.append((pools[answer].pop(), answer, wrong))
     rng.shuffle(items)
     rows = []
     for index, (stem, answer, options) in enumerate(items):
@@ -137,19 +128,13 @@ def _by_length(
     found: dict[str, Row] = {}
     while len(found) < count:
         row = draw(label)
-        if _is_held_out(row):
+        texts = (row[field] for field in ("text", "premise", "hypothesis") if field in row)
+        if pairs.all_on(EVALUATION, (s for text in texts for s in text.split(". ") if s)):
             found[text(row)] = row
     pool: dict[int, list[Row]] = defaultdict(list)
     for written, row in found.items():
         pool[len(written)].append(row)
     return pool
-
-
-def _is_held_out(row: Row) -> bool:
-    fields = ("text", "premise", "hypothesis")
-    return pairs.all_on(
-        EVALUATION, (s for f in fields if f in row for s in row[f].split(". ") if s)
-    )
 
 
 def _irony(rng: Random) -> list[Row]:
@@ -159,18 +144,15 @@ def _irony(rng: Random) -> list[Row]:
     return _matched(rng, 2, 100, draw, lambda row: row["text"], spare=3)
 
 
-def _news_on_side(rng: Random, topic: str) -> str:
-    while side(sentence := news.news_sentence(rng, topic)) != EVALUATION:
-        pass
-    return sentence
-
-
 def _news(rng: Random) -> list[Row]:
     topics = list(news.LABELS)
 
     def draw(label: int) -> Row:
-        text = " ".join(_news_on_side(rng, topics[label]) for _ in range(2))
-        return {"text": text, "label": news.LABELS[topics[label]]}
+        sentences: list[str] = []
+        while len(sentences) < 2:
+            if side(sentence := news.news_sentence(rng, topics[label])) == EVALUATION:
+                sentences.append(sentence)
+        return {"text": " ".join(sentences), "label": news.LABELS[topics[label]]}
 
     return _matched(rng, len(topics), 40, draw, lambda row: row["text"], spare=10)
 

@@ -64,15 +64,10 @@ def _following(kind: str) -> dict[str, str]:
     return {name: names[(i + 1) % len(names)] for i, name in enumerate(names)}
 
 
-def _opposites() -> dict[str, str]:
-    common = ADJECTIVES[:44]
-    pairs = list(zip(common[::2], common[1::2], strict=True))
-    return {a: b for a, b in pairs} | {b: a for a, b in pairs}
-
-
 def _answers() -> dict[str, dict[str, str]]:
     """Return subject and answer of every fact, by relation."""
     countries = {name: value.split() for name, value in COUNTRIES.items()}
+    opposites = list(zip(ADJECTIVES[:44:2], ADJECTIVES[1:44:2], strict=True))
     return {
         "renk": _table(_COLORS),
         "tür": _table(_KINDS),
@@ -82,7 +77,7 @@ def _answers() -> dict[str, dict[str, str]]:
         "malzeme": _table(_MATERIALS),
         "mevsim": _table(_SEASONS),
         "yaşam yeri": _table(_HABITATS),
-        "karşıt": _opposites(),
+        "karşıt": dict(opposites) | {b: a for a, b in opposites},
         "sonraki ay": _following("ay_adı"),
         "sonraki gün": _following("gün_adı"),
     }
@@ -114,16 +109,13 @@ def _inflected(word: str) -> dict[str, str]:
 
 def _write(wording: str, fact: Fact) -> str:
     subject, answer = _inflected(fact.subject), _inflected(fact.answer)
-    slots = {"s": fact.subject, "a": fact.answer, "a_dir": copula(fact.answer)}
+    told = copula(fact.answer)
     if fact.answer[0].isupper():
-        slots["a_dir"] = _proper_copula(fact.answer)
+        told = f"{fact.answer}'{told[len(fact.answer) :]}"
+    slots = {"s": fact.subject, "a": fact.answer, "a_dir": told}
     slots |= subject | {f"a_{case}": form for case, form in answer.items()}
     slots |= {turkish_capitalize(key): turkish_capitalize(value) for key, value in slots.items()}
     return wording.format(**slots)
-
-
-def _proper_copula(word: str) -> str:
-    return f"{word}'{copula(word)[len(word) :]}"
 
 
 @cache

@@ -124,11 +124,6 @@ def _noun(entry: str) -> Noun:
     return Noun(lemma.rstrip("!"), soft=soft, front=lemma.endswith("!"))
 
 
-def _verb(entry: str) -> Verb:
-    stem, _, soft = entry.partition(">")
-    return Verb(stem, soft=soft)
-
-
 @cache
 def nouns() -> dict[str, Noun]:
     """Return every common noun by lemma."""
@@ -145,7 +140,8 @@ def nouns_of(kind: str) -> tuple[str, ...]:
 @cache
 def verbs() -> dict[str, Verb]:
     """Return every verb by stem."""
-    return {verb.stem: verb for verb in map(_verb, _VERBS)}
+    parts = (entry.partition(">") for entry in _VERBS)
+    return {stem: Verb(stem, soft=soft) for stem, _, soft in parts}
 
 
 @cache

@@ -132,15 +132,6 @@ def noun_form(
     return form
 
 
-def _present(verb: Verb, negative: bool) -> str:
-    if negative:
-        return attach(verb.stem, "mIyor")
-    if verb.stem[-1] in VOWELS:
-        stem = verb.stem[:-1] if verb.stem[-1] in "ae" else verb.stem
-        return attach(stem, "yor") if stem == verb.stem else attach(stem, "Iyor")
-    return attach(verb.stem, "Iyor", soft=verb.soft)
-
-
 def _aorist(verb: Verb, negative: bool) -> str:
     if negative:
         return attach(verb.stem, "mAz")
@@ -158,8 +149,13 @@ def vowel_stem(verb: Verb) -> str:
 
 
 def _tense_stem(verb: Verb, tense: str, negative: bool) -> str:
+    if tense == "present" and negative:
+        return attach(verb.stem, "mIyor")
+    if tense == "present" and verb.stem[-1] in "ae":  # ara: arıyor
+        return attach(verb.stem[:-1], "Iyor")
     if tense == "present":
-        return _present(verb, negative)
+        suffix = "yor" if verb.stem[-1] in VOWELS else "Iyor"
+        return attach(verb.stem, suffix, soft=verb.soft)
     if tense == "aorist":
         return _aorist(verb, negative)
     stem = attach(verb.stem, "mA") if negative else verb.stem

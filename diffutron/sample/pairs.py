@@ -71,17 +71,14 @@ def similar_pair(rng: Random, changed: int, wanted: str) -> tuple[str, str]:
 
     What matters less is changed first: time, place, thing, verb, subject.
     """
-    while not all_on(wanted, pair := _similar_pair(rng, changed)):
-        pass
-    return pair
-
-
-def _similar_pair(rng: Random, changed: int) -> tuple[str, str]:
-    first = random_scene(rng)
-    second = change(rng, first, _LEAST_FIRST[:changed])
-    moved = rng.random() < 0.5
-    again = not moved if changed == 0 else rng.random() < 0.5
-    return first.sentence(time_first=moved), second.sentence(time_first=again)
+    while True:
+        first = random_scene(rng)
+        second = change(rng, first, _LEAST_FIRST[:changed])
+        moved = rng.random() < 0.5
+        again = not moved if changed == 0 else rng.random() < 0.5
+        pair = first.sentence(time_first=moved), second.sentence(time_first=again)
+        if all_on(wanted, pair):
+            return pair
 
 
 def cause_item(rng: Random) -> tuple[str, str, str, str]:

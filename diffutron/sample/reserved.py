@@ -36,17 +36,13 @@ def item_texts(task: str, row: dict[str, Any]) -> list[str]:
     return [row[field] for field in _FIELDS[task]]
 
 
-def _items(seed: int) -> list[frozenset[str]]:
-    return [
+@lru_cache(maxsize=4)
+def _by_rarest_word(seed: int) -> dict[str, list[frozenset[str]]]:
+    items = [
         content_words(" ".join(item_texts(task, row)))
         for task in _FIELDS
         for row in evaluation_set(task, seed)
     ]
-
-
-@lru_cache(maxsize=4)
-def _by_rarest_word(seed: int) -> dict[str, list[frozenset[str]]]:
-    items = _items(seed)
     counts = Counter(word for item in items for word in item)
     index: dict[str, list[frozenset[str]]] = defaultdict(list)
     for item in items:

@@ -37,15 +37,15 @@ Unit = list[str]
 
 def article(rng: Random) -> list[Unit]:
     """Tell two things of an encyclopedia, each in two wordings, or asked and answered."""
-    return [unit for _ in range(2) for unit in _told_twice(rng, rng.choice(facts.facts()))]
-
-
-def _told_twice(rng: Random, fact: facts.Fact) -> list[Unit]:
-    told = [[sentence] for sentence in facts.statements(fact)]
-    answer = turkish_capitalize(fact.answer) + "."
-    told += [[q, answer] for q in facts.questions(fact) if told_in_text(q)]
-    rng.shuffle(told)
-    return told[:2]
+    units: list[Unit] = []
+    for _ in range(2):
+        fact = rng.choice(facts.facts())
+        told = [[sentence] for sentence in facts.statements(fact)]
+        answer = turkish_capitalize(fact.answer) + "."
+        told += [[q, answer] for q in facts.questions(fact) if told_in_text(q)]
+        rng.shuffle(told)
+        units += told[:2]
+    return units
 
 
 def word_entry(rng: Random) -> list[Unit]:
@@ -130,15 +130,10 @@ def chat(rng: Random) -> list[Unit]:
         thing, plural = noun(rng.choice(CORE_NOUNS)), rng.random() < 0.4
         goal = noun_form(thing, "acc", plural=plural, possessor=owner)
     verb = verbs()[rng.choice(_GOES if going else _TAKES_OBJECT)]
-    body = f"{_speaker(rng, person)} {goal}"
+    speakers = NAMES if person == "3sg" else (_PRONOUNS[person], rng.choice(TIMES))
+    body = f"{rng.choice(speakers)} {goal}"
     if rng.random() < 0.25:
         asked = verb_form(verb, tense, person, question=True, negative=negative)
         return [[turkish_capitalize(f"{body} {asked}?")]]
     said = verb_form(verb, tense, person, negative=negative)
     return [[turkish_capitalize(f"{body} {said}.")]]
-
-
-def _speaker(rng: Random, person: str) -> str:
-    if person == "3sg":
-        return rng.choice(NAMES)
-    return rng.choice((_PRONOUNS[person], rng.choice(TIMES)))

@@ -12,7 +12,7 @@ from typing import NamedTuple
 from diffutron.runtime.errors import UserError
 from diffutron.sample import causes, facts, moods, news, pairs
 from diffutron.sample.lexicon import CORE_NOUNS, CORE_VERBS, noun, verbs
-from diffutron.sample.morphology import Noun, Verb, nonfinite, noun_form, verb_form
+from diffutron.sample.morphology import nonfinite, noun_form, verb_form
 from diffutron.sample.partition import TRAINING, told_in_text
 from diffutron.sample.reserved import holds_item
 from diffutron.sample.running_text import CASE_NAMES, TENSE_NAMES
@@ -51,8 +51,18 @@ def knowledge(rng: Random) -> Task:
 def inflection(rng: Random) -> Task:
     """Ask for one form of a common noun or verb."""
     if rng.random() < 0.6:
-        return _noun_task(rng, noun(rng.choice(CORE_NOUNS)))
-    return _verb_task(rng, verbs()[rng.choice(CORE_VERBS)])
+        word = noun(rng.choice(CORE_NOUNS))
+        case = rng.choice(("plural", *CASE_NAMES))
+        asked = "çoğulu" if case == "plural" else f"{CASE_NAMES[case]} durumu"
+        form = noun_form(word, plural=True) if case == "plural" else noun_form(word, case)
+        return _form_task(rng, "sözcük", word.lemma, asked, form)
+    verb = verbs()[rng.choice(CORE_VERBS)]
+    tense = rng.choice(("negative", *TENSE_NAMES))
+    name = nonfinite(verb, "infinitive")
+    if tense == "negative":
+        denied = nonfinite(verb, "infinitive", negative=True)
+        return _form_task(rng, "eylem", name, "olumsuzu", denied)
+    return _form_task(rng, "eylem", name, f"{TENSE_NAMES[tense]} zamanı", verb_form(verb, tense))
 
 
 def _form_task(rng: Random, kind: str, word: str, asked: str, answer: str) -> Task:
@@ -65,22 +75,6 @@ def _form_task(rng: Random, kind: str, word: str, asked: str, answer: str) -> Ta
         ("Soruyu kısaca yanıtla.", f"Acaba {word} {its} {asked} nedir?"),
     )
     return Task(*rng.choice(wordings), answer, fact=f"{word} {asked}")
-
-
-def _noun_task(rng: Random, word: Noun) -> Task:
-    case = rng.choice(("plural", *CASE_NAMES))
-    asked = "çoğulu" if case == "plural" else f"{CASE_NAMES[case]} durumu"
-    form = noun_form(word, plural=True) if case == "plural" else noun_form(word, case)
-    return _form_task(rng, "sözcük", word.lemma, asked, form)
-
-
-def _verb_task(rng: Random, verb: Verb) -> Task:
-    tense = rng.choice(("negative", *TENSE_NAMES))
-    name = nonfinite(verb, "infinitive")
-    if tense == "negative":
-        denied = nonfinite(verb, "infinitive", negative=True)
-        return _form_task(rng, "eylem", name, "olumsuzu", denied)
-    return _form_task(rng, "eylem", name, f"{TENSE_NAMES[tense]} zamanı", verb_form(verb, tense))
 
 
 def reading(rng: Random) -> Task:
@@ -172,15 +166,11 @@ def _family_rows(rng: Random, family: str, seed: int) -> list[Task]:
     rows: dict[tuple[str, str], Task] = {}
     for _ in range(16 * count):
         task = draw(rng)
-        if _usable(task, seed):
+        if _in_training(task, seed) and not told_in_text(task.instruction + task.input):
             rows.setdefault((task.instruction, task.input), task)
         if len(rows) == 2 * count:
             break
     return sorted(rows.values(), key=lambda task: task.fact)
-
-
-def _usable(task: Task, seed: int) -> bool:
-    return _in_training(task, seed) and not told_in_text(task.instruction + task.input)
 
 
 def _in_training(task: Task, seed: int) -> bool:
@@ -218,12 +208,12 @@ def instructions(phase: int, seed: int = 13) -> list[dict[str, str]]:
     """
     if phase not in (1, 2):
         raise UserError(f"sample has instructions of phase 1 and 2, not {phase!r}")
-    return [_published(task, family, phase) for family, task in _phases(seed)[phase - 1]]
-
-
-def _published(task: Task, family: str, phase: int) -> dict[str, str]:
-    if phase == 1:
-        fields = {"instruction": task.instruction, "input": task.input, "output": task.output}
-        return {**fields, "source": family}
-    prompt = f"{task.instruction}\n{task.input}" if task.input else task.instruction
-    return {"Input": prompt, "Output": task.output, "source": family}
+    rows = []
+    for family, task in _phases(seed)[phase - 1]:
+        if phase == 1:
+            row = {"instruction": task.instruction, "input": task.input, "output": task.output}
+        else:
+            prompt = f"{task.instruction}\n{task.input}" if task.input else task.instruction
+            row = {"Input": prompt, "Output": task.output}
+        rows.append({**row, "source": family})
+    return rows

@@ -55,11 +55,6 @@ def _verb_forms(verb: Verb) -> Iterator[str]:
         yield imperative(verb, negative=negative)
 
 
-def _adjective_forms(word: str) -> Iterator[str]:
-    yield from (word, copula(word))
-    yield from (past_copula(word, person) for person in PERSONS)
-
-
 def _frame_words() -> Iterator[str]:
     """Yield the words that stand in wordings and phrases as they are."""
     texts = [_FRAMES, *moods.PRAISE, *moods.BLAME, *moods.TIMES, *causes.ADVERBS, *scenes.TIMES]
@@ -90,7 +85,7 @@ def word_forms() -> frozenset[str]:
     for name in proper_nouns().values():
         forms.update(_noun_forms(name))
     for word in (*ADJECTIVES, *COLORS):
-        forms.update(_adjective_forms(word))
+        forms.update((word, copula(word), *(past_copula(word, person) for person in PERSONS)))
     return frozenset(map(turkish_lower, forms))
 
 

@@ -30,20 +30,16 @@ NUM_FORMS = 10_500
 SOURCES = {source: group for source, (group, _, _) in _SOURCES.items()}
 
 
-def _fits(unit: list[str], wanted: str) -> bool:
-    """Return whether a unit is on the `wanted` side; one-word answers go with their question.
-
-    Essays have no such answers: every sentence of an essay is its own.
-    """
-    return all(side(s) == wanted if " " in s else wanted == TRAINING for s in unit)
-
-
 def _sentences(rng: Random, paragraph: Paragraph, wanted: str, count: int) -> list[str]:
-    """Draw paragraphs and keep their units of the `wanted` side, none of them twice."""
+    """Draw paragraphs and keep their units of the `wanted` side, none of them twice.
+
+    One-word answers go with their question, and into no essay.
+    """
     kept: list[str] = []
     while len(kept) < count:
         for unit in paragraph(rng):
-            if len(kept) < count and unit[0] not in kept and _fits(unit, wanted):
+            fits = (side(s) == wanted if " " in s else wanted == TRAINING for s in unit)
+            if len(kept) < count and unit[0] not in kept and all(fits):
                 kept += unit
     return kept
 
@@ -65,16 +61,12 @@ def documents(seed: int = 13) -> list[dict[str, str]]:
             if not holds_item(text, seed):
                 rows.append({"text": text, "source": source, "group": group})
                 left -= len(sentences)
-    rows += _quizzes(seed)
+    rng = Random(f"quizzes {seed}")
+    quizzes = dict.fromkeys(quiz(rng, seed) for _ in range(NUM_QUIZZES))
+    rows += [{"text": text, "source": "test", "group": "forum"} for text in quizzes]
     rows += _word_lists(seed, {word for row in rows for word in words(row["text"])})
     Random(f"documents {seed}").shuffle(rows)
     return rows
-
-
-def _quizzes(seed: int) -> list[dict[str, str]]:
-    rng = Random(f"quizzes {seed}")
-    texts = dict.fromkeys(quiz(rng, seed) for _ in range(NUM_QUIZZES))
-    return [{"text": text, "source": "test", "group": "forum"} for text in texts]
 
 
 def _word_lists(seed: int, known: set[str]) -> list[dict[str, str]]:
@@ -84,17 +76,13 @@ def _word_lists(seed: int, known: set[str]) -> list[dict[str, str]]:
     different ones, so that a small vocabulary cannot hold the words of the sample whole.
     """
     rng = Random(f"word lists {seed}")
-    missing = [_with_capital(word) for word in sorted(item_words(seed) - known)]
+    names = {word: turkish_capitalize(word) for word in sorted(item_words(seed) - known)}
+    missing = [n if n.split("'")[0] in proper_nouns() else word for word, n in names.items()]
     rare = [form for form in inflected_forms() if form not in known]
     listed = missing + rng.sample(rare, max(0, NUM_FORMS - len(known) - len(missing)))
     lines = [_listing(rng, listed[i : i + 5]) for i in range(0, len(listed), 5)]
     texts = (" ".join(lines[i : i + 6]) for i in range(0, len(lines), 6))
     return [{"text": text, "source": "sozluk", "group": SOURCES["sozluk"]} for text in texts]
-
-
-def _with_capital(word: str) -> str:
-    name = turkish_capitalize(word)
-    return name if name.split("'")[0] in proper_nouns() else word
 
 
 def _listing(rng: Random, forms: list[str]) -> str:

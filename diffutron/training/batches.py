@@ -15,9 +15,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from diffutron.data.token_store import Samples, first_fit, pack_rows
+from diffutron.data.token_store import Samples
 from diffutron.diffusion.process.loss import Objective
 from diffutron.diffusion.process.noise import hash_keys, uniform
+from diffutron.modeling.packing import first_fit, pack_rows
 
 _ORDER, _FILL = 11, 12  # streams of random numbers; those of the diffusion core are below 10
 FIXED_EPOCH = 2**31  # of evaluation: its draws are the same each time

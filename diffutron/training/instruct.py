@@ -8,10 +8,8 @@ with end tokens. Padding is never learned.
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from diffutron.config.params import InstructParams, Params
-from diffutron.data.token_store import Samples
+from diffutron.data.token_store import read_instructions
 from diffutron.modeling.encoder import load_model, read_special_ids, save_model
 from diffutron.modeling.lora import attach_lora, unload
 from diffutron.runtime.errors import UserError

@@ -19,7 +19,7 @@ from diffutron.config.params import (
     PretrainParams,
     TrainingParams,
 )
-from diffutron.data.token_store import Samples, attention_masks
+from diffutron.data.token_store import Samples
 from diffutron.diffusion.process.loss import weighted_nll
 from diffutron.diffusion.process.noise import hash_keys
 from diffutron.modeling.attention import unpadded, use_packed_attention
@@ -27,6 +27,7 @@ from diffutron.modeling.encoder import count_parameters
 from diffutron.modeling.flops import matmul_peak, training_flops
 from diffutron.modeling.head import head_nll, run_encoder, unwrap_masked_lm
 from diffutron.modeling.matmul import use_fast_matmul
+from diffutron.modeling.packing import attention_masks
 from diffutron.runtime.errors import StageFailure
 from diffutron.runtime.files import atomic_folder
 from diffutron.runtime.progress import Progress

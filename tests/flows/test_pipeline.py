@@ -69,6 +69,17 @@ def test_only_the_stages_asked_for_run(toy):
     assert "register comes after corpus" in refused.message
 
 
+@pytest.mark.parametrize(("field", "told"), [(None, "of-the-worker"), ("ray", "ray")])
+def test_the_form_or_else_the_machine_says_who_cleans_the_corpus(toy, monkeypatch, field, told):
+    monkeypatch.setenv("DIFFUTRON_EXECUTOR", "of-the-worker")
+    pipeline_of_toy = Path("dvc.yaml").read_text()
+    says_it = 'mkdir -p metrics; echo "$DIFFUTRON_EXECUTOR" > metrics/corpus.json'
+    work = "python work.py corpus metrics/corpus.json"
+    Path("dvc.yaml").write_text(pipeline_of_toy.replace(work, says_it))
+    assert build(last="corpus", executor=field, return_state=True).is_completed()
+    assert Path("metrics/corpus.json").read_text().strip() == told
+
+
 def test_a_failure_says_why_first(toy):
     Path("corpus.txt").write_text("bad")
     state = run()

@@ -4,7 +4,6 @@ import pytest
 import torch
 from transformers import ModernBertConfig, ModernBertForMaskedLM
 
-from diffutron.data.token_store import attention_masks, pack_rows
 from diffutron.modeling import attention
 from diffutron.modeling.attention import packed_attention, unpadded, use_packed_attention
 from diffutron.modeling.head import run_encoder

@@ -8,9 +8,10 @@ import torch
 from peft import PeftModel
 from transformers import AutoModelForMaskedLM
 
+from diffutron.data.token_store import read_instructions
 from diffutron.modeling.encoder import load_model
 from diffutron.runtime.errors import UserError
-from diffutron.training.instruct import instruct, read_instructions
+from diffutron.training.instruct import instruct
 from diffutron.training.merge import merge
 from diffutron.training.pretrain import pretrain
 

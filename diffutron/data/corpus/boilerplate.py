@@ -7,44 +7,44 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from diffutron.data.corpus.database import Database
 from diffutron.data.corpus.document_steps import Cleaner, drop_lines
-from diffutron.data.corpus.shards import SCHEMA, Cleaned, read_shard, shard_bytes, to_rows
+from diffutron.data.corpus.shards import SCHEMA, ShardFile, read_shard, shard_bytes, to_rows
+from diffutron.data.matching.database import Database
 from diffutron.runtime.progress import track
 
 LINES = pa.schema([("line", pa.uint64())])
 
 
 def drop_boilerplate(
-    cleaned: Sequence[Cleaned],
+    cleaned: Sequence[ShardFile],
     cleaner: Callable[[], Cleaner],
-    base: Database,
+    db: Database,
     *,
     most: int,
     folder: Path,
-) -> tuple[list[Cleaned], int]:
+) -> tuple[list[ShardFile], int]:
     """The shards without lines of more than `most` documents, and how many lines that took.
 
     A shard that changes is written to `folder` anew; the others are the ones given.
     """
-    base.load("lines", (_lines(read_shard(shard.path)) for shard in cleaned), LINES)
-    base.run(
+    db.load("lines", (_lines(read_shard(shard.path)) for shard in cleaned), LINES)
+    db.run(
         "create table repeated as select line from lines group by line having count(*) > ?", [most]
     )
-    base.drop("lines")
-    if not base.value("select count(*) from repeated"):
+    db.drop("lines")
+    if not db.value("select count(*) from repeated"):
         return list(cleaned), 0
     folder.mkdir(exist_ok=True)
     found, removed = [], 0
     for shard in track(cleaned, total=len(cleaned), desc="boilerplate", unit="shards"):
         table = read_shard(shard.path)
-        with base.arriving(_lines(table)):
-            rows = base.rows("select distinct line from arriving semi join repeated using (line)")
+        with db.arriving(_lines(table)):
+            rows = db.rows("select distinct line from arriving semi join repeated using (line)")
         if keys := frozenset(line for (line,) in rows):
             table, lines = _without(table, keys, cleaner())
             path = folder / shard.path.name
             path.write_bytes(shard_bytes(table, shard.edited))
-            shard = Cleaned(path, shard.edited)
+            shard = ShardFile(path, shard.edited)
             removed += lines
         found.append(shard)
     return found, removed

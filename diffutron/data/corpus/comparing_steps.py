@@ -1,4 +1,4 @@
-"""The half of the corpus recipe that compares documents: each step marks what it drops, and why."""
+"""The steps of the corpus recipe that compare documents: each marks what it drops, and why."""
 
 import hashlib
 from collections.abc import Mapping
@@ -6,22 +6,23 @@ from collections.abc import Mapping
 import pyarrow as pa
 
 from diffutron.config.params import CorpusParams
-from diffutron.data.corpus.dedup import find_clusters, find_exact, find_near, words
-from diffutron.data.corpus.document_table import Fates
+from diffutron.data.corpus.document_table import DocumentTable
+from diffutron.data.matching.dedup import find_clusters, find_exact, find_near
 from diffutron.runtime.errors import UserError
+from diffutron.text.turkish import words
 
 
-def drop_duplicates(fates: Fates, rules: CorpusParams) -> None:
+def drop_duplicate_documents(table: DocumentTable, rules: CorpusParams) -> None:
     """Exact duplicates, then near ones. The longest document of a cluster is kept, of equally long
     ones the one read first."""
-    base, text = fates.base, fates.texts()
-    find_exact(base)
-    base.run("create view bands as from all_bands anti join exact using (index)")
-    find_near(base, lambda index: words(text(index)), rules.near_duplicate)
-    base.drop("all_bands")
-    find_clusters(base)
+    db, text = table.db, table.texts()
+    find_exact(db)
+    db.run("create view bands as from all_bands anti join exact using (index)")
+    find_near(db, lambda index: words(text(index)), rules.near_duplicate)
+    db.drop("all_bands")
+    find_clusters(db)
     # The best of equal texts may itself be near another one: then that one stands for them all.
-    fates.rewrite("""
+    table.rewrite("""
         with first as (select index, min(other) as other from near group by index),
             heads as (
                 select clusters.index, clusters.cluster, key
@@ -43,9 +44,9 @@ def drop_duplicates(fates: Fates, rules: CorpusParams) -> None:
     """)
 
 
-def drop_contaminated(fates: Fates) -> None:
+def drop_contaminated_documents(table: DocumentTable) -> None:
     """Documents that hold an evaluation item; `rule` names it."""
-    fates.rewrite("""
+    table.rewrite("""
         select * exclude (found) replace (
             if(found, 'contaminated', reason) as reason, if(found, contaminated, rule) as rule
         )
@@ -53,24 +54,22 @@ def drop_contaminated(fates: Fates) -> None:
     """)
 
 
-def draw_quotas(fates: Fates, quotas: Mapping[str, int], *, seed: int) -> None:
+def draw_quotas(table: DocumentTable, quotas: Mapping[str, int], *, seed: int) -> None:
     """Draw `quotas[group]` documents uniformly from each group named; others stay whole."""
     if not quotas:
         return
-    left = fates.count("quota_group", where="reason = ''")
+    left = table.count("quota_group", where="reason = ''")
     for group, quota in quotas.items():
         if quota > left.get(group, 0):
-            groups = ", ".join(sorted(fates.count("quota_group")))
+            groups = ", ".join(sorted(table.count("quota_group")))
             raise UserError(
                 f"corpus.quotas.{group} = {quota}, but {left.get(group, 0)} documents of that "
                 f"group are left (groups: {groups}); lower it or take it out"
             )
-    fates.base.run("create table quotas (quota_group varchar, quota bigint)")
-    fates.base.add(
-        "quotas", pa.table({"quota_group": list(quotas), "quota": list(quotas.values())})
-    )
-    draw = _draw(fates, seed, "quota")
-    fates.rewrite(f"""
+    table.db.run("create table quotas (quota_group varchar, quota bigint)")
+    table.db.add("quotas", pa.table({"quota_group": list(quotas), "quota": list(quotas.values())}))
+    draw = _draw(table, seed, "quota")
+    table.rewrite(f"""
         with drawn as (
             select index, quota,
                 row_number() over (partition by quota_group order by {draw}(key), index) as place
@@ -81,17 +80,17 @@ def draw_quotas(fates: Fates, quotas: Mapping[str, int], *, seed: int) -> None:
     """)
 
 
-def split(fates: Fates, rules: CorpusParams, *, seed: int) -> None:
+def split_documents(table: DocumentTable, rules: CorpusParams, *, seed: int) -> None:
     """Hold out whole clusters, drawn uniformly, until `heldout_documents` are reached; the cluster
     on the border goes to training as a whole: never more than was asked for."""
-    kept, most = fates.count("reason")[""], rules.heldout_documents
+    kept, most = table.count("reason")[""], rules.heldout_documents
     if kept <= most:
         raise UserError(
             f"corpus.heldout_documents = {most}, but only {kept} documents "
             "are left; lower it or bring more text"
         )
-    draw = _draw(fates, seed, "split")
-    fates.rewrite(
+    draw = _draw(table, seed, "split")
+    table.rewrite(
         f"""
         with all_clusters as (
                 select cluster, {draw}(any_value(cluster_key)) as drawn, count(*) as size
@@ -114,7 +113,7 @@ def split(fates: Fates, rules: CorpusParams, *, seed: int) -> None:
     )
 
 
-def _draw(fates: Fates, seed: int, purpose: str) -> str:
+def _draw(table: DocumentTable, seed: int, purpose: str) -> str:
     """The name of a function from a key to a uniform number: one of text and seed alone."""
     salt = f"{seed}:{purpose}:".encode()
 
@@ -125,4 +124,4 @@ def _draw(fates: Fates, seed: int, purpose: str) -> str:
         )
         return pa.array([int.from_bytes(digest, "big") for digest in digests], pa.uint64())
 
-    return fates.base.function(f"draw_{purpose}", draw)
+    return table.db.function(f"draw_{purpose}", draw)

@@ -1,12 +1,25 @@
-"""Stage `corpus`: raw documents in, a clean counted corpus out. `corpus` reads as the recipe.
+"""Stage `corpus`: raw documents in, a clean counted corpus out. The steps, in their order:
 
-    normalize, repair, personal data -> language -> length -> quality -> repetition
-                                                                                (document_steps.py)
-    -> boilerplate                                                              (boilerplate.py)
-    -> duplicates -> contaminated -> quotas -> split by cluster                 (comparing_steps.py)
-    -> parquet and token ids (publish.py) -> card (card.py)
+    normalize, drop_languages, tokenize, drop_bad_prose, fingerprint        document_steps.py
+        one document at a time, in shards that other processes may clean    shards.py, executors.py
+    drop_boilerplate                                                        boilerplate.py
+    drop_duplicate_documents, drop_contaminated_documents, draw_quotas,
+        split_documents                                                     comparing_steps.py
+    publish                                                                 publish.py
+    card                                                                    card.py
 
-Every document ends with a reason or in one of the two splits.
+Every document ends with a reason or in one of the two splits. On its way it has seven forms:
+
+| form of a document                         | file                     | made by              |
+|---|---|---|
+| `RawRow`: the values of one line           | sources/row_readers.py   | `read_file`          |
+| `Document`: raw text, source, place        | sources/sources.py       | `raw_documents`      |
+| `Row`: text, and what the steps said of it | corpus/document_steps.py | `Cleaner.normalize`  |
+| the same with token ids                    | corpus/document_steps.py | `Cleaner.tokenize`   |
+| row of a shard (Arrow)                     | corpus/shards.py         | `clean_batch`        |
+| row of the table `documents`, no text      | corpus/document_table.py | `DocumentTable.load` |
+| row of `SPLIT.parquet`, `SPLIT_ids.npy`    | corpus/publish.py        | `publish`            |
+| `Samples`, cut into batches by a training  | token_store.py           | `read_documents`     |
 """
 
 import shutil
@@ -18,25 +31,29 @@ from pathlib import Path
 from typing import Any
 
 from diffutron.config.params import Params
-from diffutron.data.corpus import card, comparing_steps
+from diffutron.data.card_page import steps_csv
+from diffutron.data.corpus import card
 from diffutron.data.corpus.boilerplate import drop_boilerplate
-from diffutron.data.corpus.card_page import steps_csv
-from diffutron.data.corpus.database import database
-from diffutron.data.corpus.decontaminate import Item, items_of
-from diffutron.data.corpus.document_steps import Encoder
-from diffutron.data.corpus.document_table import Fates
-from diffutron.data.corpus.executors import Kind, clean_all
+from diffutron.data.corpus.comparing_steps import (
+    draw_quotas,
+    drop_contaminated_documents,
+    drop_duplicate_documents,
+    split_documents,
+)
+from diffutron.data.corpus.document_steps import Encoder, Recipe
+from diffutron.data.corpus.document_table import DocumentTable
+from diffutron.data.corpus.executors import Kind, chosen_executor, clean_all
 from diffutron.data.corpus.publish import publish
-from diffutron.data.corpus.recipe import Recipe
-from diffutron.data.corpus.shards import Cleaned, ShardStore
-from diffutron.data.sources.bad_rows import Quarantine
+from diffutron.data.corpus.shards import ShardFile, ShardStore
+from diffutron.data.evaluation_sets.kept_out import evaluation_items
+from diffutron.data.matching.database import database
+from diffutron.data.sources.bad_rows import BadRows
 from diffutron.data.sources.listing import License, check_licenses
 from diffutron.data.sources.sources import (
     count_documents,
     licenses_of,
-    local_folder,
     quotas_of,
-    read_documents,
+    raw_documents,
 )
 from diffutron.runtime.files import atomic_folder, only_run, write_json, write_text
 
@@ -47,38 +64,42 @@ def corpus(
     tokenizer: Path,
     out: Path,
     metrics: Path,
-    executor: Kind = "local",
+    executor: Kind | None = None,
     workers: int | None = None,
 ) -> None:
     """Write the corpus folder: parquet text, memory-mapped ids, fates, data card.
+
+    Args:
+        executor: None for the one of `DIFFUTRON_EXECUTOR`.
 
     Raises:
         UserError: the source cannot be read, no document is left after a step, or another run
             writes the same folder.
     """
-    started = time.perf_counter()
+    started, kind = time.perf_counter(), chosen_executor(executor)
     rules, seed = params.corpus, params.seed
     vocab_size = Encoder(tokenizer).vocab_size
     licenses = licenses_of(rules)
     check_licenses(licenses, use=rules.use, allowed=rules.allowed_licenses)
-    quotas = quotas_of(rules)
+    bad_rows = BadRows("corpus", max_bad_share=rules.max_bad_share)
+    sources = Sources(bad_rows, licenses, quotas_of(rules))
     recipe = Recipe.of(rules, tokenizer, evaluation_items(params))
-    quarantine = Quarantine("corpus", max_bad_share=rules.max_bad_share)
-    documents = quarantine.sift(read_documents(rules, seed=seed))
-    with only_run(out) as shards, atomic_folder(out) as work:
-        store = ShardStore(shards, recipe.fingerprint)
-        cleaned = clean_all(
+    documents = bad_rows.sift(raw_documents(rules, seed=seed))
+    with only_run(out) as kept, atomic_folder(out) as work:
+        store = ShardStore(kept, recipe.fingerprint)
+        shards = clean_all(
             documents,
             recipe,
             store=store,
             size=rules.shard_documents,
             total=count_documents(rules),
-            kind=executor,
+            kind=kind,
             workers=workers,
         )
-        found = Input(cleaned, quarantine, licenses, quotas)
-        counts = join(found, recipe, work, vocab_size=vocab_size, seed=seed, threads=workers)
-        store.prune(cleaned)
+        counts = compare_documents(
+            shards, recipe, sources, work, vocab_size=vocab_size, seed=seed, threads=workers
+        )
+        store.prune(shards)
     seconds = round(time.perf_counter() - started, 2)
     write_json(metrics, {**counts, "seconds": seconds})
     left = {"": (counts["documents"]["kept"], counts["dropped"])}
@@ -86,55 +107,43 @@ def corpus(
 
 
 @dataclass(frozen=True)
-class Input:
-    """What the first half leaves, and what is known of the sources."""
+class Sources:
+    """What is known of the sources besides their documents."""
 
-    cleaned: Sequence[Cleaned]
-    quarantine: Quarantine
+    bad_rows: BadRows
     licenses: Sequence[License]
     quotas: Mapping[str, int]
 
 
-def join(
-    given: Input,
+def compare_documents(
+    shards: Sequence[ShardFile],
     recipe: Recipe,
+    sources: Sources,
     out: Path,
     *,
     vocab_size: int,
     seed: int,
     threads: int | None = None,
 ) -> dict[str, Any]:
-    """The second half: compare the documents, and write the corpus into `out`; its counts."""
+    """The second half: compare cleaned documents, and write the corpus into `out`; its counts."""
     rules, aside = recipe.params, {name: out / f".{name}" for name in ("plain", "joins")}
-    with database(aside["joins"], threads=threads) as base:
-        most = rules.boilerplate_documents
+    with database(aside["joins"], threads=threads) as db:
         plain, removed_lines = drop_boilerplate(
-            given.cleaned, recipe.cleaner, base, most=most, folder=aside["plain"]
+            shards, recipe.cleaner, db, most=rules.boilerplate_documents, folder=aside["plain"]
         )
-        fates = Fates.load(plain, base)
-        fates.require_some(fates.last_step())
-        comparing_steps.drop_duplicates(fates, rules)
-        comparing_steps.drop_contaminated(fates)
-        fates.require_some("decontamination")
-        comparing_steps.draw_quotas(fates, given.quotas, seed=seed)
-        comparing_steps.split(fates, rules, seed=seed)
-        publish(fates, out, vocab_size=vocab_size)
-        fates.write(out / "fates.parquet")
-        edited = sum((shard.edited for shard in given.cleaned), Counter(lines=removed_lines))
-        counts = card.count_corpus(fates, given.quarantine, edited)
-        card.write_corpus_card(fates, counts, given.quarantine, given.licenses, out, seed=seed)
+        table = DocumentTable.load(plain, db)
+        table.require_some(table.last_step())
+        drop_duplicate_documents(table, rules)
+        drop_contaminated_documents(table)
+        table.require_some("decontamination")
+        draw_quotas(table, sources.quotas, seed=seed)
+        split_documents(table, rules, seed=seed)
+        publish(table, out, vocab_size=vocab_size)
+        table.write(out / "fates.parquet")
+        edited = sum((shard.edited for shard in shards), Counter(lines=removed_lines))
+        tasks = rules.contamination.tasks
+        counts = card.count_corpus(table, sources.bad_rows, edited, cleaned_of=tasks)
+        card.write_corpus_card(table, counts, sources.bad_rows, sources.licenses, out, seed=seed)
     for folder in aside.values():
         shutil.rmtree(folder, ignore_errors=True)
     return counts
-
-
-def evaluation_items(params: Params) -> list[Item]:
-    """The evaluation items that must not stand in a training text."""
-    from diffutron.data.evaluation_sets.evaluation_sets import load_sets
-
-    source, tasks = params.evaluate.source, params.corpus.contamination.tasks
-    if not tasks:
-        return []
-    folder = local_folder("evaluate")[0].parent if source == "local" else None
-    sets, _ = load_sets(tasks, source=source, folder=folder)
-    return [item for one in sets for item in items_of(one.task, one.rows)]

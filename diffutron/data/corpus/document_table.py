@@ -10,9 +10,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from diffutron.data.corpus.database import Database, Values
-from diffutron.data.corpus.dedup import BANDS, band_rows
-from diffutron.data.corpus.shards import Cleaned, read_shard
+from diffutron.data.corpus.shards import ShardFile, read_shard
+from diffutron.data.matching.database import Database, Values
+from diffutron.data.matching.dedup import BANDS, band_rows
 from diffutron.runtime.errors import UserError
 
 REASONS = (
@@ -58,7 +58,7 @@ FATES = pa.schema(
 )
 
 
-class Fates:
+class DocumentTable:
     """The table `documents` of a database, which the steps rewrite one after the other.
 
     `reason` is empty for a kept document, `cluster` is shared by documents linked as duplicates
@@ -66,35 +66,35 @@ class Fates:
     duplicate was dropped, `split` is train, heldout or empty.
     """
 
-    def __init__(self, base: Database, paths: Sequence[Path]):
-        self.base, self.paths = base, list(paths)
+    def __init__(self, db: Database, paths: Sequence[Path]):
+        self.db, self.paths = db, list(paths)
         rows = [len(read_shard(path)) for path in self.paths]
         self.starts = np.concatenate([[0], np.cumsum(rows, dtype=np.int64)])  # index in each shard
 
     @classmethod
-    def load(cls, cleaned: Sequence[Cleaned], base: Database) -> "Fates":
+    def load(cls, cleaned: Sequence[ShardFile], db: Database) -> "DocumentTable":
         """The tables `documents`, and `bands` of those that the first half kept."""
-        fates = cls(base, [shard.path for shard in cleaned])
-        base.load("loaded", map(_documents, fates.paths, fates.starts), DOCUMENTS)
-        base.run("""
+        table = cls(db, [shard.path for shard in cleaned])
+        db.load("loaded", map(_documents, table.paths, table.starts), DOCUMENTS)
+        db.run("""
             create table documents as
             select *, index as cluster, key as cluster_key, null::bigint as instead, '' as split
             from loaded
         """)
-        base.drop("loaded")
-        base.load("all_bands", map(_bands, fates.paths, fates.starts), BANDS)
-        return fates
+        db.drop("loaded")
+        db.load("all_bands", map(_bands, table.paths, table.starts), BANDS)
+        return table
 
     def rewrite(self, query: str, values: Values = ()) -> None:
         """Put what a query of `documents` answers in its place."""
-        self.base.run(f"create table rewritten as {query}", values)
-        self.base.drop("documents")
-        self.base.run("alter table rewritten rename to documents")
+        self.db.run(f"create table rewritten as {query}", values)
+        self.db.drop("documents")
+        self.db.run("alter table rewritten rename to documents")
 
     def count(self, of: str, *, where: str = "true") -> dict[Any, int]:
         """How many documents there are of each value of a column (or expression)."""
         query = f"select {of}, count(*) from documents where {where} group by all order by all"
-        return dict(self.base.rows(query))
+        return dict(self.db.rows(query))
 
     def require_some(self, step: str) -> None:
         """Stop where a step left nothing.
@@ -133,7 +133,7 @@ class Fates:
 
     def write(self, path: Path) -> None:
         """What became of each document, as parquet without any text."""
-        rows = self.base.batches("""
+        rows = self.db.batches("""
             select documents.file, documents.line, source, reason, rule, split, num_tokens,
                 other.file as instead_file, other.line as instead_line
             from documents left join (
@@ -143,8 +143,8 @@ class Fates:
             order by documents.index
         """)
         with pq.ParquetWriter(path, FATES) as writer:
-            for table in grouped(pa.Table.from_batches([batch]) for batch in rows):
-                writer.write_table(table.cast(FATES))
+            for part in grouped(pa.Table.from_batches([batch]) for batch in rows):
+                writer.write_table(part.cast(FATES))
 
 
 def _documents(path: Path, start: int) -> pa.RecordBatch:

@@ -15,18 +15,20 @@ from contextlib import contextmanager
 from itertools import chain
 from multiprocessing import connection, get_context, parent_process
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, get_args
 
-from diffutron.data.corpus.recipe import Recipe
-from diffutron.data.corpus.shards import Cleaned, ShardStore, Slot, clean_batch
+from diffutron.data.corpus.document_steps import Recipe
+from diffutron.data.corpus.shards import ShardFile, ShardJob, ShardStore, clean_batch
 from diffutron.data.sources.sources import Document
 from diffutron.runtime.errors import UserError
 from diffutron.runtime.progress import Progress
 
 Kind = Literal["local", "ray", "slurm"]
+KINDS: tuple[Kind, ...] = get_args(Kind)
 PROCESSES_FROM = 5  # shards; fewer are done before other processes have started
 SLURM_MINUTES = 120  # of one job, which cleans one shard
 SLURM_JOBS = 500  # waiting or running at once
+EXECUTOR = "DIFFUTRON_EXECUTOR"  # where the option does not say it
 
 
 class Pending(Protocol):
@@ -38,6 +40,18 @@ class Pending(Protocol):
 Submit = Callable[[Sequence[Document]], Pending]
 
 
+def chosen_executor(given: Kind | None) -> Kind:
+    """The option `--executor`, else `DIFFUTRON_EXECUTOR`, else `local`.
+
+    Raises:
+        UserError: the variable names no executor.
+    """
+    named = given or os.environ.get(EXECUTOR) or "local"
+    if named not in KINDS:
+        raise UserError(f"{EXECUTOR}={named!r}: choose one of {', '.join(KINDS)}")
+    return named
+
+
 def clean_all(
     documents: Iterable[Document],
     recipe: Recipe,
@@ -47,7 +61,7 @@ def clean_all(
     total: int | None = None,
     kind: Kind = "local",
     workers: int | None = None,
-) -> list[Cleaned]:
+) -> list[ShardFile]:
     """Clean every document into shards of `store`; those that are there already are kept.
 
     Args:
@@ -55,11 +69,11 @@ def clean_all(
         total: documents to come, for the time left.
         workers: processes of `local`; None for the cores there are.
     """
-    slots = store.slots(documents, size)
+    jobs = store.jobs(documents, size)
     head, missing = [], 0
-    for slot in slots:
-        head.append(slot)
-        missing += bool(slot.batch)
+    for job in jobs:
+        head.append(job)
+        missing += bool(job.batch)
         if missing == PROCESSES_FROM:
             break
     alone = missing < PROCESSES_FROM and kind == "local"
@@ -68,26 +82,26 @@ def clean_all(
         Progress(total=total, desc="corpus", unit="documents") as bar,
         started(kind, recipe, workers=1 if alone else workers) as (submit, window),
     ):
-        for slot in _in_order(chain(head, slots), submit, window, store):
-            bar.update(slot.num)
-            cleaned.append(Cleaned.at(slot.path))
+        for job in _in_order(chain(head, jobs), submit, window, store):
+            bar.update(job.num)
+            cleaned.append(ShardFile.at(job.path))
     return cleaned
 
 
 def _in_order(
-    slots: Iterable[Slot], submit: Submit, window: int, store: ShardStore
-) -> Iterator[Slot]:
+    jobs: Iterable[ShardJob], submit: Submit, window: int, store: ShardStore
+) -> Iterator[ShardJob]:
     """Slots in their order, each with its shard on disk; at most `window` batches are in memory."""
-    waiting: deque[tuple[Slot, Pending | None]] = deque()
+    waiting: deque[tuple[ShardJob, Pending | None]] = deque()
 
-    def finish() -> Slot:
-        slot, pending = waiting.popleft()
+    def finish() -> ShardJob:
+        job, pending = waiting.popleft()
         if pending is not None:
-            store.write(slot.path, pending.result())
-        return Slot(slot.path, slot.num)
+            store.write(job.path, pending.result())
+        return ShardJob(job.path, job.num)
 
-    for slot in slots:
-        waiting.append((slot, submit(slot.batch) if slot.batch else None))
+    for job in jobs:
+        waiting.append((job, submit(job.batch) if job.batch else None))
         while len(waiting) > window:
             yield finish()
     while waiting:

@@ -1,6 +1,6 @@
 """`diffutron corpus --explain FILE`: what every step says of each document of one file.
 
-The fates are those of the stage itself, on this file alone: quotas and the held-out split, which
+The table are those of the stage itself, on this file alone: quotas and the held-out split, which
 say nothing about a text, are left out.
 """
 
@@ -11,15 +11,16 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from diffutron.config.params import Params
-from diffutron.data.corpus import comparing_steps
 from diffutron.data.corpus.boilerplate import drop_boilerplate
-from diffutron.data.corpus.corpus import evaluation_items
-from diffutron.data.corpus.database import database
-from diffutron.data.corpus.dedup import words
-from diffutron.data.corpus.document_steps import Cleaner
-from diffutron.data.corpus.document_table import Fates
-from diffutron.data.corpus.recipe import Recipe
-from diffutron.data.corpus.shards import Cleaned, clean_batch
+from diffutron.data.corpus.comparing_steps import (
+    drop_contaminated_documents,
+    drop_duplicate_documents,
+)
+from diffutron.data.corpus.document_steps import Cleaner, Recipe
+from diffutron.data.corpus.document_table import DocumentTable
+from diffutron.data.corpus.shards import ShardFile, clean_batch
+from diffutron.data.evaluation_sets.kept_out import evaluation_items
+from diffutron.data.matching.database import database
 from diffutron.data.sources.listing import entries, entry_of
 from diffutron.data.sources.row_readers import KINDS, BadLine, read_file
 from diffutron.data.sources.sources import Document, document_of
@@ -28,6 +29,7 @@ from diffutron.text.filters import drop_leftover_lines, quality_reason, repetiti
 from diffutron.text.language import in_kept_language
 from diffutron.text.normalize import normalize
 from diffutron.text.privacy import replace_personal_data
+from diffutron.text.turkish import words
 
 GOOD = "ok"
 
@@ -61,24 +63,24 @@ def explain(params: Params, *, tokenizer: Path, file: Path) -> Iterator[Explaine
         for one in found
         if isinstance(one, BadLine)
     ]
-    good = _fates(documents, recipe, params) if documents else []
+    good = _judge(documents, recipe, params) if documents else []
     yield from sorted([*good, *bad], key=lambda one: one.line)
 
 
-def _fates(documents: list[Document], recipe: Recipe, params: Params) -> list[Explained]:
+def _judge(documents: list[Document], recipe: Recipe, params: Params) -> list[Explained]:
     rules, cleaner = params.corpus, recipe.cleaner()
-    with tempfile.TemporaryDirectory() as folder, database() as base:
+    with tempfile.TemporaryDirectory() as folder, database() as db:
         path = Path(folder) / "file.arrow"
         path.write_bytes(clean_batch(documents, cleaner))
         most = rules.boilerplate_documents
         plain, _ = drop_boilerplate(
-            [Cleaned.at(path)], recipe.cleaner, base, most=most, folder=Path(folder) / "plain"
+            [ShardFile.at(path)], recipe.cleaner, db, most=most, folder=Path(folder) / "plain"
         )
-        fates = Fates.load(plain, base)
-        comparing_steps.drop_duplicates(fates, rules)
-        comparing_steps.drop_contaminated(fates)
-        text_of, raw = fates.texts(), {one.line: one.text for one in documents}
-        rows = base.rows("""
+        table = DocumentTable.load(plain, db)
+        drop_duplicate_documents(table, rules)
+        drop_contaminated_documents(table)
+        text_of, raw = table.texts(), {one.line: one.text for one in documents}
+        rows = db.rows("""
             select documents.index, documents.line, documents.reason, documents.rule, other.line
             from documents left join documents as other on other.index = documents.instead
             order by documents.index

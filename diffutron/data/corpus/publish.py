@@ -10,10 +10,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from diffutron.data.corpus.database import Database
-from diffutron.data.corpus.dedup import words
-from diffutron.data.corpus.document_table import SPLITS, Fates, grouped
+from diffutron.data.corpus.document_table import SPLITS, DocumentTable, grouped
 from diffutron.data.corpus.shards import read_shard
+from diffutron.data.matching.database import Database
+from diffutron.text.turkish import words
 
 OUT_SCHEMA = pa.schema(
     [
@@ -26,12 +26,12 @@ OUT_SCHEMA = pa.schema(
 )
 
 
-def publish(fates: Fates, work: Path, *, vocab_size: int) -> None:
+def publish(table: DocumentTable, work: Path, *, vocab_size: int) -> None:
     """`SPLIT.parquet`, `SPLIT_ids.npy`, `SPLIT_bounds.npy` for both splits, and `words.txt`."""
     kind = np.uint16 if vocab_size <= 2**16 else np.uint32
-    sizes = fates.base.rows("select split, count(*), sum(num_tokens) from documents group by split")
+    sizes = table.db.rows("select split, count(*), sum(num_tokens) from documents group by split")
     counts = {split: (number, int(tokens)) for split, number, tokens in sizes}
-    fates.base.run("create table vocabulary (word varchar)")
+    table.db.run("create table vocabulary (word varchar)")
     for name in SPLITS:
         number, tokens = counts.get(name, (0, 0))
         with (
@@ -43,16 +43,16 @@ def publish(fates: Fates, work: Path, *, vocab_size: int) -> None:
             _start_array(ids, kind, tokens)
             bounds.write(np.int64(0).tobytes())
             end = 0
-            for table in grouped(_members(fates, name)):
-                rows = table["ids"].combine_chunks()
+            for part in grouped(_members(table, name)):
+                rows = part["ids"].combine_chunks()
                 ends = end + np.cumsum(np.diff(rows.offsets.to_numpy()), dtype=np.int64)
                 bounds.write(ends.tobytes())
                 ids.write(rows.flatten().to_numpy().astype(kind).tobytes())
-                writer.write_table(_published(table))
+                writer.write_table(_published(part))
                 end = int(ends[-1])
                 if name == "train":
-                    _note_words(fates.base, table["text"].to_pylist())
-    _write_words(fates.base, work / "words.txt")
+                    _note_words(table.db, part["text"].to_pylist())
+    _write_words(table.db, work / "words.txt")
 
 
 def _start_array(stream: BinaryIO, kind: type[np.generic], length: int) -> None:
@@ -61,26 +61,26 @@ def _start_array(stream: BinaryIO, kind: type[np.generic], length: int) -> None:
     np.lib.format.write_array_header_1_0(stream, head)
 
 
-def _members(fates: Fates, split: str) -> Iterator[pa.Table]:
+def _members(table: DocumentTable, split: str) -> Iterator[pa.Table]:
     """The documents of a split, shard by shard."""
     members = f"select index from documents where split = '{split}' order by index"
-    for batch in fates.base.batches(members):
+    for batch in table.db.batches(members):
         index = batch["index"].to_numpy()
-        shards = np.searchsorted(fates.starts, index, side="right") - 1
+        shards = np.searchsorted(table.starts, index, side="right") - 1
         for shard in np.unique(shards):
-            table = read_shard(fates.paths[shard]).select(["text", "source", "group", "ids"])
-            yield table.take(index[shards == shard] - fates.starts[shard])
+            part = read_shard(table.paths[shard]).select(["text", "source", "group", "ids"])
+            yield part.take(index[shards == shard] - table.starts[shard])
 
 
-def _note_words(base: Database, texts: Iterable[str]) -> None:
+def _note_words(db: Database, texts: Iterable[str]) -> None:
     known = set().union(*map(words, texts))
-    base.add("vocabulary", pa.table({"word": list(known)}))
+    db.add("vocabulary", pa.table({"word": list(known)}))
 
 
-def _write_words(base: Database, path: Path) -> None:
+def _write_words(db: Database, path: Path) -> None:
     """Every word once, in the order of their code points."""
     with path.open("w", encoding="utf-8") as stream:
-        for batch in base.batches("select distinct word from vocabulary order by word"):
+        for batch in db.batches("select distinct word from vocabulary order by word"):
             stream.writelines(f"{word}\n" for word in batch["word"].to_pylist())
 
 

@@ -1,4 +1,4 @@
-"""Cleaned shards on disk: what the per-document half of the corpus recipe leaves for the joins.
+"""ShardFile shards on disk: what the per-document half of the corpus recipe leaves for the joins.
 
 Each source file is cut by itself every `shard_documents` rows. A shard is kept under a digest of
 its raw documents and of the recipe, so a run that was killed goes on where it was, and after one
@@ -40,14 +40,14 @@ SCHEMA = pa.schema(
 
 
 @dataclass(frozen=True)
-class Cleaned:
+class ShardFile:
     """A shard on disk, and what was edited in it."""
 
     path: Path
     edited: Counter[str]
 
     @classmethod
-    def at(cls, path: Path) -> "Cleaned":
+    def at(cls, path: Path) -> "ShardFile":
         try:
             metadata = read_shard(path).schema.metadata
         except pa.ArrowInvalid as error:
@@ -56,7 +56,7 @@ class Cleaned:
 
 
 @dataclass(frozen=True)
-class Slot:
+class ShardJob:
     """The place of a shard; `batch` is empty where the shard is there already."""
 
     path: Path
@@ -70,11 +70,11 @@ class ShardStore:
     def __init__(self, folder: Path, fingerprint: str):
         self.folder, self.fingerprint = folder, fingerprint
 
-    def slots(self, documents: Iterable[Document], size: int) -> Iterator[Slot]:
-        """One slot a shard, in the order of the input."""
+    def jobs(self, documents: Iterable[Document], size: int) -> Iterator[ShardJob]:
+        """One job a shard, in the order of the input."""
         for batch in batches(documents, size):
             path = self.folder / f"{batch_digest(batch, self.fingerprint)}.arrow"
-            yield Slot(path, len(batch), () if path.exists() else batch)
+            yield ShardJob(path, len(batch), () if path.exists() else batch)
 
     def write(self, path: Path, content: bytes) -> None:
         """Complete or absent: another file, flushed, then renamed."""
@@ -89,7 +89,7 @@ class ShardStore:
         finally:
             part.unlink(missing_ok=True)
 
-    def prune(self, used: Iterable[Cleaned]) -> None:
+    def prune(self, used: Iterable[ShardFile]) -> None:
         """Remove the shards of inputs and recipes that are no more."""
         names = {shard.path.name for shard in used}
         for path in self.folder.glob("*.arrow"):

@@ -19,6 +19,7 @@ from diffutron.config.params import TASKS
 from diffutron.data.evaluation_sets.places import HUB, LOCAL, SCHEMA, TRAINING, LocalFile
 from diffutron.data.evaluation_sets.rows import Row, explain_row
 from diffutron.runtime.errors import UserError
+from diffutron.runtime.json_lines import read_json_lines
 
 
 @dataclass(frozen=True)
@@ -88,7 +89,10 @@ def load_rows(
     if task not in SCHEMA:
         raise UserError(f"unknown task {task!r}; allowed: {', '.join(TASKS)}")
     if source == "sample":
-        found = _sample_set(task)
+        from diffutron.sample import evaluation_set
+
+        rows = enumerate(evaluation_set(task), 1)
+        found = _checked(task, task, rows, SCHEMA[task], "built-in sample")
     elif source == "local":
         found = _local_set(task, folder)
     elif source == "hub":
@@ -96,7 +100,14 @@ def load_rows(
     else:
         allowed = "sample, local, hub"
         raise UserError(f"unknown source {source!r} of evaluation sets; allowed: {allowed}")
-    return found if unlabeled else _labeled(found)
+    if unlabeled:
+        return found
+    # NLI rows of label -1 are those on which the annotators disagreed: no answer can be right.
+    kept = [row for row in found.rows if row.get("label") != -1]
+    if not kept:
+        raise UserError(f"{found.origin} holds no labeled rows for {task}")
+    lost = len(found.rows) - len(kept)
+    return replace(found, rows=kept, dropped={"label -1": lost} if lost else {})
 
 
 def training_set(task: str, *, source: str, folder: Path | None = None) -> EvaluationSet | None:
@@ -112,19 +123,12 @@ def training_set(task: str, *, source: str, folder: Path | None = None) -> Evalu
     path = _find_file(TRAINING[task], folder)
     if path is None:
         return None
-    return _checked(task, task, _read_lines(path), SCHEMA[task], path.name, strict=False)
+    return _checked(task, task, read_json_lines(path), SCHEMA[task], path.name, strict=False)
 
 
 def sets_digest(sets: Iterable[EvaluationSet]) -> str:
     text = "\n".join(f"{one.name} {one.digest}" for one in sorted(sets, key=lambda one: one.name))
     return hashlib.sha256(text.encode()).hexdigest()
-
-
-def _sample_set(task: str) -> EvaluationSet:
-    from diffutron.sample import evaluation_set
-
-    origin = "built-in sample"
-    return _checked(task, task, enumerate(evaluation_set(task), 1), SCHEMA[task], origin)
 
 
 def local_file(task: str, folder: Path | None) -> tuple[Path, LocalFile] | None:
@@ -150,19 +154,8 @@ def _local_set(task: str, folder: Path | None) -> EvaluationSet:
         raise UserError(f"{task}: {folder} holds no {names}")
     path, file = found
     name = path.stem if file.stand_in_for else task
-    loaded = _checked(task, name, _read_lines(path), file.row, path.name)
+    loaded = _checked(task, name, read_json_lines(path), file.row, path.name)
     return replace(loaded, stand_in=file.stand_in_for)
-
-
-def _read_lines(path: Path) -> Iterator[tuple[int, Any]]:
-    for number, line in enumerate(path.read_bytes().splitlines(), 1):
-        try:
-            if line.strip():
-                yield number, json.loads(line.decode("utf-8"))
-        except UnicodeDecodeError as error:
-            raise UserError(f"{path}, line {number}: not UTF-8 ({error.reason})") from None
-        except json.JSONDecodeError as error:
-            raise UserError(f"{path}, line {number}: not JSON ({error.msg})") from None
 
 
 def _hub_set(task: str, *, split: str | None = None) -> EvaluationSet:
@@ -230,12 +223,3 @@ def _checked(
         raise UserError(f"{origin} holds no rows for {task}")
     dropped = {"does not fit": unfit} if unfit else {}
     return EvaluationSet(task=task, name=name, rows=kept, origin=origin, dropped=dropped)
-
-
-def _labeled(one: EvaluationSet) -> EvaluationSet:
-    """Without NLI rows of label -1 (annotators disagreed, no answer can be right), counted."""
-    kept = [row for row in one.rows if row.get("label") != -1]
-    if not kept:
-        raise UserError(f"{one.origin} holds no labeled rows for {one.task}")
-    lost = len(one.rows) - len(kept)
-    return replace(one, rows=kept, dropped={"label -1": lost} if lost else {})

@@ -1,14 +1,13 @@
 """The text set of the published perplexity claim: hub set, `writings/` of a folder, or sample."""
 
-import json
 import os
 import random
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 from diffutron.config.params import PerplexityText
 from diffutron.runtime.errors import UserError
+from diffutron.runtime.json_lines import read_json_lines
 
 
 def read_perplexity_text(params: PerplexityText, *, seed: int) -> list[str]:
@@ -39,21 +38,13 @@ def _local(params: PerplexityText) -> Iterator[str]:
     if not paths:
         raise UserError(f"{Path(folder, 'writings')} holds no *.jsonl file for the perplexity text")
     for path in paths:
-        for number, line in enumerate(path.read_bytes().splitlines(), 1):
-            if line.strip():
-                yield _text(line, params.field, f"{path}, line {number}")
-
-
-def _text(line: bytes, field: str, place: str) -> str:
-    try:
-        row: Any = json.loads(line.decode("utf-8"))
-    except UnicodeDecodeError as error:
-        raise UserError(f"{place}: not UTF-8 ({error.reason})") from None
-    except json.JSONDecodeError as error:
-        raise UserError(f"{place}: not JSON ({error.msg})") from None
-    if not isinstance(row, dict) or not isinstance(row.get(field), str):
-        raise UserError(f"{place}: no text field `{field}`; set evaluate.perplexity_text.field")
-    return row[field]
+        for number, row in read_json_lines(path):
+            if not isinstance(row, dict) or not isinstance(row.get(params.field), str):
+                raise UserError(
+                    f"{path}, line {number}: no text field `{params.field}`; set "
+                    "evaluate.perplexity_text.field"
+                )
+            yield row[params.field]
 
 
 def _hub(params: PerplexityText) -> Iterator[str]:

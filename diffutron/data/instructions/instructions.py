@@ -12,13 +12,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from diffutron.config.params import Params
-from diffutron.data.corpus.card_page import steps_csv
-from diffutron.data.corpus.corpus import evaluation_items
-from diffutron.data.corpus.decontaminate import Contamination
+from diffutron.data.card_page import steps_csv
+from diffutron.data.evaluation_sets.kept_out import evaluation_items
 from diffutron.data.instructions import card, steps
 from diffutron.data.instructions.steps import PHASES, SPLITS, Encode, Row
-from diffutron.data.sources.bad_rows import Quarantine
-from diffutron.data.sources.sources import read_instructions
+from diffutron.data.matching.decontaminate import Contamination
+from diffutron.data.sources.bad_rows import BadRows
+from diffutron.data.sources.sources import raw_instructions
 from diffutron.runtime.files import atomic_folder, write_json, write_text
 
 
@@ -33,26 +33,27 @@ def instructions(params: Params, encode: Encode, *, out: Path, metrics: Path) ->
     """
     started = time.perf_counter()
     rules = params.instructions
-    contamination = Contamination(evaluation_items(params), params.corpus.contamination)
+    sets = params.corpus.contamination
+    contamination = Contamination(evaluation_items(params), sets)
     rows: list[Row] = []
-    quarantines = {}
+    bad_rows = {}
     for phase in PHASES:
-        quarantines[phase] = Quarantine("instructions", max_bad_share=rules.max_bad_share)
-        found = quarantines[phase].sift(read_instructions(rules, phase, seed=params.seed))
+        bad_rows[phase] = BadRows("instructions", max_bad_share=rules.max_bad_share)
+        found = bad_rows[phase].sift(raw_instructions(rules, phase, seed=params.seed))
         mine = [steps.raw_row(one, phase) for one in found]
         steps.drop_broken(mine)
-        steps.drop_duplicates(mine)
-        steps.drop_contaminated(mine, contamination)
+        steps.drop_duplicate_rows(mine)
+        steps.drop_contaminated_rows(mine, contamination)
         steps.drop_long(mine, encode, most=rules.max_tokens, phase=phase)
         steps.draw(mine, rules, seed=params.seed)
         rows += mine
-    steps.split(rows, rules, params.corpus.near_duplicate, seed=params.seed)
+    steps.split_rows(rows, rules, params.corpus.near_duplicate, seed=params.seed)
     with atomic_folder(out) as work:
         for phase in PHASES:
             for name in SPLITS:
                 _write(work / f"phase{phase}_{name}.parquet", rows, phase, name)
-        counts = card.count_instructions(rows, quarantines)
-        card.write_instructions_card(rows, counts, quarantines, work, seed=params.seed)
+        counts = card.count_instructions(rows, bad_rows)
+        card.write_instructions_card(rows, counts, bad_rows, sets.tasks, work, seed=params.seed)
     seconds = round(time.perf_counter() - started, 2)
     write_json(metrics, {**counts, "seconds": seconds})
     steps_of = {f"{name} ": (one["rows"]["kept"], one["dropped"]) for name, one in counts.items()}

@@ -10,22 +10,21 @@ import numpy as np
 import pyarrow as pa
 
 from diffutron.config.params import InstructionsParams, NearDuplicateParams
-from diffutron.data.corpus.database import database
-from diffutron.data.corpus.decontaminate import Contamination
-from diffutron.data.corpus.dedup import (
+from diffutron.data.matching.database import database
+from diffutron.data.matching.decontaminate import Contamination
+from diffutron.data.matching.dedup import (
     BANDS,
     PAIRS,
     band_keys,
     band_rows,
-    exact_key,
     find_clusters,
     find_near,
-    words,
 )
 from diffutron.data.sources.sources import Instruction
 from diffutron.runtime.errors import UserError
 from diffutron.runtime.progress import Progress
 from diffutron.text.normalize import normalize_letters
+from diffutron.text.turkish import exact_key, words
 
 PHASES = (1, 2)
 SPLITS = ("train", "heldout")
@@ -80,7 +79,7 @@ def drop_broken(rows: Sequence[Row]) -> None:
             row.reason = "truncated"
 
 
-def drop_duplicates(rows: Sequence[Row]) -> None:
+def drop_duplicate_rows(rows: Sequence[Row]) -> None:
     """Later rows that ask the same and answer the same, case and white space ignored."""
     seen: set[tuple[int, int]] = set()
     for row in alive(rows):
@@ -90,7 +89,7 @@ def drop_duplicates(rows: Sequence[Row]) -> None:
         seen.add(key)
 
 
-def drop_contaminated(rows: Sequence[Row], contamination: Contamination) -> None:
+def drop_contaminated_rows(rows: Sequence[Row], contamination: Contamination) -> None:
     """Rows that hold an evaluation item."""
     for row in alive(rows):
         if contamination.find(words(f"{row.prompt}\n{row.answer}")):
@@ -142,7 +141,7 @@ def equal_shares(have: Mapping[str, int], most: int) -> dict[str, int]:
     return shares
 
 
-def split(
+def split_rows(
     rows: Sequence[Row], rules: InstructionsParams, near: NearDuplicateParams, *, seed: int
 ) -> None:
     """Hold out whole clusters until each phase has `heldout_rows` rows held out, of each kind
@@ -230,13 +229,13 @@ def row_clusters(rows: Sequence[Row], near: NearDuplicateParams) -> list[int]:
     pairs = [(index, first.setdefault(key, index)) for index, of in enumerate(keys) for key in of]
     same = pa.table({"index": [one for one, _ in pairs], "other": [other for _, other in pairs]})
     found = np.arange(len(rows))
-    with database() as base:
-        base.load("exact", same.cast(PAIRS).to_batches(), PAIRS)
+    with database() as db:
+        db.load("exact", same.cast(PAIRS).to_batches(), PAIRS)
         bands = band_rows(found, np.zeros(len(rows), np.int32), band_keys(tokens, near))
-        base.load("bands", [bands], BANDS)
-        find_near(base, tokens.__getitem__, near)
-        find_clusters(base)
-        for index, cluster in base.rows("select index, cluster from clusters"):
+        db.load("bands", [bands], BANDS)
+        find_near(db, tokens.__getitem__, near)
+        find_clusters(db)
+        for index, cluster in db.rows("select index, cluster from clusters"):
             found[index] = cluster
     return found.tolist()
 

@@ -16,7 +16,7 @@ IN_MEMORY = 1 << 20  # bytes of bad lines; more of them go through a file
 T = TypeVar("T")
 
 
-class Quarantine:
+class BadRows:
     """Counts rows, keeps what was wrong with the bad ones, and stops the stage at too many."""
 
     def __init__(self, section: str, *, max_bad_share: float):

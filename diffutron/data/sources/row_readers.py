@@ -4,11 +4,12 @@ Kinds: JSON lines (plain, .gz, .zst), parquet, and plain text (a document is a b
 empty line ends it).
 """
 
+import codecs
 import io
-import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +17,10 @@ import pyarrow as pa
 from pyarrow import ArrowInvalid
 
 from diffutron.runtime.errors import UserError
+from diffutron.runtime.json_lines import NotJson, parse_lines
 
 COMPRESSION = {".gz": "gzip", ".zst": "zstd"}
 KINDS = (".jsonl", ".jsonl.gz", ".jsonl.zst", ".parquet", ".txt")
-_BOM = b"\xef\xbb\xbf"
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,24 +111,12 @@ def _bytes_of(path: Path) -> Any:
     return pa.input_stream(str(path), compression=COMPRESSION.get(path.suffix))
 
 
-def _lines(path: Path) -> Iterator[tuple[int, bytes]]:
-    with _bytes_of(path) as stream:
-        for number, line in enumerate(io.BufferedReader(stream, 1 << 20), 1):
-            yield number, line.removeprefix(_BOM) if number == 1 else line
-
-
 def _json_lines(path: Path) -> Iterator[RawRow | BadLine]:
-    for number, line in _lines(path):
-        if not line.strip():
-            continue
-        try:
-            values = json.loads(line.decode("utf-8"))
-        except UnicodeDecodeError as error:
-            yield BadLine(path.name, number, f"not UTF-8 (byte {error.start + 1} of the line)")
-        except (ValueError, RecursionError) as error:
-            yield BadLine(path.name, number, f"not JSON ({str(error) or 'nested too deeply'})")
-        else:
-            if isinstance(values, dict):
+    with _bytes_of(path) as stream:
+        for number, values in parse_lines(io.BufferedReader(stream, 1 << 20)):
+            if isinstance(values, NotJson):
+                yield BadLine(path.name, number, values.reason)
+            elif isinstance(values, dict):
                 yield RawRow(path.name, number, values)
             else:
                 yield BadLine(path.name, number, f"a {type(values).__name__}, not an object")
@@ -136,27 +125,23 @@ def _json_lines(path: Path) -> Iterator[RawRow | BadLine]:
 def _text_blocks(path: Path) -> Iterator[RawRow | BadLine]:
     block: list[str] = []
     start, broken = 1, None
-    for number, line in _lines(path):
-        if not line.strip():
-            yield from _block(path, start, block, broken)
-            block, broken, start = [], None, number + 1
-            continue
-        start = start if block else number
-        try:
-            block.append(line.decode("utf-8"))
-        except UnicodeDecodeError as error:
-            block.append("")
-            broken = broken or BadLine(path.name, number, f"not UTF-8 (byte {error.start + 1})")
-    yield from _block(path, start, block, broken)
-
-
-def _block(
-    path: Path, start: int, block: list[str], broken: BadLine | None
-) -> Iterator[RawRow | BadLine]:
-    if broken:
-        yield broken
-    elif block:
-        yield RawRow(path.name, start, {"text": "".join(block)})
+    with _bytes_of(path) as stream:
+        # An empty line after the last one ends the last block.
+        for number, line in enumerate(chain(io.BufferedReader(stream, 1 << 20), [b""]), 1):
+            line = line.removeprefix(codecs.BOM_UTF8) if number == 1 else line
+            if not line.strip():
+                if broken:
+                    yield broken
+                elif block:
+                    yield RawRow(path.name, start, {"text": "".join(block)})
+                block, broken, start = [], None, number + 1
+                continue
+            start = start if block else number
+            try:
+                block.append(line.decode("utf-8"))
+            except UnicodeDecodeError as error:
+                block.append("")
+                broken = broken or BadLine(path.name, number, f"not UTF-8 (byte {error.start + 1})")
 
 
 def _parquet_rows(path: Path) -> Iterator[RawRow]:

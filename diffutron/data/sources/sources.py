@@ -14,7 +14,7 @@ from typing import TypeVar
 
 from diffutron.config.params import CorpusParams, HubInstructions, InstructionsParams, Params
 from diffutron.data.sources import listing
-from diffutron.data.sources.bad_rows import Quarantine
+from diffutron.data.sources.bad_rows import BadRows
 from diffutron.data.sources.instruction_schemas import Instruction, instruction_of, phase_of
 from diffutron.data.sources.row_readers import (
     BadLine,
@@ -25,6 +25,7 @@ from diffutron.data.sources.row_readers import (
     stamp,
 )
 from diffutron.runtime.errors import UserError
+from diffutron.runtime.files import file_digest
 from diffutron.text.normalize import normalize
 
 SUBFOLDERS = {
@@ -52,16 +53,16 @@ def read_texts(params: Params) -> Iterator[str]:
     """The normalized texts that a scratch tokenizer is trained on: documents, then instructions,
     so that the words of prompts and labels are tokens too.
     """
-    quarantine = Quarantine("corpus", max_bad_share=params.corpus.max_bad_share)
-    for document in quarantine.sift(read_documents(params.corpus, seed=params.seed)):
+    bad_rows = BadRows("corpus", max_bad_share=params.corpus.max_bad_share)
+    for document in bad_rows.sift(raw_documents(params.corpus, seed=params.seed)):
         yield normalize(document.text)
     for phase in (1, 2):
-        asked = Quarantine("instructions", max_bad_share=params.instructions.max_bad_share)
-        for row in asked.sift(read_instructions(params.instructions, phase, seed=params.seed)):
+        asked = BadRows("instructions", max_bad_share=params.instructions.max_bad_share)
+        for row in asked.sift(raw_instructions(params.instructions, phase, seed=params.seed)):
             yield normalize(f"{row.prompt} {row.answer}")
 
 
-def read_documents(params: CorpusParams, *, seed: int) -> Iterator[Document | BadLine]:
+def raw_documents(params: CorpusParams, *, seed: int) -> Iterator[Document | BadLine]:
     """Every raw document of `corpus.source`, in a fixed order."""
     if params.source == "sample":
         from diffutron.sample import documents
@@ -82,7 +83,7 @@ def read_documents(params: CorpusParams, *, seed: int) -> Iterator[Document | Ba
                 yield _document(row, fields=fields, source=entry.name, group=entry.group)
 
 
-def read_instructions(
+def raw_instructions(
     params: InstructionsParams, phase: int, *, seed: int
 ) -> Iterator[Instruction | BadLine]:
     """Every raw row of one phase's instruction set, in a fixed order."""
@@ -173,8 +174,7 @@ def local_digest(section: str) -> str:
         files = list_files(folder, setting=f"{section}.source")
         for file in [*files, described] if described.exists() else files:
             digest.update(f"{folder.name}/{file.name}:{file.stat().st_size}:".encode())
-            with file.open("rb") as stream:
-                digest.update(hashlib.file_digest(stream, "sha256").digest())
+            digest.update(bytes.fromhex(file_digest(file)))
     return digest.hexdigest()
 
 

@@ -10,11 +10,11 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from diffutron.config.params import ContaminationParams
-from diffutron.data.corpus.decontaminate import Contamination, items_of
-from diffutron.data.corpus.dedup import words
+from diffutron.data.matching.decontaminate import Contamination, items_of
 from diffutron.evaluation.cetvel.asked import TaskMaterial
 from diffutron.runtime.files import content_digest, write_json
 from diffutron.runtime.progress import Progress
+from diffutron.text.turkish import words
 
 FILES = ("train.parquet", "phase*_train.parquet")  # of the stages `corpus` and `instructions`
 

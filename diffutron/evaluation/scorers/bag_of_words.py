@@ -8,10 +8,10 @@ and what they do not. Exams: which words right answers are made of.
 from collections.abc import Sequence
 from typing import Any
 
-from diffutron.data.corpus.dedup import words
 from diffutron.evaluation.cetvel.prompts import exams_target, news_target, sts_target
 from diffutron.evaluation.cetvel.questions import Question
 from diffutron.evaluation.scorers.answer import Answer
+from diffutron.text.turkish import words
 
 Doc = dict[str, Any]
 TASKS = ("exams_tr", "news_cat", "sts_tr")

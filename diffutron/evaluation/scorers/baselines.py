@@ -6,9 +6,9 @@ import math
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 
-from diffutron.data.corpus.dedup import words
 from diffutron.evaluation.cetvel.questions import Question
 from diffutron.evaluation.scorers.answer import Answer
+from diffutron.text.turkish import words
 
 Baseline = Callable[[Sequence[Question]], list[Answer]]
 

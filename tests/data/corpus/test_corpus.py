@@ -37,7 +37,6 @@ def test_every_document_has_its_fate(run_corpus, planted):
         "bad_lines.jsonl",
         "card.html",
         "card.json",
-        "card.md",
         "fates.parquet",
         "heldout.parquet",
         "heldout_bounds.npy",
@@ -156,14 +155,24 @@ def test_a_folder_without_tokenizer_or_mask_is_named(planted, make_params, tmp_p
 
 
 def test_the_card_is_readable(run_corpus):
-    text = (run_corpus() / "card.md").read_text(encoding="utf-8")
+    text = (run_corpus() / "card.html").read_text(encoding="utf-8")
     for part in (
-        "# Corpus",
+        "<h1>Corpus</h1>",
         "62 of 73 documents kept",
-        "| contaminated | 1 |",
-        "## Examples: kept",
+        "Cleaned of the evaluation sets: ironytr.",
+        "<tr><td>ironytr</td><td>1</td></tr>",
+        "<h2>Examples: kept</h2>",
     ):
         assert part in text
+
+
+@pytest.mark.parametrize("tasks", [[], ["ironytr"]])
+def test_card_and_metrics_list_the_sets_that_the_corpus_was_cleaned_of(run_corpus, planted, tasks):
+    out = run_corpus(**{"contamination.tasks": tasks})
+    for file in (out / "card.json", planted / "out.json"):
+        said = json.loads(file.read_text(encoding="utf-8"))
+        assert said["cleaned_of"] == tasks
+        assert said["dropped"]["contaminated"] == len(tasks)
 
 
 def test_fates_name_each_document_and_what_stands_for_a_copy(run_corpus):
@@ -208,5 +217,4 @@ def test_a_license_that_forbids_the_use_is_an_error_unless_allowed(run_corpus, p
         {"source": "dergi", "license": "CC BY-NC-SA 3.0", "commercial": False}
     ]
     assert card["by_source"]["dergi"]["kept"] == 30  # the quota of sources.yaml
-    for name in ("card.md", "card.html"):
-        assert "may not be used commercially" in (out / name).read_text(encoding="utf-8")
+    assert "may not be used commercially" in (out / "card.html").read_text(encoding="utf-8")

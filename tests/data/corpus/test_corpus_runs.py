@@ -2,6 +2,7 @@
 
 import json
 import random
+import sys
 
 import pytest
 
@@ -65,6 +66,13 @@ def test_one_file_more_cleans_only_its_shards(run_corpus, planted, monkeypatch):
     run_corpus(shard_documents=20, min_tokens=9)
     assert len(written) == 6
     assert len(list((planted / ".out.shards").glob("*.arrow"))) == 5  # older ones are gone
+
+
+def test_an_executor_of_the_environment_is_the_one_that_is_asked(run_corpus, monkeypatch):
+    monkeypatch.setenv("DIFFUTRON_EXECUTOR", "ray")
+    monkeypatch.setitem(sys.modules, "ray", None)
+    with pytest.raises(UserError, match="--executor ray needs Ray"):
+        run_corpus()
 
 
 def test_a_second_run_in_the_same_folder_is_refused(run_corpus, planted):

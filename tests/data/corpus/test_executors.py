@@ -1,5 +1,6 @@
 """Executors: results in order and few in memory, and what is not installed is named."""
 
+import subprocess
 import sys
 from collections.abc import Sequence
 from concurrent.futures import Future
@@ -9,9 +10,8 @@ from functools import partial
 import pytest
 
 from diffutron.data.corpus import executors
-from diffutron.data.corpus.document_steps import Cleaner
-from diffutron.data.corpus.executors import clean_all, started
-from diffutron.data.corpus.recipe import Recipe
+from diffutron.data.corpus.document_steps import Cleaner, Recipe
+from diffutron.data.corpus.executors import chosen_executor, clean_all, started
 from diffutron.data.corpus.shards import ShardStore, batches, clean_batch, read_shard
 from diffutron.data.sources.sources import Document
 from diffutron.runtime.errors import UserError
@@ -58,8 +58,8 @@ def test_results_stand_in_order_and_few_batches_wait(recipe, tmp_path):
             waiting.clear()
         return _Waiting(waiting, recipe, len(waiting) - 1) if waiting else _done(batch, recipe)
 
-    slots = list(executors._in_order(store.slots(documents(7), 1), submit, 2, store))
-    found = [executors.Cleaned.at(slot.path) for slot in slots]
+    jobs = list(executors._in_order(store.jobs(documents(7), 1), submit, 2, store))
+    found = [executors.ShardFile.at(job.path) for job in jobs]
     assert texts(found) == [one.text for one in documents(7)]
     assert most <= 3
 
@@ -91,7 +91,7 @@ def test_shards_that_are_there_are_not_cleaned_again(recipe, tmp_path, monkeypat
     assert texts(again) == [one.text for one in documents(9)]
     (tmp_path / "old.arrow").write_bytes(b"x")
     with pytest.raises(UserError, match=r"old\.arrow is damaged .* delete it and run again"):
-        executors.Cleaned.at(tmp_path / "old.arrow")
+        executors.ShardFile.at(tmp_path / "old.arrow")
     store.prune(again)
     assert not (tmp_path / "old.arrow").exists()
     assert all(one.path.exists() for one in again)
@@ -105,6 +105,46 @@ def test_the_fingerprint_follows_what_decides(make_params, tiny_tokenizer_dir):
     assert of(make_params({"corpus.near_duplicate.threshold": 0.5}).corpus).fingerprint == one
     for key, value in [("min_tokens", 3), ("near_duplicate.bands", 3), ("language.kept", ["tr"])]:
         assert of(make_params({f"corpus.{key}": value}).corpus).fingerprint != one
+
+
+def test_the_option_or_else_the_machine_says_who_cleans(monkeypatch):
+    monkeypatch.delenv("DIFFUTRON_EXECUTOR", raising=False)
+    assert chosen_executor(None) == "local"
+    monkeypatch.setenv("DIFFUTRON_EXECUTOR", "slurm")
+    assert [chosen_executor(given) for given in (None, "ray")] == ["slurm", "ray"]
+    monkeypatch.setenv("DIFFUTRON_EXECUTOR", "spark")
+    with pytest.raises(UserError, match="^DIFFUTRON_EXECUTOR='spark': choose one of local, ray, s"):
+        chosen_executor(None)
+
+
+def test_the_fingerprint_sees_every_module_that_cleans_a_document(
+    make_params, tiny_tokenizer_dir, tmp_path
+):
+    """What a new process has imported after it has cleaned documents."""
+    code = """
+import sys
+from pathlib import Path
+from diffutron.config.params import load_params
+from diffutron.data.corpus.document_steps import DECIDING_CODE, PACKAGE, Recipe
+from diffutron.data.corpus.shards import clean_batch
+from diffutron.data.matching.decontaminate import Item
+from diffutron.data.sources.sources import Document
+recipe = Recipe.of(load_params(Path(sys.argv[1])).corpus, Path(sys.argv[2]), [Item("a", ())])
+text = "Ayşe bugün okula gitti ve öğretmenine bir soru sordu, sonra eve döndü. " * 3
+clean_batch([Document(text + name, "s", "g", "f", 1) for name in ("bir", "iki")], recipe.cleaner())
+files = [Path(m.__file__) for n, m in sys.modules.items() if n.startswith("diffutron.")]
+decide = {file for name in DECIDING_CODE for file in (PACKAGE / name).glob("*.py")}
+ground = [PACKAGE / name for name in ("config", "runtime")]
+missing = [f for f in files if f.name != "__init__.py" and f not in decide]
+print([str(f) for f in missing if f.parent not in ground], len(decide & set(files)))
+"""
+    numbers = tmp_path / "params.yaml"
+    numbers.write_text(make_params().model_dump_json(), encoding="utf-8")
+    command = [sys.executable, "-c", code, numbers, tiny_tokenizer_dir]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    missing, number = done.stdout.rsplit(maxsplit=1)
+    assert missing == "[]"
+    assert int(number) >= 10  # the steps, their rules of text, the readers of the sources
 
 
 @pytest.mark.parametrize(("kind", "package"), [("ray", "ray"), ("slurm", "submitit")])

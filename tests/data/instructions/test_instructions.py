@@ -6,7 +6,6 @@ from functools import partial
 import pyarrow.parquet as pq
 import pytest
 
-from diffutron.data.corpus.dedup import exact_key
 from diffutron.data.instructions.instructions import instructions
 from diffutron.data.instructions.steps import Row, row_clusters
 from diffutron.data.sources.sources import local_digest
@@ -18,6 +17,7 @@ from diffutron.modeling.tokenizer import (
     load_tokenizer,
 )
 from diffutron.runtime.errors import UserError
+from diffutron.text.turkish import exact_key
 
 NAMES = ["Ayşe", "Mehmet", "Zeynep", "Hüseyin", "Elif", "Çağrı", "Işıl", "Ömer", "Şule", "Ali"]
 CITIES = ["Ankara", "İzmir", "Iğdır", "Şırnak", "Çorum", "Muş", "Rize", "Ağrı", "Van", "Uşak"]
@@ -132,9 +132,12 @@ def test_reasons_are_counted(run, folder):
     )
     bad = json.loads((out / "phase1_bad_lines.jsonl").read_text(encoding="utf-8"))
     assert bad["line"] == 107
-    card = (out / "card.md").read_text(encoding="utf-8")
-    assert "## Phase 2" in card
-    assert "### Examples: contaminated" in card
+    card = (out / "card.html").read_text(encoding="utf-8")
+    assert "<h2>Phase 2</h2>" in card
+    assert "<h2>Phase 1, examples: contaminated</h2>" in card
+    said = json.loads((out / "card.json").read_text(encoding="utf-8"))
+    assert list(said) == ["cleaned_of", "phase1", "phase2"]
+    assert f"Cleaned of the evaluation sets: {', '.join(said['cleaned_of'])}." in card
 
 
 def test_nothing_held_out_is_trained_on(run):

@@ -13,7 +13,7 @@ from diffutron.data.sources.listing import (
     license_of,
     quotas_of,
 )
-from diffutron.data.sources.sources import Document, licenses_of, local_digest, read_documents
+from diffutron.data.sources.sources import Document, licenses_of, local_digest, raw_documents
 from diffutron.runtime.errors import UserError
 
 
@@ -41,7 +41,7 @@ def test_fields_group_and_name(folder, make_params):
     assert local_digest("corpus") != before
     changes = {"corpus.source": "local", "corpus.digest": local_digest("corpus")}
     params = make_params(changes).corpus
-    assert list(read_documents(params, seed=1)) == [
+    assert list(raw_documents(params, seed=1)) == [
         Document("Bir.", "a", "basın", "haber_1.jsonl", 1),
         Document("İki.", "kitap", "kitap", "kitap.jsonl", 1),
     ]
@@ -104,7 +104,7 @@ def test_a_file_that_grows_while_it_is_read_is_named(folder, make_params):
     rows = "\n".join(json.dumps({"text": f"Satır {n}."}) for n in range(50))
     (folder / "kitap.jsonl").write_text(rows)
     changes = {"corpus.source": "local", "corpus.digest": local_digest("corpus")}
-    documents = read_documents(make_params(changes).corpus, seed=1)
+    documents = raw_documents(make_params(changes).corpus, seed=1)
     next(documents), next(documents)
     with (folder / "kitap.jsonl").open("a") as stream:
         stream.write('\n{"text": "Daha."}')

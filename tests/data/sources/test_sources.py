@@ -7,14 +7,14 @@ import pytest
 
 from diffutron.data.sources.row_readers import BadLine
 from diffutron.data.sources.sources import (
+    BadRows,
     Document,
     Instruction,
-    Quarantine,
     count_documents,
     hub_rows,
     local_digest,
-    read_documents,
-    read_instructions,
+    raw_documents,
+    raw_instructions,
     read_texts,
 )
 from diffutron.runtime.errors import UserError
@@ -68,7 +68,7 @@ def local(folder, make_params):
 
 
 def test_documents_of_a_folder(local):
-    assert list(read_documents(local.corpus, seed=1)) == [
+    assert list(raw_documents(local.corpus, seed=1)) == [
         Document("Bir.", "haber", "haber", "haber.jsonl", 1),
         Document("İki.", "gazete", "basın", "haber.jsonl", 2),
         BadLine("haber.jsonl", 3, "'text' is not a text"),
@@ -79,14 +79,14 @@ def test_documents_of_a_folder(local):
 
 
 def test_instructions_of_a_folder_are_told_apart_by_schema(local):
-    first = list(read_instructions(local.instructions, 1, seed=1))
+    first = list(raw_instructions(local.instructions, 1, seed=1))
     assert [row for row in first if isinstance(row, Instruction)] == [
         Instruction("Topla.\n1 2", "3", "mat", "karma.jsonl", 1),
         Instruction("Selam ver.", "Selam", "karma", "karma.jsonl", 3),
         Instruction("Veda et.", "Hoşça kal", "karma", "karma.jsonl", 4),
     ]
     assert [row.line for row in first if isinstance(row, BadLine)] == [5]
-    second = list(read_instructions(local.instructions, 2, seed=1))
+    second = list(raw_instructions(local.instructions, 2, seed=1))
     assert second == [
         Instruction("Çevir: red", "kırmızı", "karma", "karma.jsonl", 2),
         BadLine("karma.jsonl", 5, "neither instruction/input/output nor Input/Output"),
@@ -99,10 +99,10 @@ def test_a_changed_folder_is_noticed(local, folder, make_params):
     (folder / "corpus" / "haber.jsonl").write_text('{"text": "Başka."}', encoding="utf-8")
     assert local_digest("corpus") != before
     with pytest.raises(UserError, match=r"corpus\.digest does not fit .* run `diffutron params`"):
-        list(read_documents(local.corpus, seed=1))
+        list(raw_documents(local.corpus, seed=1))
     unset = make_params({"corpus.source": "local"})
     with pytest.raises(UserError, match=r"corpus\.digest is not set: run `diffutron params`"):
-        list(read_documents(unset.corpus, seed=1))
+        list(raw_documents(unset.corpus, seed=1))
 
 
 def test_digest_depends_on_names_and_places_and_not_on_the_folder(
@@ -130,7 +130,7 @@ def test_absent_folders_are_named(make_params, monkeypatch, tmp_path):
 
 def test_quarantine_lets_few_pass_and_stops_at_many():
     rows = [*range(98), BadLine("a.jsonl", 7, "not JSON"), BadLine("b.jsonl", 9, "not UTF-8")]
-    few = Quarantine("corpus", max_bad_share=0.02)
+    few = BadRows("corpus", max_bad_share=0.02)
     assert list(few.sift(rows)) == list(range(98))
     assert (few.read, few.bad) == (100, 2)
     assert few.examples == [
@@ -138,17 +138,17 @@ def test_quarantine_lets_few_pass_and_stops_at_many():
         {"file": "b.jsonl", "line": 9, "why": "not UTF-8"},
     ]
     with pytest.raises(UserError, match=r"2 of 100 lines .* = 0\.01 .*a\.jsonl line 7: not JSON"):
-        list(Quarantine("corpus", max_bad_share=0.01).sift(rows))
+        list(BadRows("corpus", max_bad_share=0.01).sift(rows))
     with pytest.raises(UserError, match="the source holds no rows"):
-        list(Quarantine("corpus", max_bad_share=0.01).sift([]))
+        list(BadRows("corpus", max_bad_share=0.01).sift([]))
 
 
 def test_the_sample_needs_nothing(make_params):
     params = make_params()
-    documents = list(read_documents(params.corpus, seed=13))
+    documents = list(raw_documents(params.corpus, seed=13))
     assert len(documents) > 1000
     assert {type(one) for one in documents} == {Document}
-    rows = list(read_instructions(params.instructions, 2, seed=13))
+    rows = list(raw_instructions(params.instructions, 2, seed=13))
     assert {type(one) for one in rows} == {Instruction}
     assert len(list(read_texts(params))) > len(documents) + len(rows)
 
@@ -157,15 +157,15 @@ def test_no_network_is_one_line(make_params):
     """HF_HUB_OFFLINE is set for every test."""
     params = make_params({"corpus.source": "hub", "instructions.source": "hub"})
     for rows in (
-        read_documents(params.corpus, seed=1),
-        read_instructions(params.instructions, 1, seed=1),
+        raw_documents(params.corpus, seed=1),
+        raw_instructions(params.instructions, 1, seed=1),
     ):
         with pytest.raises(UserError, match="cannot read .* from the hub") as caught:
             list(rows)
         assert "\n" not in str(caught.value)
     none = make_params({"corpus.source": "hub", "corpus.hub": []})
     with pytest.raises(UserError, match=r"corpus\.hub names no data set"):
-        list(read_documents(none.corpus, seed=1))
+        list(raw_documents(none.corpus, seed=1))
 
 
 @pytest.fixture
@@ -194,7 +194,7 @@ def test_hub_rows(hub, make_params):
         "group": "web",
     }
     params = make_params({"corpus.source": "hub", "corpus.hub": [entry]})
-    assert list(read_documents(params.corpus, seed=1)) == [
+    assert list(raw_documents(params.corpus, seed=1)) == [
         Document("Bir.", "a/b", "web", "a/b", 1),
         BadLine("a/b", 2, "'text' is not a text"),
     ]
@@ -231,7 +231,7 @@ def test_hub_instructions(hub, make_params):
     hub([{"instruction": "Selam ver.", "input": None, "output": "Selam"}])
     entry = {"name": "a/b", "revision": "abc", "split": "train"}
     params = make_params({"instructions.source": "hub", "instructions.phase1": entry})
-    assert list(read_instructions(params.instructions, 1, seed=1)) == [
+    assert list(raw_instructions(params.instructions, 1, seed=1)) == [
         Instruction("Selam ver.", "Selam", "a/b", "a/b", 1)
     ]
 

@@ -9,21 +9,20 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from diffutron.data.corpus import database as databases
-from diffutron.data.corpus.database import database
-from diffutron.data.corpus.dedup import (
+from diffutron.data.matching import database as databases
+from diffutron.data.matching.database import database
+from diffutron.data.matching.dedup import (
     BANDS,
     PAIRS,
     band_keys,
     band_rows,
-    exact_key,
     find_clusters,
     find_exact,
     find_near,
     jaccard,
     shingles,
-    words,
 )
+from diffutron.text.turkish import exact_key, words
 
 VOCABULARY = [f"sözcük{number}" for number in range(3000)]
 
@@ -48,10 +47,10 @@ def near_pairs(texts, keys, rules, order=None) -> list[tuple[int, int]]:
     """What `find_near` finds where the texts are judged in this order."""
     rank = np.empty(len(texts), np.int32)
     rank[np.arange(len(texts)) if order is None else order] = np.arange(len(texts))[::-1]
-    with database() as base:
-        base.load("bands", [band_rows(np.arange(len(texts)), rank, keys)], BANDS)
-        find_near(base, texts.__getitem__, rules)
-        return sorted(base.rows("select index, other from near"))
+    with database() as db:
+        db.load("bands", [band_rows(np.arange(len(texts)), rank, keys)], BANDS)
+        find_near(db, texts.__getitem__, rules)
+        return sorted(db.rows("select index, other from near"))
 
 
 def test_words_follow_turkish_casing():
@@ -144,11 +143,11 @@ def test_find_exact_keeps_the_longest_then_the_first():
         "key": [5, 9, 5, 5, 9, 1, 5],
         "reason": [*[""] * 6, "quality"],
     }
-    with database() as base:
+    with database() as db:
         table = pa.table({name: list(values) for name, values in columns.items()})
-        base.load("documents", table.to_batches(), table.schema)
-        find_exact(base)
-        assert sorted(base.rows("from exact")) == [(0, 2), (3, 2), (4, 1)]
+        db.load("documents", table.to_batches(), table.schema)
+        find_exact(db)
+        assert sorted(db.rows("from exact")) == [(0, 2), (3, 2), (4, 1)]
 
 
 def test_bands_of_short_and_no_texts(rules):
@@ -169,12 +168,12 @@ def test_clusters_are_the_connected_components(exact, near):
     for _ in range(20):
         for one, other in [*exact, *near]:
             naive[one] = naive[other] = min(naive[one], naive[other])
-    with database() as base:
+    with database() as db:
         for name, pairs in (("exact", exact), ("near", near)):
             columns = {"index": [one for one, _ in pairs], "other": [other for _, other in pairs]}
-            base.load(name, pa.table(columns, schema=PAIRS).to_batches(), PAIRS)
-        find_clusters(base)
-        found = dict(base.rows("from clusters"))
+            db.load(name, pa.table(columns, schema=PAIRS).to_batches(), PAIRS)
+        find_clusters(db)
+        found = dict(db.rows("from clusters"))
     assert set(found) == {text for pair in [*exact, *near] for text in pair}
     assert all(cluster == naive[index] for index, cluster in found.items())
 
@@ -183,8 +182,8 @@ def test_a_long_chain_is_one_cluster():
     numbers = random.Random(1)
     chain = numbers.sample(range(2000), 2000)
     columns = {"index": chain[:-1], "other": chain[1:]}
-    with database() as base:
-        base.load("exact", pa.table(columns, schema=PAIRS).to_batches(), PAIRS)
-        base.load("near", [], PAIRS)
-        find_clusters(base)
-        assert base.rows("select cluster, count(*) from clusters group by all") == [(0, 2000)]
+    with database() as db:
+        db.load("exact", pa.table(columns, schema=PAIRS).to_batches(), PAIRS)
+        db.load("near", [], PAIRS)
+        find_clusters(db)
+        assert db.rows("select cluster, count(*) from clusters group by all") == [(0, 2000)]

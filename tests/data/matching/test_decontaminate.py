@@ -4,10 +4,9 @@ import random
 
 import pytest
 
-from diffutron.data.corpus.decontaminate import Contamination, Item, items_of, window_overlap
-from diffutron.data.corpus.dedup import words
+from diffutron.data.matching.decontaminate import Contamination, Item, items_of, window_overlap
 from diffutron.text.normalize import normalize
-from diffutron.text.turkish import turkish_upper
+from diffutron.text.turkish import turkish_upper, words
 
 PASSAGE = (
     "Gölün kıyısındaki eski değirmen, köylülerin anlattığına göre yüz yıl önce bir sel "

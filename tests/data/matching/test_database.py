@@ -5,8 +5,8 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from diffutron.data.corpus import database as databases
-from diffutron.data.corpus.database import database
+from diffutron.data.matching import database as databases
+from diffutron.data.matching.database import database
 from diffutron.runtime.errors import UserError
 from diffutron.runtime.files import atomic_folder
 
@@ -28,10 +28,10 @@ def spilled(folder) -> int:
 def test_a_sort_larger_than_the_memory_goes_through_the_disk(tmp_path, monkeypatch):
     monkeypatch.setattr(databases, "MEMORY", "40MB")
     most, last, seen = 0, -1, 0
-    with database(tmp_path / "base", threads=1) as base:
-        base.load("many", rows(80), SCHEMA)
-        for batch in base.batches("select key, index from many order by key"):
-            most = max(most, spilled(tmp_path / "base"))
+    with database(tmp_path / "db", threads=1) as db:
+        db.load("many", rows(80), SCHEMA)
+        for batch in db.batches("select key, index from many order by key"):
+            most = max(most, spilled(tmp_path / "db"))
             keys = batch["key"].to_numpy()
             assert last <= int(keys[0])
             assert (np.diff(keys.astype(np.int64)) >= 0).all()
@@ -44,12 +44,12 @@ def test_more_than_memory_and_disk_hold_is_one_line(tmp_path, monkeypatch):
     monkeypatch.setattr(databases, "MEMORY", "40MB")
 
     def sort_many():
-        with database(tmp_path / "base", threads=1) as base:
-            base.run("set max_temp_directory_size = '1MB'")
-            base.load("many", rows(80), SCHEMA)
-            list(base.batches("select key, index from many order by key"))
+        with database(tmp_path / "db", threads=1) as db:
+            db.run("set max_temp_directory_size = '1MB'")
+            db.load("many", rows(80), SCHEMA)
+            list(db.batches("select key, index from many order by key"))
 
-    with pytest.raises(UserError, match=r"cannot be compared in .*base \(.+\); free some disk"):
+    with pytest.raises(UserError, match=r"cannot be compared in .*db \(.+\); free some disk"):
         sort_many()
 
 
@@ -59,21 +59,21 @@ def test_a_full_disk_is_an_error_of_the_system(tmp_path, kind):
     with (
         pytest.raises(UserError, match=r"cannot write .*out: the disk is full"),
         atomic_folder(tmp_path / "out") as work,
-        database(work / "base"),
+        database(work / "db"),
     ):
         raise kind('Failed to commit: Could not write file "x.wal": No space left on device')
 
 
 def test_a_mistake_of_ours_is_none_of_the_user():
-    with pytest.raises(duckdb.Error), database() as base:
-        base.run("select nothing from nowhere")
+    with pytest.raises(duckdb.Error), database() as db:
+        db.run("select nothing from nowhere")
 
 
 def test_queries_may_run_while_an_answer_is_read():
-    with database() as base:
-        base.load("many", rows(5), SCHEMA)
-        base.run("create table seen (index bigint)")
-        for batch in base.batches("select index from many order by index"):
-            base.add("seen", pa.Table.from_batches([batch]))
-        assert base.value("select count(*) from seen") == 250_000
-        assert base.rows("select index from seen anti join many using (index)") == []
+    with database() as db:
+        db.load("many", rows(5), SCHEMA)
+        db.run("create table seen (index bigint)")
+        for batch in db.batches("select index from many order by index"):
+            db.add("seen", pa.Table.from_batches([batch]))
+        assert db.value("select count(*) from seen") == 250_000
+        assert db.rows("select index from seen anti join many using (index)") == []

@@ -7,10 +7,15 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from diffutron.pages import charts
 from diffutron.pages.render import render
 
 NUMBER_WIDTH = 200  # pixels kept free for the numbers behind the longest bar
+KEPT_EXAMPLES = 20
+DROPPED_EXAMPLES = 5  # of each reason
+LENGTHS = (0, 8, 16, 32, 64, 128, 256, 512, 1024)
 
 
 @dataclass(frozen=True)
@@ -83,6 +88,23 @@ def flow(kept: int, dropped: Mapping[str, int]) -> list[tuple[str, int, int]]:
     return found
 
 
+def histogram(lengths: Mapping[int, int], lows: Sequence[int] = LENGTHS) -> dict[str, int]:
+    """From how often each length occurs: the lower bound of each bin and its count."""
+    counts, _ = np.histogram(
+        list(lengths), bins=[*lows, np.iinfo(np.int64).max], weights=list(lengths.values())
+    )
+    return {str(low): int(count) for low, count in zip(lows, counts, strict=True)}
+
+
+def reasons_text(counts: Mapping[str, int], *, besides: Sequence[str] = ("kept",)) -> str:
+    return ", ".join(f"{name} {count}" for name, count in counts.items() if name not in besides)
+
+
+def cleaned_of_text(tasks: Sequence[str]) -> str:
+    """Which evaluation sets were looked for in the training texts."""
+    return f"Cleaned of the evaluation sets: {', '.join(tasks) or 'none'}."
+
+
 def steps_csv(flows: Mapping[str, tuple[int, Mapping[str, int]]]) -> str:
     """Flows (name: kept and dropped) as a table that DVC plots: what is left after each step."""
     lines = ["step,left,dropped"]
@@ -94,4 +116,4 @@ def steps_csv(flows: Mapping[str, tuple[int, Mapping[str, int]]]) -> str:
 def page(title: str, sections: Iterable[Section]) -> str:
     """The HTML of a card; every text in it is escaped."""
     view = {"title": title, "sections": list(sections)}
-    return render("card.html.jinja", view, package="diffutron.data.corpus")
+    return render("card.html.jinja", view, package="diffutron.data")

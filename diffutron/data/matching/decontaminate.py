@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from diffutron.config.params import ContaminationParams
-from diffutron.data.corpus.dedup import words
 from diffutron.text.normalize import normalize
+from diffutron.text.turkish import words
 
 # What an item asks and answers with; the rest of a row is labels, numbers and addresses.
 FIELDS = {

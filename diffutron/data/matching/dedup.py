@@ -8,8 +8,6 @@ The three searches are over tables of a `Database`, so what they hold in memory 
 the number of documents.
 """
 
-import hashlib
-import re
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import lru_cache
@@ -21,11 +19,9 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from diffutron.config.params import NearDuplicateParams
-from diffutron.data.corpus.database import Database
+from diffutron.data.matching.database import Database
 from diffutron.runtime.progress import Progress
-from diffutron.text.turkish import turkish_lower
 
-_WORD = re.compile(r"\w+")
 _MIX = np.uint64(0x9E3779B97F4A7C15)
 _MINHASH_SEED = 13  # only proposes pairs; results do not depend on it beyond missed ones
 RECENT = 5000  # texts whose shingles are kept: pairs are of similar length, so they come close by
@@ -34,17 +30,6 @@ BANDS = pa.schema(
     [("index", pa.int64()), ("num_words", pa.int32()), ("band", pa.uint8()), ("key", pa.uint64())]
 )
 PAIRS = pa.schema([("index", pa.int64()), ("other", pa.int64())])
-
-
-def words(text: str) -> list[str]:
-    """The words that comparisons see: lower-case by Turkish rules, no punctuation."""
-    return _WORD.findall(turkish_lower(text))
-
-
-def exact_key(text: str) -> int:
-    """64 bits that are equal for texts which differ in case and white space only."""
-    plain = " ".join(turkish_lower(text).split())
-    return int.from_bytes(hashlib.blake2b(plain.encode(), digest_size=8).digest(), "little")
 
 
 def shingles(tokens: Sequence[str], ngram: int) -> frozenset[tuple[str, ...]]:
@@ -115,10 +100,10 @@ def band_rows(
     return pa.record_batch([pa.array(column) for column in columns], schema=BANDS)
 
 
-def find_exact(base: Database) -> None:
+def find_exact(db: Database) -> None:
     """From `documents` (index, num_words, key, reason) to `exact` (index, other): the texts of
     which another one with the same key is kept, the longest, of equally long ones the first."""
-    base.run("""
+    db.run("""
         create table exact as
         with best as (
             select key, arg_min(index, (-num_words, index)) as other
@@ -130,7 +115,7 @@ def find_exact(base: Database) -> None:
 
 
 def find_near(
-    base: Database, words_of: Callable[[int], Sequence[str]], rules: NearDuplicateParams
+    db: Database, words_of: Callable[[int], Sequence[str]], rules: NearDuplicateParams
 ) -> None:
     """From `bands` (index, num_words, band, key) to `near` (index, other): each text that a kept
     one resembles by at least the threshold, with every such one. A text without any is kept.
@@ -141,10 +126,10 @@ def find_near(
     Args:
         words_of: the words of a text by its index.
     """
-    base.run("create table shared as select band, key from bands group by all having count(*) > 1")
-    base.run("create table pending as from bands semi join shared using (band, key)")
-    base.run("create table kept (index bigint, band utinyint, key ubigint)")
-    base.run("create table near (index bigint, other bigint)")
+    db.run("create table shared as select band, key from bands group by all having count(*) > 1")
+    db.run("create table pending as from bands semi join shared using (band, key)")
+    db.run("create table kept (index bigint, band utinyint, key ubigint)")
+    db.run("create table near (index bigint, other bigint)")
     # Texts at the threshold share bands * threshold^rows keys on average: far fewer is no match.
     least = max(1, int(0.25 * rules.bands * rules.threshold**rules.rows))
 
@@ -155,16 +140,16 @@ def find_near(
     def alike(one: int, other: int) -> bool:
         return jaccard(shingles_of(one), shingles_of(other)) >= rules.threshold
 
-    total = base.value("select count(distinct index) from pending")
+    total = db.value("select count(distinct index) from pending")
     best_first = "from pending order by num_words desc, index, band"
     shown = total >= SHOWN_FROM
     with Progress(total=total, desc="duplicates", unit="documents", enabled=shown) as bar:
-        for group in _whole_documents(base.batches(best_first)):
-            kept, near = _judge(group, _kept_before(base, group, least), alike, least)
-            base.add("kept", group.select(["index", "band", "key"]).filter(pa.array(kept)))
-            base.add("near", near)
+        for group in _whole_documents(db.batches(best_first)):
+            kept, near = _judge(group, _kept_before(db, group, least), alike, least)
+            db.add("kept", group.select(["index", "band", "key"]).filter(pa.array(kept)))
+            db.add("near", near)
             bar.update(len(group["index"].unique()))
-    base.drop("shared", "pending", "kept", "judged")
+    db.drop("shared", "pending", "kept", "judged")
 
 
 def _whole_documents(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.Table]:
@@ -181,12 +166,12 @@ def _whole_documents(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.Table]:
         yield pa.Table.from_batches(rest)
 
 
-def _kept_before(base: Database, group: pa.Table, least: int) -> Iterator[tuple[int, list[int]]]:
+def _kept_before(db: Database, group: pa.Table, least: int) -> Iterator[tuple[int, list[int]]]:
     """Texts of this group with those kept before that share at least so many of their keys; in the
     order of the group, one at a time: a key may stand in very many texts."""
-    base.run("create or replace table judged as from pending limit 0")
-    base.add("judged", group)
-    rows = base.batches(f"""
+    db.run("create or replace table judged as from pending limit 0")
+    db.add("judged", group)
+    rows = db.batches(f"""
         select judged.index, kept.index as other from judged join kept using (band, key)
         group by judged.num_words, judged.index, kept.index having count(*) >= {least}
         order by judged.num_words desc, judged.index, kept.index
@@ -225,21 +210,21 @@ def _judge(
     return kept, pa.table(pairs, schema=PAIRS)
 
 
-def find_clusters(base: Database) -> None:
+def find_clusters(db: Database) -> None:
     """From `exact` and `near` to `clusters` (index, cluster): the texts that pairs connect, with
     the smallest index that they lead to (labels spread to the neighbors and along themselves)."""
-    base.run("""
+    db.run("""
         create table edges as
         with pairs as (from exact union all from near)
         from pairs union all select other, index from pairs
     """)
-    base.run("""
+    db.run("""
         create table clusters as
         select index, least(index, min(other)) as cluster from edges group by index
     """)
     changed = 1
     while changed:
-        base.run("""
+        db.run("""
             create or replace table nearer as
             with around as (
                 select edges.index, min(cluster) as cluster
@@ -250,5 +235,5 @@ def find_clusters(base: Database) -> None:
             from clusters join around on around.index = clusters.index
             join clusters as further on further.index = clusters.cluster
         """)
-        changed = base.value("select count(*) from nearer where cluster <> before")
-        base.run("create or replace table clusters as select index, cluster from nearer")
+        changed = db.value("select count(*) from nearer where cluster <> before")
+        db.run("create or replace table clusters as select index, cluster from nearer")

@@ -1,0 +1,1 @@
+"""Texts compared with texts: copies, near copies, and evaluation items in training texts."""
