@@ -97,12 +97,15 @@ class NearDuplicateParams(Section):
     threshold: Annotated[float, Field(gt=0, le=1)]
 
 
-class ContaminationParams(Section):
+class ContaminationRules(Section):
     ngram: Positive
     min_words: Positive
     min_item_words: Positive
     threshold: Annotated[float, Field(gt=0, le=1)]
     short_threshold: Annotated[float, Field(gt=0, le=1)]
+
+
+class ContaminationParams(ContaminationRules):
     tasks: list[TaskName]
 
 
