@@ -20,7 +20,7 @@ from transformers import ModernBertConfig, ModernBertForMaskedLM
 from diffutron.evaluation.cetvel.protocols import PROTOCOLS
 from diffutron.evaluation.cetvel.questions import Question
 from diffutron.evaluation.scorers.masked_diffusion import MaskedDiffusion
-from diffutron.evaluation.scoring.answer_cache import ItemCache
+from diffutron.evaluation.scoring.answer_cache import AnswerCache
 from diffutron.evaluation.scoring.answering import answer_all
 from diffutron.modeling.tokenizer import train
 from diffutron.runtime.yaml_files import read_yaml
@@ -73,7 +73,7 @@ def questions(number: int) -> list[Question]:
     ]
 
 
-def adapter_of(shape: str) -> MaskedDiffusion:
+def scorer_of(shape: str) -> MaskedDiffusion:
     """A model with random weights and a tokenizer in which every letter is one token."""
     from diffutron.config.params import parse_params
 
@@ -103,15 +103,15 @@ def adapter_of(shape: str) -> MaskedDiffusion:
 
 def measure(shape: str, items: int) -> dict[str, Any]:
     """One run over `items` questions after a short one that warms up."""
-    adapter = adapter_of(shape)
+    scorer = scorer_of(shape)
     asked = questions(items + 32)
     with tempfile.TemporaryDirectory() as folder:
         for part, name in ((asked[items:], "warm"), (asked[:items], "run")):
-            watched = Watched(adapter.fn if name == "warm" else adapter.fn.fn)
-            adapter.fn = watched
-            cache = ItemCache(Path(folder), (shape,), name=name)
+            watched = Watched(scorer.fn if name == "warm" else scorer.fn.fn)
+            scorer.fn = watched
+            cache = AnswerCache(Path(folder), (shape,), name=name)
             started, began = time.perf_counter(), time.process_time()
-            answer_all(adapter, part, PROTOCOLS["corrected"], cache)
+            answer_all(scorer, part, PROTOCOLS["corrected"], cache)
             wall, cpu = time.perf_counter() - started, time.process_time() - began
     return {
         "shape": shape,

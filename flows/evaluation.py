@@ -13,7 +13,8 @@ def evaluate(rerun: bool = False) -> State:
     """Score base, merged, phase 1 and phase 2 and write the report.
 
     Args:
-        rerun: Score again even where DVC sees no change.
+        rerun: Run again even where DVC sees no change. What a model of the same bytes has answered
+            to the tasks is not asked again.
     """
     with training_slot():
         return bring_up_to_date(STAGES, force=rerun)

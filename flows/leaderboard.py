@@ -75,7 +75,7 @@ def leaderboard(
 
 
 def publish(out: Path) -> None:
-    """Put the table into the artifacts of the run; also where a canary failed, which it says."""
+    """Put the table into the artifacts of the run, which says where a sanity check failed."""
     text = out / "leaderboard.md"
     if not text.exists():
         return

@@ -27,7 +27,7 @@ EVALUATE = (
 )
 LEADERBOARD = (
     "Scores the systems of infra/systems.yaml on the seven tasks, with intervals, paired tests and "
-    "canaries; the table is an artifact of the run. Stopped runs go on where they were."
+    "sanity checks; the table is an artifact of the run. Stopped runs go on where they were."
 )
 PROMOTE = (
     "Shows the evidence of a version, waits for a decision (open the run, **Resume**), "

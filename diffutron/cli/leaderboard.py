@@ -32,7 +32,7 @@ def leaderboard(
         "leaderboard"
     ),
 ) -> None:
-    """Score systems on the seven tasks: intervals, paired tests, canaries; resumes."""
+    """Score systems on the seven tasks: intervals, paired tests, sanity checks; resumes."""
     from diffutron.evaluation.leaderboard.leaderboard import Options
     from diffutron.evaluation.leaderboard.leaderboard import leaderboard as score
 
@@ -50,16 +50,16 @@ def leaderboard(
     )
     if results is None:
         return
-    from diffutron.evaluation.leaderboard.rows import failed_canaries
+    from diffutron.evaluation.leaderboard.rows import failed_checks
     from diffutron.reporting.leaderboard_page import summary_lines, write_pages
 
     write_pages(results, out)
     for line in summary_lines(results):
         typer.echo(line)
     typer.echo(f"wrote {out / 'leaderboard.json'}, .md, .html")
-    failed = failed_canaries(results)
+    failed = failed_checks(results)
     if failed:
-        raise StageFailure(f"{len(failed)} canaries failed; the first: {failed[0]}")
+        raise StageFailure(f"{len(failed)} sanity checks failed; the first: {failed[0]}")
 
 
 def _names(given: str | None) -> list[str] | None:
@@ -81,7 +81,13 @@ def compare(
     as_json: Annotated[bool, typer.Option("--json", help="Plain JSON.")] = False,
 ) -> None:
     """Is A better than B? Two runs, two models, or two registered versions, on the same items."""
-    from diffutron.evaluation.leaderboard.compare import compare_runs, is_run, read_run
+    from diffutron.evaluation.leaderboard.compare import (
+        compare_runs,
+        is_run,
+        read_run,
+        score_models,
+        system_name,
+    )
     from diffutron.reporting.leaderboard_page import print_pairs
 
     if protocol == "both":
@@ -89,8 +95,6 @@ def compare(
     fresh = [place for place in (a, b) if not is_run(place)]
     folders = {place: _model_folder(place) for place in fresh}
     if fresh:
-        from diffutron.evaluation.leaderboard.compare_models import score_models
-
         score_models(
             folders,
             systems=systems,
@@ -101,7 +105,7 @@ def compare(
             out=out,
         )
     results = [
-        read_run(f"{out}:{_system_name(place)}" if place in folders else place, protocol=protocol)
+        read_run(f"{out}:{system_name(place)}" if place in folders else place, protocol=protocol)
         for place in (a, b)
     ]
     print_pairs(compare_runs(*results, protocol=protocol), as_json=as_json)
@@ -122,12 +126,6 @@ def _model_folder(place: str) -> Path:
             "`diffutron leaderboard --out`, of the stage `evaluate`, or of a model"
         )
     return Path(place)
-
-
-def _system_name(place: str) -> str:
-    from diffutron.evaluation.leaderboard.compare_models import system_name
-
-    return system_name(place)
 
 
 def claims(

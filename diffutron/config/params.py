@@ -97,7 +97,7 @@ class NearDuplicateParams(Section):
     threshold: Annotated[float, Field(gt=0, le=1)]
 
 
-class ContaminationParams(Section):
+class ContaminationRules(Section):
     ngram: Positive
     min_words: Positive
     min_item_words: Positive
@@ -105,7 +105,7 @@ class ContaminationParams(Section):
     short_threshold: Annotated[float, Field(gt=0, le=1)]
 
 
-class CleaningParams(ContaminationParams):
+class ContaminationParams(ContaminationRules):
     tasks: list[TaskName]
 
 
@@ -125,7 +125,7 @@ class CorpusParams(Section):
     repetition: RepetitionParams
     boilerplate_documents: Positive
     near_duplicate: NearDuplicateParams
-    contamination: CleaningParams
+    contamination: ContaminationParams
     quotas: dict[str, Positive]
     heldout_documents: Positive
 

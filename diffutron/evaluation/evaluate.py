@@ -1,10 +1,13 @@
-"""Stage `evaluate`: base, merged, phase 1 and phase 2 on text, tasks, instructions, generation."""
+"""Stage `evaluate`: base, merged, phase 1 and phase 2 on text, tasks, instructions, generation.
 
-import hashlib
+The tasks are asked by the engine of the leaderboard (`scoring`): a stage that was killed goes on
+from the answers that it has, and sanity checks stand beside every number.
+"""
+
 import os
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,14 +15,15 @@ from diffutron.config.params import EvaluateParams, Params
 from diffutron.data.evaluation_sets.evaluation_sets import EvaluationSet, load_sets
 from diffutron.data.evaluation_sets.perplexity_text import read_perplexity_text
 from diffutron.data.sources.sources import local_digest
+from diffutron.evaluation.cetvel.asked import EvalTask
+from diffutron.evaluation.cetvel.protocols import PROTOCOLS
 from diffutron.evaluation.instruction_answers import (
-    Question,
+    HeldoutInstruction,
     answer,
     answer_settings,
     answer_traces,
-    as_json_lines,
     instruction_measures,
-    read_questions,
+    read_instructions,
 )
 from diffutron.evaluation.perplexity import (
     TextMeasures,
@@ -30,16 +34,23 @@ from diffutron.evaluation.perplexity import (
     text_set,
     unigram_bits_per_byte,
 )
-from diffutron.evaluation.scoring.task_numbers import (
-    answered_items,
-    item_rows,
-    summarize,
-)
+from diffutron.evaluation.scorers.loading import folder_digest
+from diffutron.evaluation.scoring import sanity_checks
+from diffutron.evaluation.scoring.contamination import contaminated_rows
+from diffutron.evaluation.scoring.score_system import score_model
+from diffutron.evaluation.scoring.task_numbers import json_lines, summarize
 from diffutron.evaluation.text_quality import listed_words, measures
 from diffutron.modeling.encoder import load_model
 from diffutron.modeling.tokenizer import load_tokenizer
 from diffutron.runtime.errors import UserError
-from diffutron.runtime.files import atomic_folder, require_folder, write_json, write_text
+from diffutron.runtime.files import (
+    atomic_folder,
+    file_digest,
+    require_folder,
+    write_json,
+    write_text,
+)
+from diffutron.runtime.progress import Progress
 
 MADE_BY = {
     "base": "backbone",
@@ -47,6 +58,10 @@ MADE_BY = {
     "phase1": "instruct_phase1",
     "phase2": "instruct_phase2",
 }
+FINAL = "phase2"
+# The four models have one shape and one tokenizer. The checks that cost model runs of their own are
+# made on the final one, which is the one that a promotion judges.
+CHECKS = {name: ("oracle", "target") for name in MADE_BY} | {FINAL: sanity_checks.NAMES}
 TASK_KEYS = (
     "n", "correct", "acc", "acc_norm", "low", "high", "chance", "constant", "p_value", "stand_in",
     "ties",
@@ -55,13 +70,12 @@ TASK_KEYS = (
 
 @dataclass(frozen=True)
 class Material:
-    """What every model is measured on."""
+    """What every model is measured on; `tasks` by the name of the model."""
 
     tokenizer: Any
-    sets: list[EvaluationSet]
-    tasks: dict[str, Any]
+    tasks: dict[str, list[EvalTask]]
     texts: dict[str, TextSet]
-    questions: list[Question]
+    instructions: list[HeldoutInstruction]
     is_word: Callable[[str], bool]
 
 
@@ -84,7 +98,7 @@ def evaluate(
     """
     started = time.perf_counter()
     section = params.evaluate
-    folders = {"base": backbone, "merged": merged, "phase1": phase1, "phase2": phase2}
+    folders = {"base": backbone, "merged": merged, "phase1": phase1, FINAL: phase2}
     answer_settings(section.generation)
     tokenizer = shared_tokenizer(folders)
     sets, missing = read_sets(section)
@@ -92,8 +106,7 @@ def evaluate(
         print(f"evaluate: {task} is not in the local folder and is left out", flush=True)
     material = Material(
         tokenizer=tokenizer,
-        sets=sets,
-        tasks=_tasks(sets, section),
+        tasks={name: _tasks(name, sets, section, seed=params.seed) for name in folders},
         texts={
             "heldout": heldout_set(
                 corpus, tokenizer, documents=section.heldout_documents, seed=params.seed
@@ -102,7 +115,9 @@ def evaluate(
                 read_perplexity_text(section.perplexity_text, seed=params.seed), tokenizer
             ),
         },
-        questions=read_questions(instructions, rows=section.instruction_rows, seed=params.seed),
+        instructions=read_instructions(
+            instructions, rows=section.instruction_rows, seed=params.seed
+        ),
         is_word=_word_test(params, corpus),
     )
     with atomic_folder(out) as work:
@@ -110,13 +125,25 @@ def evaluate(
             name: _measure_model(name, folder, material, params=params, work=work)
             for name, folder in folders.items()
         }
+    texts = {name: measured for name, (_, measured) in found.items()}
+    # Merged against base on each text set, paired over documents.
+    pairs = {
+        kind: compare(texts["base"][kind], texts["merged"][kind], each, seed=params.seed)
+        for kind, each in material.texts.items()
+    }
     values: dict[str, Any] = {
         "models": {name: numbers for name, (numbers, _) in found.items()},
-        **_comparisons(material, {name: texts for name, (_, texts) in found.items()}, params.seed),
+        "merged_below_base": pairs["heldout"],
+        "perplexity_text": {
+            "documents": len(material.texts["perplexity_text"].ids),
+            "merged_below_base": pairs["perplexity_text"],
+        },
         "unigram_bits_per_byte": unigram_bits_per_byte(
             corpus, tokenizer, material.texts["heldout"]
         ),
-        "sets": {one.name: _describe(one) for one in sets},
+        "sets": _describe_sets(
+            sets, params, training=[corpus, instructions], cache=cache_folder(phase2)
+        ),
         "missing_sets": missing,
         "seconds": round(time.perf_counter() - started, 2),
         "device": str(_device()),
@@ -124,7 +151,7 @@ def evaluate(
     write_json(metrics, values)
 
 
-def shared_tokenizer(folders: dict[str, Path]) -> Any:
+def shared_tokenizer(folders: Mapping[str, Path]) -> Any:
     """The one tokenizer of the four models; their numbers compare only if it is the same."""
     prints: dict[str, str] = {}
     for name, folder in folders.items():
@@ -132,7 +159,7 @@ def shared_tokenizer(folders: dict[str, Path]) -> Any:
         path = folder / "tokenizer.json"
         if not path.is_file():
             raise UserError(f"{path} does not exist; run the stage `{MADE_BY[name]}` again")
-        prints[name] = hashlib.sha256(path.read_bytes()).hexdigest()
+        prints[name] = file_digest(path)
         if prints[name] != prints["base"]:
             raise UserError(
                 f"{folder} and {folders['base']} have different tokenizers; run the stage "
@@ -157,10 +184,13 @@ def read_sets(section: EvaluateParams) -> tuple[list[EvaluationSet], list[str]]:
     )
 
 
-def _tasks(sets: Sequence[EvaluationSet], section: EvaluateParams) -> dict[str, Any]:
-    from diffutron.evaluation.lm_eval_model import build_tasks
-
-    return build_tasks(sets, casing=section.casing)
+def _tasks(
+    name: str, sets: Sequence[EvaluationSet], section: EvaluateParams, *, seed: int
+) -> list[EvalTask]:
+    """What a model is asked: the final one as much as `max_items_final` says."""
+    protocol = replace(PROTOCOLS["corrected"], casing=section.casing)
+    limit = section.max_items_final if name == FINAL else section.max_items
+    return [EvalTask.draw(one, protocol, limit=limit, seed=seed) for one in sets]
 
 
 def _word_test(params: Params, corpus: Path) -> Callable[[str], bool]:
@@ -177,43 +207,46 @@ def _device() -> Any:
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
+def cache_folder(model: Path) -> Path:
+    """Where the answers of a model are kept: among the checkpoints, named by its content."""
+    root = Path(os.environ.get("DIFFUTRON_CHECKPOINTS", "checkpoints"))
+    return root / f"evaluate-{folder_digest(model)[:16]}"
+
+
 def _measure_model(
     name: str, folder: Path, material: Material, *, params: Params, work: Path
 ) -> tuple[dict[str, Any], dict[str, TextMeasures]]:
     """All numbers of one model, and its measures of each text set for the comparisons."""
     started = time.perf_counter()
-    model = _load(name, folder)
-    texts = {
-        kind: measure(
-            model,
-            material.tokenizer,
-            texts,
-            num_samples=params.evaluate.nelbo_samples,
-            seed=params.seed,
-            desc=f"{name}, {kind.replace('_', ' ')}",
-        )
-        for kind, texts in material.texts.items()
-    }
-    tasks = _measure_tasks(name, model, material, params=params, work=work)
-    answers = _measure_answers(name, model, material, params=params, work=work)
-    numbers = {
-        **_text_numbers(texts["heldout"]),
-        "perplexity_text": _text_numbers(texts["perplexity_text"]),
-        "tasks": {task: {key: values[key] for key in TASK_KEYS} for task, values in tasks.items()},
-        **answers,
-        "seconds": round(time.perf_counter() - started, 2),
-    }
-    return numbers, texts
-
-
-def _load(name: str, folder: Path) -> Any:
-    model = load_model(folder, made_by=MADE_BY[name])
+    model: Any = load_model(folder, made_by=MADE_BY[name])
     if not all(weight.isfinite().all() for weight in model.parameters()):
         raise UserError(
             f"{folder} holds weights that are not finite numbers: its training diverged; run the "
             f"stage `{MADE_BY[name]}` again with a smaller learning rate"
         )
-    return model.to(_device()).eval()
+    model = model.to(_device()).eval()
+    texts = {
+        kind: measure(
+            model,
+            material.tokenizer,
+            each,
+            num_samples=params.evaluate.nelbo_samples,
+            seed=params.seed,
+            desc=f"{name}, {kind.replace('_', ' ')}",
+        )
+        for kind, each in material.texts.items()
+    }
+    answers = _measure_answers(name, model, material, params=params, work=work)
+    # Last, since a sanity check forgets the weights.
+    tasks = _measure_tasks(name, folder, model, material, params=params, work=work)
+    numbers = {
+        **_text_numbers(texts["heldout"]),
+        "perplexity_text": _text_numbers(texts["perplexity_text"]),
+        "tasks": tasks,
+        **answers,
+        "seconds": round(time.perf_counter() - started, 2),
+    }
+    return numbers, texts
 
 
 def _text_numbers(texts: TextMeasures) -> dict[str, Any]:
@@ -226,73 +259,79 @@ def _text_numbers(texts: TextMeasures) -> dict[str, Any]:
 
 
 def _measure_tasks(
-    name: str, model: Any, material: Material, *, params: Params, work: Path
+    name: str, folder: Path, model: Any, material: Material, *, params: Params, work: Path
 ) -> dict[str, dict[str, Any]]:
-    from diffutron.evaluation.lm_eval_model import DiffusionLM, run_tasks
+    """The numbers of each task; the answers to single items go into `work`."""
+    from diffutron.evaluation.scorers.masked_diffusion import MaskedDiffusion
 
-    section = params.evaluate
-    items = section.max_items_final if name == "phase2" else section.max_items
-    chosen = {
-        one.task: drawn
-        for one in material.sets
-        if (drawn := one.draw(items, seed=params.seed)) is not None
+    tasks, rows = material.tasks[name], params.evaluate.likelihood_rows
+    total = sum(len(task.questions) for task in tasks)
+    with Progress(total=total, desc=f"{name}, tasks", unit="item") as bar:
+        outcomes = score_model(
+            lambda: MaskedDiffusion(model, material.tokenizer, max_rows=rows, seed=params.seed),
+            tasks,
+            name=name,
+            identity=(folder_digest(folder), rows, params.seed, model.device.type),
+            cache_folder=cache_folder(folder),
+            bar=bar,
+            checks=CHECKS[name],
+        )
+    results = {one.task.name: summarize(one.items, one.task.dataset) for one in outcomes}
+    write_json(work / f"tasks_{name}.json", {"tasks": results})
+    for one in outcomes:
+        items = json_lines(map(vars, one.items))
+        write_text(work / f"items_{name}_{one.task.name}.jsonl", items)
+        for check, found in one.checks.items():
+            if found.passed is False:
+                print(f"evaluate: {name}, {one.task.name}: {check} failed: {found.detail}")
+    return {
+        one.task.name: {key: results[one.task.name][key] for key in TASK_KEYS} | one.check_values()
+        for one in outcomes
     }
-    lm = DiffusionLM(
-        model,
-        material.tokenizer,
-        max_rows=section.likelihood_rows,
-        seed=params.seed,
-        desc=f"{name}, tasks",
-    )
-    samples = run_tasks(lm, material.tasks, chosen=chosen)
-    results: dict[str, dict[str, Any]] = {}
-    for one in material.sets:
-        answered = answered_items(samples[one.task], lm.scores)
-        results[one.name] = summarize(answered, one)
-        write_text(work / f"items_{name}_{one.name}.jsonl", as_json_lines(item_rows(answered)))
-    write_json(work / f"tasks_{name}.json", {"tasks": results, "requests": lm.counts})
-    return results
 
 
 def _measure_answers(
     name: str, model: Any, material: Material, *, params: Params, work: Path
 ) -> dict[str, Any]:
     common: dict[str, Any] = {"params": params.evaluate.generation, "seed": params.seed}
-    answers = answer(
-        model, material.tokenizer, material.questions, desc=f"{name}, answers", **common
-    )
-    numbers, rows = instruction_measures(material.questions, answers)
-    write_text(work / f"instructions_{name}.jsonl", as_json_lines(rows))
-    if name == "phase2":
+    asked = material.instructions
+    answers = answer(model, material.tokenizer, asked, desc=f"{name}, answers", **common)
+    numbers, rows = instruction_measures(asked, answers)
+    write_text(work / f"instructions_{name}.jsonl", json_lines(rows))
+    if name == FINAL:
         count = params.evaluate.traces
-        traces = answer_traces(model, material.tokenizer, material.questions, count=count, **common)
+        traces = answer_traces(model, material.tokenizer, asked, count=count, **common)
         write_json(work / "traces.json", traces)
     return {"instructions": numbers, "generation": measures(answers, is_word=material.is_word)}
 
 
-def _comparisons(
-    material: Material, found: dict[str, dict[str, TextMeasures]], seed: int
-) -> dict[str, Any]:
-    """Merged against base on each text set, paired over documents."""
-    pairs = {
-        kind: compare(found["base"][kind], found["merged"][kind], texts, seed=seed)
-        for kind, texts in material.texts.items()
-    }
-    return {
-        "merged_below_base": pairs["heldout"],
-        "perplexity_text": {
-            "documents": len(material.texts["perplexity_text"].ids),
-            "merged_below_base": pairs["perplexity_text"],
-        },
-    }
+def _describe_sets(
+    sets: Sequence[EvaluationSet], params: Params, *, training: Sequence[Path], cache: Path
+) -> dict[str, dict[str, Any]]:
+    """Where each set comes from, and how many of its items stand in the training texts.
 
-
-def _describe(one: EvaluationSet) -> dict[str, Any]:
-    return {
-        "task": one.task,
-        "stand_in": one.stand_in,
-        "origin": one.origin,
-        "rows": len(one.rows),
-        "dropped": one.dropped,
-        "digest": one.digest,
-    }
+    A set that the corpus was cleaned of is not searched for, and nothing is claimed of it.
+    """
+    rules = params.corpus.contamination
+    other = [one for one in sets if one.task not in rules.tasks]
+    found = contaminated_rows(other, training, rules, cache) if other else {}
+    described = {}
+    for one in sets:
+        rows = (found or {}).get(one.name)
+        reason = None
+        if rows is None:
+            cleaned = one not in other
+            reason = "the corpus was cleaned of it" if cleaned else "there is no training text"
+        described[one.name] = {
+            "task": one.task,
+            "stand_in": one.stand_in,
+            "origin": one.origin,
+            "rows": len(one.rows),
+            "dropped": one.dropped,
+            "digest": one.digest,
+            "cleaned_of": one not in other,
+            "contaminated": None if rows is None else len(rows),
+            "contaminated_share": None if rows is None else len(rows) / len(one.rows),
+            "contaminated_reason": reason,
+        }
+    return described

@@ -1,7 +1,7 @@
 """Held-out instructions, answered: exact matches, the texts, and how a few of them took shape."""
 
 import random
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,7 +26,7 @@ COLUMNS = ["id", "source", "prompt", "answer", "input_ids", "answer_start"]
 
 
 @dataclass(frozen=True)
-class Question:
+class HeldoutInstruction:
     """One held-out instruction; `prompt_ids` end where the answer begins."""
 
     phase: str
@@ -37,21 +37,21 @@ class Question:
     prompt_ids: list[int]
 
 
-def read_questions(folder: Path, *, rows: int, seed: int) -> list[Question]:
+def read_instructions(folder: Path, *, rows: int, seed: int) -> list[HeldoutInstruction]:
     """`rows` held-out rows of the stage `instructions`, half of them from each phase (more from
     one where the other has too few), drawn without replacement."""
     require_folder(folder, made_by="instructions")
     held = [_read(folder / f"{phase}_heldout.parquet", phase) for phase in PHASES]
     first = min(len(held[0]), max(rows // 2, rows - len(held[1])))
     counts = (first, min(len(held[1]), rows - first))
-    return [
-        one
-        for questions, count, phase in zip(held, counts, PHASES, strict=True)
-        for one in _drawn(questions, count, key=f"{seed}:{phase}:questions")
-    ]
+    drawn: list[HeldoutInstruction] = []
+    for asked, count, phase in zip(held, counts, PHASES, strict=True):
+        order = random.Random(f"{seed}:{phase}:questions")
+        drawn += [asked[index] for index in sorted(order.sample(range(len(asked)), count))]
+    return drawn
 
 
-def _read(path: Path, phase: str) -> list[Question]:
+def _read(path: Path, phase: str) -> list[HeldoutInstruction]:
     import polars
 
     try:
@@ -62,7 +62,7 @@ def _read(path: Path, phase: str) -> list[Question]:
             "instructions` again"
         ) from error
     return [
-        Question(
+        HeldoutInstruction(
             phase=phase,
             id=str(row["id"]),
             source=row["source"],
@@ -72,11 +72,6 @@ def _read(path: Path, phase: str) -> list[Question]:
         )
         for row in rows
     ]
-
-
-def _drawn(questions: Sequence[Question], count: int, *, key: str) -> list[Question]:
-    chosen = sorted(random.Random(key).sample(range(len(questions)), count))
-    return [questions[index] for index in chosen]
 
 
 def answer_settings(params: GenerationParams) -> Settings:
@@ -97,7 +92,7 @@ def answer_settings(params: GenerationParams) -> Settings:
 def answer(
     model: Any,
     tokenizer: Any,
-    questions: Sequence[Question],
+    questions: Sequence[HeldoutInstruction],
     *,
     params: GenerationParams,
     seed: int,
@@ -121,7 +116,7 @@ def answer(
 def _denoised(
     model: Any,
     tokenizer: Any,
-    questions: Sequence[Question],
+    questions: Sequence[HeldoutInstruction],
     params: GenerationParams,
     seed: int,
     *,
@@ -145,9 +140,9 @@ def _denoised(
 
 
 def instruction_measures(
-    questions: Sequence[Question], answers: Sequence[str]
+    questions: Sequence[HeldoutInstruction], answers: Sequence[str]
 ) -> tuple[dict[str, Any], list[dict[str, Any]]]:
-    """Exact matches (all, by phase), the share that the best single answer would get, and a row a
+    """Exact matches (all, by phase), the share that the best single answer would get, and a row per
     question for the audit file."""
     rows = [
         {
@@ -182,43 +177,27 @@ def _matches(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
 def answer_traces(
     model: Any,
     tokenizer: Any,
-    questions: Sequence[Question],
+    questions: Sequence[HeldoutInstruction],
     *,
     params: GenerationParams,
     seed: int,
     count: int,
 ) -> list[dict[str, Any]]:
     """How `count` answers took shape: those to the questions with the longest expected answers,
-    right or wrong, one a source first.
+    right or wrong, one per source first.
 
-    In the file format of `modeling.results.Trace`; positions count from the start of the answer.
+    In the file format of `inference.results.Trace`; positions count from the start of the answer.
     """
-    chosen = _longest_expected(questions, count)
-    if not chosen:
-        return []
-    found = _denoised(model, tokenizer, chosen, params, seed, trace=True)
-    return [
-        _trace(tokenizer, one, row, params.block_length)
-        for one, row in zip(chosen, found, strict=True)
-    ]
-
-
-def _longest_expected(questions: Sequence[Question], count: int) -> list[Question]:
     longest = sorted(questions, key=lambda one: (-len(one.expected), one.id))
     first = list({one.source: one for one in reversed(longest)}.values())[::-1]
     rest = [one for one in longest if one not in first]
-    return [*sorted(first, key=lambda one: -len(one.expected)), *rest][:count]
-
-
-def _trace(tokenizer: Any, question: Question, row: Denoised, block_length: int) -> dict[str, Any]:
-    kept = [event for event in row.events if event.position < len(row.canvas)]
-    events = decode_events(tokenizer, kept, first=len(question.prompt_ids))
-    text = decode_answer(tokenizer, row.token_ids)
-    trace = Trace(question.prompt, text, events, block_length)
-    return {**trace.as_dict(), "expected": question.expected}
-
-
-def as_json_lines(rows: Iterable[dict[str, Any]]) -> str:
-    import json
-
-    return "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
+    chosen = [*sorted(first, key=lambda one: -len(one.expected)), *rest][:count]
+    traces = []
+    rows = _denoised(model, tokenizer, chosen, params, seed, trace=True) if chosen else []
+    for one, row in zip(chosen, rows, strict=True):
+        kept = [event for event in row.events if event.position < len(row.canvas)]
+        events = decode_events(tokenizer, kept, first=len(one.prompt_ids))
+        text = decode_answer(tokenizer, row.token_ids)
+        trace = Trace(one.prompt, text, events, params.block_length)
+        traces.append({**trace.as_dict(), "expected": one.expected})
+    return traces

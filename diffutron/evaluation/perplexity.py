@@ -6,7 +6,7 @@ compared document by document. Values are in nats unless the name says bits.
 
 import math
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -99,9 +99,12 @@ def measure(
     scores: list[Score | None] = [None] * len(texts.ids)
     totals = [[0.0, 0] for _ in BANDS]
     with Progress(total=len(texts.ids), desc=desc, unit="document") as bar:
-        for call, numbers in enumerate(_by_length(texts.ids)):
+        order = sorted(range(len(texts.ids)), key=lambda number: len(texts.ids[number]))
+        for call, start in enumerate(range(0, len(order), DOCUMENTS_A_CALL)):
+            numbers = order[start : start + DOCUMENTS_A_CALL]
             part = [texts.ids[number] for number in numbers]
-            common["batch_rows"] = _batch_rows(part, max_length)
+            longest = min(max_length, 1 + max(map(len, part)))
+            common["batch_rows"] = max(1, BATCH_TOKENS // longest)
             found = nelbo(
                 fn, part, begin=begin, max_length=max_length, num_samples=num_samples, seed=seed,
                 **common,
@@ -118,16 +121,6 @@ def measure(
                     total[1] += band.num_tokens
             bar.update(len(numbers))
     return _summed([score for score in scores if score is not None], totals, texts)
-
-
-def _by_length(ids: Sequence[Sequence[int]]) -> Iterator[list[int]]:
-    order = sorted(range(len(ids)), key=lambda number: len(ids[number]))
-    for start in range(0, len(order), DOCUMENTS_A_CALL):
-        yield order[start : start + DOCUMENTS_A_CALL]
-
-
-def _batch_rows(part: Sequence[Sequence[int]], max_length: int) -> int:
-    return max(1, BATCH_TOKENS // min(max_length, 1 + max(map(len, part))))
 
 
 def _summed(

@@ -135,10 +135,10 @@ def _against(
 
 def _own(found: Evidence, *, use: Use) -> Iterator[Condition]:
     """What a version must show whether there is a champion or not."""
-    failed, passed = _canaries(found.measured)
+    failed, passed = _sanity_checks(found.measured)
     if failed or passed:
         said = f"failed: {', '.join(failed)}" if failed else f"{passed} passed"
-        yield Condition("canaries of the evaluation", "all passed", said, not failed)
+        yield Condition("sanity checks of the evaluation", "all passed", said, not failed)
     share = contamination(found.measured)
     yield Condition(
         "documents with evaluation text in the sources (all were dropped), share",
@@ -183,13 +183,13 @@ def contamination(measured: Mapping[str, Any]) -> float | None:
     return max(hit / max(read, 1) for hit, read in counts)
 
 
-def _canaries(values: Any) -> tuple[list[str], int]:
-    """Names of failed canaries and the number of passed ones, wherever a result file has them."""
+def _sanity_checks(values: Any) -> tuple[list[str], int]:
+    """Names of failed sanity checks and the number of passed ones, wherever a file has them."""
     failed: list[str] = []
     passed = 0
     for key, value in values.items() if isinstance(values, Mapping) else ():
-        if key != "canaries" or not isinstance(value, Mapping):
-            more_failed, more_passed = _canaries(value)
+        if key != "sanity_checks" or not isinstance(value, Mapping):
+            more_failed, more_passed = _sanity_checks(value)
             failed, passed = failed + more_failed, passed + more_passed
             continue
         for name, outcome in value.items():

@@ -11,6 +11,7 @@ from diffutron.runtime.files import write_text
 
 Row = dict[str, Any]
 MEAN = "mean"
+VERDICTS = {True: "passed", False: "FAILED", None: "tells nothing"}
 
 
 def write_pages(results: dict[str, Any], out: Path) -> None:
@@ -42,7 +43,7 @@ def _table(results: dict[str, Any], protocol: str) -> dict[str, Any]:
     rows = [row for row in results["rows"] if row["protocol"] == protocol]
     systems = list(dict.fromkeys(row["system"] for row in rows if not row["supervised"]))
     taught = list(dict.fromkeys(row["system"] for row in rows if row["supervised"]))
-    failed = {row["system"] for row in rows if False in row["canaries"].values()}
+    failed = {row["system"] for row in rows if False in row["sanity_checks"].values()}
     cells = {(row["task"], row["system"]): row for row in rows}
     means = {one["system"]: one for one in results["means"] if one["protocol"] == protocol}
     order = [*systems, *taught]
@@ -75,7 +76,7 @@ def _cell(row: Row | None) -> dict[str, Any]:
     if row is None or row["acc"] is None:
         why = row["why"] if row else "not scored"
         return {"acc": None, "text": "-", "interval": why or "", "norm": "", "published": None,
-                "untouched": None, "strong": False}  # fmt: skip
+                "uncontaminated": None, "strong": False}  # fmt: skip
     above = row["p_value"] is not None and row["p_value"] < 0.001
     given = row["published"]
     return {
@@ -84,16 +85,16 @@ def _cell(row: Row | None) -> dict[str, Any]:
         "interval": format.interval(row["low"], row["high"]),
         "norm": format.percent(row["acc_norm"], digits=2),
         "published": None if given is None else format.percent(given, digits=2),
-        "untouched": _untouched(row),
+        "uncontaminated": _uncontaminated(row),
         "strong": above,
     }
 
 
-def _untouched(row: Row) -> str | None:
-    if not row["touched"]:
+def _uncontaminated(row: Row) -> str | None:
+    if not row["contaminated"]:
         return None
-    without = format.percent(row["acc_untouched"], digits=2)
-    return f"{row['touched']} items stand in its training data; {without} without them"
+    without = format.percent(row["acc_uncontaminated"], digits=2)
+    return f"{row['contaminated']} items stand in its training data; {without} without them"
 
 
 def _mean_cell(mean: Row | None) -> dict[str, Any]:
@@ -157,11 +158,11 @@ def _checks(rows: Sequence[Row]) -> list[dict[str, Any]]:
             "task": row["task"],
             "protocol": row["protocol"],
             "name": name,
-            "passed": {True: "passed", False: "FAILED", None: "reported"}[row["canaries"][name]],
+            "passed": VERDICTS[row["sanity_checks"][name]],
             "detail": detail,
         }
         for row in rows
-        for name, detail in row["canary_details"].items()
+        for name, detail in row["sanity_check_details"].items()
     ]
 
 

@@ -12,8 +12,6 @@ from diffutron.config.params import InstructParams, Params
 from diffutron.data.token_store import read_instructions
 from diffutron.modeling.encoder import load_model, read_special_ids, save_model
 from diffutron.modeling.lora import attach_lora, unload
-from diffutron.runtime.errors import UserError
-from diffutron.runtime.files import require_folder
 from diffutron.training.batches import EosFill, TrainingSet
 from diffutron.training.pretrain import objective_of
 from diffutron.training.ranks import training_process
@@ -58,35 +56,3 @@ def instruct(
             save_model(tuned, folder, tokenizer=model, description=description)
 
         train(stage, ranks, lm, data, heldout, save)
-
-
-def read_instructions(folder: Path, phase: int, split: str, *, max_tokens: int) -> Samples:
-    """Rows of the stage `instructions`; only the answer may be masked."""
-    import pyarrow.parquet as pq
-
-    require_folder(folder, made_by="instructions")
-    file = folder / f"phase{phase}_{split}.parquet"
-    try:
-        table = pq.read_table(file, columns=["input_ids", "answer_start", "answer_end"])
-    except (OSError, ValueError, KeyError) as error:
-        raise UserError(f"{file}: not readable ({error}); run the stage `instructions`") from None
-    rows = table["input_ids"].combine_chunks()
-    ids = rows.flatten().to_numpy()
-    length = rows.value_lengths().to_numpy().astype(np.int64)
-    if not len(length):
-        raise UserError(f"{file} has no rows; check the sources of `instructions`")
-    if length.max() > max_tokens:
-        raise UserError(
-            f"{file}: a row has {length.max()} tokens and the model takes {max_tokens}; "
-            "lower instructions.max_tokens"
-        )
-    stop = table["answer_end"].to_numpy().astype(np.int64)
-    if (stop != length).any():
-        raise UserError(f"{file}: an answer must be the last part of its row; run `instructions`")
-    return Samples(
-        ids=ids,
-        start=np.cumsum(length) - length,
-        length=length,
-        maskable_start=table["answer_start"].to_numpy().astype(np.int64),
-        maskable_stop=stop,
-    )

@@ -2,7 +2,7 @@
 
 import pytest
 
-from benchmarks.cetvel import LETTERS, adapter_of, measure, questions
+from benchmarks.cetvel import LETTERS, measure, questions, scorer_of
 from diffutron.evaluation.cetvel.protocols import PROTOCOLS
 
 
@@ -14,9 +14,9 @@ def test_a_question_of_four_one_token_choices_costs_one_row():
 
 
 def test_the_choices_are_one_token():
-    adapter = adapter_of("tiny")
+    scorer = scorer_of("tiny")
     (one,) = questions(1)
-    encoded = adapter.encode(one.pairs, PROTOCOLS["corrected"])
+    encoded = scorer.encode(one.pairs, PROTOCOLS["corrected"])
     assert [len(pair.continuation) for pair in encoded] == [1] * len(LETTERS)
 
 

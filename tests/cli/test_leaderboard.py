@@ -42,15 +42,17 @@ def test_leaderboard_writes_three_files_and_names_missing_sets(run, rows, tmp_pa
     assert [row["system"] for row in results["rows"]] == ["random", "constant"]
 
 
-def test_a_failed_canary_is_exit_code_one(run, rows, tmp_path, monkeypatch):
+def test_a_failed_check_is_exit_code_one(run, rows, tmp_path, monkeypatch):
     from diffutron.evaluation.scoring import sanity_checks
 
-    failed = sanity_checks.Canary(False, "7 of 8 right")
+    failed = sanity_checks.SanityCheck(False, "7 of 8 right")
     monkeypatch.setattr(sanity_checks, "oracle", lambda _: failed)
     code, _, err = run("leaderboard", "--data", rows, "--only", "random", "--out", tmp_path / "o")
     assert code == 1
-    assert err.strip().splitlines()[-1].startswith("error: 1 canaries failed; the first: random")
-    assert "a canary failed" in (tmp_path / "o" / "leaderboard.md").read_text()
+    assert (
+        err.strip().splitlines()[-1].startswith("error: 1 sanity checks failed; the first: random")
+    )
+    assert "a sanity check failed" in (tmp_path / "o" / "leaderboard.md").read_text()
 
 
 @pytest.mark.parametrize(

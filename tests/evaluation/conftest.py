@@ -191,3 +191,34 @@ def options(place, rows_dir):
         return Options(out=out, **given)
 
     return make
+
+
+@pytest.fixture(scope="session")
+def lm_eval_tasks():
+    """`lm_eval_tasks(sets, casing=...)`: lm-eval's own task objects for these rows, by task."""
+    import logging
+
+    from lm_eval.tasks import TaskManager
+
+    from diffutron.evaluation.cetvel import prompts
+    from diffutron.evaluation.cetvel.task_files import TWO_WAY_CHOICES
+
+    logging.getLogger("lm_eval").setLevel(logging.ERROR)
+
+    def build(sets, *, casing="turkish"):
+        manager = TaskManager(
+            include_path=str(Path(prompts.__file__).parent),
+            include_defaults=False,
+            metadata={"sets": {one.task: one.rows for one in sets}},
+        )
+        tasks: dict[str, Any] = dict(manager.load([one.task for one in sets])["tasks"])
+        for one in sets:
+            task = tasks[one.task]
+            task.set_config("metadata", {"version": task.VERSION})  # lm-eval copies it at each run
+            if one.stand_in == "mnli_tr":
+                task.set_config("doc_to_choice", TWO_WAY_CHOICES)
+        if casing == "cetvel" and "xcopa_tr" in tasks:
+            tasks["xcopa_tr"].set_config("doc_to_choice", prompts.xcopa_choices_cetvel)
+        return tasks
+
+    return build

@@ -10,7 +10,7 @@ from diffutron.evaluation.cetvel.questions import Question, ask
 from diffutron.evaluation.scorers import baselines
 from diffutron.evaluation.scorers.answer import Answer
 from diffutron.evaluation.scorers.bag_of_words import answer
-from diffutron.evaluation.scoring.answer_cache import ItemCache
+from diffutron.evaluation.scoring.answer_cache import AnswerCache
 from diffutron.evaluation.scoring.task_numbers import answered
 
 
@@ -82,9 +82,9 @@ def test_bag_of_words_of_two_classes_never_answers_a_third():
 
 
 def test_cache_keeps_answers_apart_and_survives_a_torn_line(tmp_path):
-    first = ItemCache(tmp_path, ("digest", 16), name="x")
-    second = ItemCache(tmp_path, ("digest", 17), name="x")
-    other_rank = ItemCache(tmp_path, ("digest", 16), name="x", rank=1)
+    first = AnswerCache(tmp_path, ("digest", 16), name="x")
+    second = AnswerCache(tmp_path, ("digest", 17), name="x")
+    other_rank = AnswerCache(tmp_path, ("digest", 16), name="x", rank=1)
     value = Answer([-1.5, -2.0], [0.0, 0.1], [1, 2], exact=False)
     first.append([("a", value), ("b", value)])
     other_rank.append([("c", value)])

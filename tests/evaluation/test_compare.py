@@ -4,8 +4,13 @@ import json
 
 import pytest
 
-from diffutron.evaluation.leaderboard.compare import compare_runs, is_run, read_run
-from diffutron.evaluation.leaderboard.compare_models import score_models, system_name
+from diffutron.evaluation.leaderboard.compare import (
+    compare_runs,
+    is_run,
+    read_run,
+    score_models,
+    system_name,
+)
 from diffutron.runtime.errors import UserError
 
 
@@ -85,7 +90,7 @@ def test_models_are_scored_under_names_of_their_own(tmp_path, model_dirs, rows_d
     ],
 )  # fmt: skip
 def test_the_kind_of_a_model_is_read_from_its_configuration(tmp_path, config, architecture):
-    from diffutron.evaluation.leaderboard.compare_models import _architecture
+    from diffutron.evaluation.leaderboard.compare import _architecture
 
     (tmp_path / "config.json").write_text(json.dumps(config))
     assert _architecture(tmp_path) == architecture

@@ -3,15 +3,15 @@
 import polars
 import pytest
 
-from diffutron.config.params import ContaminationParams
+from diffutron.config.params import ContaminationRules
 from diffutron.evaluation.cetvel.asked import choose_protocols, read_material
-from diffutron.evaluation.leaderboard.contamination import (
-    touched_rows,
+from diffutron.evaluation.scoring.contamination import (
+    contaminated_rows,
     training_files,
     training_texts,
 )
 
-RULES = ContaminationParams(
+RULES = ContaminationRules(
     ngram=2, min_words=3, min_item_words=3, threshold=0.9, short_threshold=0.85
 )
 
@@ -22,7 +22,7 @@ def asked(rows_dir):
         ["news_cat", "xcopa_tr"], choose_protocols("both"), data=str(rows_dir), shots=0,
         limit=None, seed=0,
     )  # fmt: skip
-    return found
+    return [task.dataset for task in found]
 
 
 @pytest.fixture
@@ -47,15 +47,15 @@ def test_texts_are_what_was_trained_on(folders):
 
 
 def test_touched_items_are_named_by_row_and_kept(asked, folders, tmp_path, monkeypatch):
-    found = touched_rows(asked, folders, RULES, tmp_path / "cache")
+    found = contaminated_rows(asked, folders, RULES, tmp_path / "cache")
     assert found == {"news_cat": [1, 4], "xcopa_tr": []}
 
     def refuse(*_):
         raise AssertionError("looked for already")
 
-    monkeypatch.setattr("diffutron.evaluation.leaderboard.contamination.Contamination", refuse)
-    assert touched_rows(asked, folders, RULES, tmp_path / "cache") == found
+    monkeypatch.setattr("diffutron.evaluation.scoring.contamination.Contamination", refuse)
+    assert contaminated_rows(asked, folders, RULES, tmp_path / "cache") == found
 
 
 def test_without_training_data_nothing_is_claimed(asked, tmp_path):
-    assert touched_rows(asked, [tmp_path / "none"], RULES, tmp_path / "cache") is None
+    assert contaminated_rows(asked, [tmp_path / "none"], RULES, tmp_path / "cache") is None

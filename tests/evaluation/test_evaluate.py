@@ -2,12 +2,16 @@
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from diffutron.config.params import TASKS
+from diffutron.data.evaluation_sets.evaluation_sets import load_rows
 from diffutron.evaluation.evaluate import evaluate
+from diffutron.evaluation.scorers.masked_diffusion import MaskedDiffusion
+from diffutron.evaluation.scoring import sanity_checks
 from diffutron.runtime.errors import UserError
 
 SMALL = {
@@ -27,12 +31,13 @@ SMALL = {
 
 @pytest.fixture(scope="module")
 def run(demo_values, model_dirs, corpus_dir, instructions_dir, tmp_path_factory):
-    """Runs the stage with changed parameters or inputs into a folder of its own."""
+    """Runs the stage with changed parameters or inputs into a folder of its own, where it keeps
+    its answers too unless `kept` names another one."""
     import copy
 
     from diffutron.config.params import parse_params
 
-    def start(changes: dict | None = None, **inputs: Path):
+    def start(changes: dict | None = None, *, kept: Path | None = None, **inputs: Path):
         values = copy.deepcopy(demo_values)
         for key, value in {**SMALL, **(changes or {})}.items():
             *path, last = key.split(".")
@@ -52,7 +57,9 @@ def run(demo_values, model_dirs, corpus_dir, instructions_dir, tmp_path_factory)
             "metrics": folder / "evaluate.json",
             **inputs,
         }
-        evaluate(parse_params(values, origin="test"), **given)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setenv("DIFFUTRON_CHECKPOINTS", str(kept or folder / "checkpoints"))
+            evaluate(parse_params(values, origin="test"), **given)
         return json.loads(given["metrics"].read_text()), given["out"]
 
     return start
@@ -112,12 +119,110 @@ def test_single_items_are_kept_for_the_audit(finished):
                 assert item["predicted"] == item["logprobs"].index(best)
                 assert item["correct"] == (item["predicted"] == item["gold"])
         detail = json.loads((out / f"tasks_{model}.json").read_text())
-        assert detail["requests"]["requests"] > 0
         assert (
             sum(detail["tasks"]["sts_tr"]["predicted"].values()) == numbers["tasks"]["sts_tr"]["n"]
         )
         answers = (out / f"instructions_{model}.jsonl").read_text().splitlines()
         assert set(json.loads(answers[0])) >= {"prompt", "expected", "generated", "correct"}
+
+
+def test_sanity_checks_stand_beside_every_task(finished):
+    for model, numbers in finished[0]["models"].items():
+        for name, task in numbers["tasks"].items():
+            checks, details = task["sanity_checks"], task["sanity_check_details"]
+            assert list(checks) == list(sanity_checks.NAMES)
+            assert checks["oracle"] is checks["target"] is True
+            if model != "phase2":
+                assert {checks[one] for one in ("batch", "context", "random_weights")} == {None}
+                assert "phase2" in details["batch"]
+                continue
+            assert checks["batch"] is checks["context"] is True
+            assert checks["shuffled"] is (None if name == "belebele_tr" else True)
+            assert checks["random_weights"] is not False
+            assert all(name in details for name, passed in checks.items() if passed is None)
+
+
+def test_a_failed_check_is_said_and_stands_in_the_metrics(run, monkeypatch, capsys):
+    """A scorer that drops the first token of each choice."""
+    plain = MaskedDiffusion.score
+    monkeypatch.setattr(
+        MaskedDiffusion,
+        "score",
+        lambda self, pairs: plain(
+            self, [replace(pair, continuation=pair.continuation[1:]) for pair in pairs]
+        ),
+    )
+    values, _ = run({"evaluate.tasks": ["sts_tr"]})
+    task = values["models"]["phase2"]["tasks"]["sts_tr"]
+    assert task["sanity_checks"]["target"] is False
+    assert "evaluate: phase2, sts_tr: target failed" in capsys.readouterr().out
+
+
+def test_a_killed_stage_goes_on_from_its_answers(run, finished, monkeypatch, tmp_path):
+    tasks = {"evaluate.tasks": ["ironytr", "xcopa_tr"]}
+    plain, asked = MaskedDiffusion.score, []
+
+    def killed(self, pairs):
+        if len(asked) == 2:
+            raise KeyboardInterrupt
+        asked.append(len(pairs))
+        return plain(self, pairs)
+
+    monkeypatch.setattr(MaskedDiffusion, "score", killed)
+    with pytest.raises(KeyboardInterrupt):
+        run(tasks, kept=tmp_path)
+    kept = [line for path in tmp_path.glob("evaluate-*/*.jsonl")
+            for line in path.read_bytes().splitlines() if line]  # fmt: skip
+    assert sum(len(json.loads(line)["logprobs"]) for line in kept) == sum(asked)
+    monkeypatch.setattr(MaskedDiffusion, "score", plain)
+    values, out = run(tasks, kept=tmp_path)
+    for name, model in values["models"].items():
+        before = finished[0]["models"][name]["tasks"]
+        assert model["tasks"] == {task: before[task] for task in model["tasks"]}
+
+    def refuse(self, pairs):
+        raise AssertionError("everything is answered")
+
+    monkeypatch.setattr(MaskedDiffusion, "score", refuse)
+    again, other = run(tasks, kept=tmp_path)
+    assert {name: model["tasks"] for name, model in again["models"].items()} == {
+        name: model["tasks"] for name, model in values["models"].items()
+    }
+    assert (out / "items_base_ironytr.jsonl").read_text() == (
+        other / "items_base_ironytr.jsonl"
+    ).read_text()
+
+
+def test_a_set_that_the_corpus_was_not_cleaned_of_is_searched_for(
+    run, corpus_dir, tmp_path, finished
+):
+    import polars
+
+    rows = load_rows("ironytr", source="sample").rows
+    corpus = tmp_path / "corpus"
+    shutil.copytree(corpus_dir, corpus)
+    texts = [
+        *polars.read_parquet(corpus / "train.parquet")["text"],
+        rows[3]["text"] + " " + "a" * 9,
+    ]
+    polars.DataFrame({"text": texts}).write_parquet(corpus / "train.parquet")
+    changes = {
+        "evaluate.tasks": ["ironytr", "sts_tr"],
+        "corpus.contamination.tasks": ["sts_tr"],
+        "corpus.contamination.min_words": 3,
+        "corpus.contamination.min_item_words": 3,
+        "corpus.contamination.ngram": 2,
+    }
+    sets = run(changes, corpus=corpus)[0]["sets"]
+    assert sets["ironytr"]["cleaned_of"] is False
+    assert sets["ironytr"]["contaminated"] >= 1
+    assert sets["ironytr"]["contaminated_share"] == (
+        sets["ironytr"]["contaminated"] / sets["ironytr"]["rows"]
+    )
+    assert sets["sts_tr"]["cleaned_of"] is True
+    assert sets["sts_tr"]["contaminated"] is None
+    assert sets["sts_tr"]["contaminated_reason"] == "the corpus was cleaned of it"
+    assert all(one["contaminated"] is None for one in finished[0]["sets"].values())
 
 
 def test_traces_show_each_answer_from_its_first_token(finished):

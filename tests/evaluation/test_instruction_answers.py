@@ -7,12 +7,12 @@ import pytest
 
 from diffutron.config.params import GenerationParams
 from diffutron.evaluation.instruction_answers import (
-    Question,
+    HeldoutInstruction,
     answer,
     answer_settings,
     answer_traces,
     instruction_measures,
-    read_questions,
+    read_instructions,
 )
 from diffutron.modeling.tokenizer import encode_prompt
 from diffutron.runtime.errors import UserError
@@ -21,16 +21,17 @@ PARAMS = GenerationParams(max_new_tokens=6, num_steps=6, block_length=6, tempera
 
 
 def question(number: int, *, phase: str = "phase1", expected: str = "evet", source: str = "a"):
-    return Question(phase, str(number), source, f"Soru {number}?", expected, [2, 30, 31 + number])
+    ids = [2, 30, 31 + number]
+    return HeldoutInstruction(phase, str(number), source, f"Soru {number}?", expected, ids)
 
 
 def test_questions_come_half_from_each_phase(instructions_dir, tiny):
-    found = read_questions(instructions_dir, rows=9, seed=1)
+    found = read_instructions(instructions_dir, rows=9, seed=1)
     assert [one.phase for one in found] == ["phase1"] * 4 + ["phase2"] * 5
     assert len({one.id for one in found}) == 9
     assert found[0].prompt_ids == encode_prompt(tiny[1], found[0].prompt)
-    assert read_questions(instructions_dir, rows=9, seed=1) == found
-    assert len(read_questions(instructions_dir, rows=1000, seed=1)) == 24
+    assert read_instructions(instructions_dir, rows=9, seed=1) == found
+    assert len(read_instructions(instructions_dir, rows=1000, seed=1)) == 24
 
 
 @pytest.mark.parametrize(("short", "counts"), [("phase1", (2, 6)), ("phase2", (6, 2))])
@@ -41,18 +42,18 @@ def test_a_phase_with_too_few_rows_is_filled_up_from_the_other(
     shutil.copytree(instructions_dir, folder)
     path = folder / f"{short}_heldout.parquet"
     polars.read_parquet(path).head(2).write_parquet(path)
-    found = read_questions(folder, rows=8, seed=1)
+    found = read_instructions(folder, rows=8, seed=1)
     assert tuple(sum(one.phase == p for one in found) for p in ("phase1", "phase2")) == counts
 
 
 def test_a_missing_or_damaged_file_is_named(instructions_dir, tmp_path):
     with pytest.raises(UserError, match="run the stage `instructions` first"):
-        read_questions(tmp_path / "nowhere", rows=2, seed=1)
+        read_instructions(tmp_path / "nowhere", rows=2, seed=1)
     folder = tmp_path / "instructions"
     shutil.copytree(instructions_dir, folder)
     (folder / "phase2_heldout.parquet").write_bytes(b"no parquet")
     with pytest.raises(UserError, match=r"phase2_heldout\.parquet"):
-        read_questions(folder, rows=2, seed=1)
+        read_instructions(folder, rows=2, seed=1)
 
 
 def test_exact_matches_are_counted_by_phase():
@@ -77,7 +78,7 @@ def test_exact_matches_are_counted_by_phase():
 
 
 def test_an_answer_does_not_depend_on_its_batch(instructions_dir, tiny):
-    questions = read_questions(instructions_dir, rows=6, seed=1)
+    questions = read_instructions(instructions_dir, rows=6, seed=1)
     together = answer(*tiny, questions, params=PARAMS, seed=3, desc="test")
     alone = [answer(*tiny, [one], params=PARAMS, seed=3, desc="test")[0] for one in questions]
     assert together == alone
@@ -94,7 +95,7 @@ def test_a_marker_of_several_tokens_ends_an_answer_too(instructions_dir, tiny, m
     """Published tokenizers spell the marker out: then the text says where the answer ends."""
     import diffutron.evaluation.instruction_answers as module
 
-    questions = read_questions(instructions_dir, rows=4, seed=1)
+    questions = read_instructions(instructions_dir, rows=4, seed=1)
     plain = answer(*tiny, questions, params=PARAMS, seed=3, desc="test")
     monkeypatch.setattr(module, "END_OF_ANSWER", "[/Yanıt]")
     assert answer(*tiny, questions, params=PARAMS, seed=3, desc="test") == plain

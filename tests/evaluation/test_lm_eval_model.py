@@ -1,21 +1,23 @@
 """The lm-eval model against likelihoods computed naively, and the traps of pair scoring."""
 
-import copy
 import itertools
 import math
+import subprocess
+import sys
 from typing import Any
 
 import pytest
 import torch
 from lm_eval.api.instance import Instance
 
-from diffutron.data.evaluation_sets.evaluation_sets import EvaluationSet
-from diffutron.diffusion.likelihood.any_order import Score
-from diffutron.evaluation.lm_eval_model import DiffusionLM, build_tasks, run_tasks
-from diffutron.evaluation.scoring.task_numbers import (
-    answered_items,
-    summarize,
-)
+from diffutron.config.params import TASKS
+from diffutron.data.evaluation_sets.evaluation_sets import load_rows
+from diffutron.evaluation.cetvel.asked import EvalTask
+from diffutron.evaluation.cetvel.protocols import PROTOCOLS
+from diffutron.evaluation.lm_eval_model import DiffutronLM
+from diffutron.evaluation.scoring.answer_cache import AnswerCache
+from diffutron.evaluation.scoring.answering import answer_all
+from diffutron.evaluation.scoring.task_numbers import answered, summarize
 from diffutron.modeling.encoding import begin_ids, encode_pairs
 
 CONTEXT = "Kedi bahçede uyuyor, köpek nerede?"
@@ -26,9 +28,9 @@ def ask(*pairs: tuple[Any, Any], kind: str = "loglikelihood") -> list[Instance]:
 
 
 @pytest.fixture
-def make(tiny):
-    def start(**changes: Any) -> DiffusionLM:
-        return DiffusionLM(*tiny, **{"max_rows": 31, **changes})
+def make(tiny_model_dir):
+    def start(**changes: Any) -> DiffutronLM:
+        return DiffutronLM(str(tiny_model_dir), device="cpu", **{"max_rows": 31, **changes})
 
     return start
 
@@ -62,9 +64,6 @@ def test_loglikelihood_matches_naive_enumeration(make, tiny, continuation):
     expected = naive_bound(tiny, [*begin, *pair.context], list(pair.continuation))
     assert value == pytest.approx(expected, abs=1e-4)
     assert greedy is False
-    score = lm.scores[(CONTEXT, continuation)]
-    assert score.exact
-    assert score.num_rows == 2 ** len(pair.continuation) - 1
 
 
 def test_a_batch_of_one_equals_a_large_one(make):
@@ -89,8 +88,8 @@ def test_one_token_choices_of_a_question_cost_one_row(make, tiny):
     assert len(letters) >= 4
     lm = make()
     rows = []
-    plain = lm.fn
-    lm.fn = lambda ids, *rest: (rows.append(len(ids)), plain(ids, *rest))[1]
+    plain = lm.scorer.fn
+    lm.scorer.fn = lambda ids, *rest: (rows.append(len(ids)), plain(ids, *rest))[1]
     lm.loglikelihood(ask(*letters))
     assert rows == [1]
 
@@ -105,8 +104,8 @@ def test_no_end_token_and_no_lost_token_reach_the_model(make, tiny):
     tokenizer = tiny[1]
     lm = make()
     seen: list[torch.Tensor] = []
-    plain = lm.fn
-    lm.fn = lambda ids, *rest: (seen.append(ids), plain(ids, *rest))[1]
+    plain = lm.scorer.fn
+    lm.scorer.fn = lambda ids, *rest: (seen.append(ids), plain(ids, *rest))[1]
     lm.loglikelihood(ask((CONTEXT, " evde"), ("", " evde")))
     ids = {int(token) for batch in seen for token in batch.flatten()}
     assert tokenizer.eos_token_id not in ids
@@ -122,26 +121,24 @@ def test_empty_sides_are_scored(make):
     assert without[0] < 0
 
 
-def test_long_items_are_cut_or_windowed_and_counted(make, tiny):
+def test_long_items_are_cut_or_windowed(make, tiny):
     lm = make(max_rows=4)
     long = "Kedi uyuyor. " * 80
     (cut, _), (windowed, _), (short, _) = lm.loglikelihood(
         ask((long, " evde"), (CONTEXT, " " + long), (CONTEXT, " evde"))
     )
-    assert lm.counts == {"requests": 3, "straddled": 0, "truncated": 1, "windowed": 1}
     assert windowed < cut < 0
     assert math.isfinite(short)
     (pair,) = encode_pairs(tiny[1], [(long, " evde")])
-    room = lm.max_length - 1 - len(pair.continuation)
+    room = lm.scorer.max_length - 1 - len(pair.continuation)
     kept = tiny[1].decode(pair.context[-room:])
     assert lm.loglikelihood(ask((kept, " evde")))[0][0] == pytest.approx(cut, abs=1e-4)
 
 
-def test_values_that_are_not_finite_stop_the_stage(tiny):
-    model = copy.deepcopy(tiny[0])
+def test_values_that_are_not_finite_stop_the_run(make):
+    lm = make(max_rows=3)
     with torch.no_grad():
-        model.head.dense.weight.fill_(math.nan)
-    lm = DiffusionLM(model, tiny[1], max_rows=3)
+        lm.scorer.model.head.dense.weight.fill_(math.nan)
     with pytest.raises(ValueError, match="NaN"):
         lm.loglikelihood(ask((CONTEXT, " k")))
 
@@ -182,96 +179,44 @@ def test_generate_until_keeps_its_limits(make, tiny):
     assert same == cut
 
 
-IRONY = EvaluationSet(
-    task="ironytr",
-    name="ironytr",
-    rows=[{"row": n + 1, "text": f"Gün {n}.", "label": n % 2} for n in range(6)],
-    origin="test",
-)
-NLI = EvaluationSet(
-    task="mnli_tr",
-    name="standin_nli_2way_from_sts_tr",
-    rows=[{"row": 1, "premise": "Bir.", "hypothesis": "İki.", "label": 1}],
-    origin="test",
-    stand_in="mnli_tr",
-)
-XCOPA = EvaluationSet(
-    task="xcopa_tr",
-    name="xcopa_tr",
-    rows=[
-        {
-            "row": 1,
-            "premise": "Ürün kırıldı.",
-            "choice1": "İnceydi.",
-            "choice2": "Isındı.",
-            "question": "cause",
-            "label": 0,
-        }
-    ],
-    origin="test",
-)
+@pytest.mark.parametrize("name", TASKS)
+def test_lm_eval_and_our_engine_give_every_item_the_same_answer(
+    make, rows_dir, lm_eval_tasks, tmp_path, name
+):
+    """The values, the verdicts and both accuracies of each of the seven tasks."""
+    from lm_eval import evaluator
+
+    lm = make(max_rows=15)
+    dataset = load_rows(name, source="local", folder=rows_dir)
+    theirs: Any = evaluator.evaluate(
+        lm, {"tasks": lm_eval_tasks([dataset])}, bootstrap_iters=0, log_samples=True
+    )
+    task = EvalTask.draw(dataset, PROTOCOLS["corrected"], limit=None, seed=0)
+    cache = AnswerCache(tmp_path, (), name=name)
+    found = answer_all(lm.scorer, task.questions, task.protocol, cache)
+    items = [answered(one, found[one.key]) for one in task.questions]
+    samples = sorted(theirs["samples"][name], key=lambda sample: sample["doc_id"])
+    assert [sample["doc"]["row"] for sample in samples] == [item.row for item in items]
+    for sample, item in zip(samples, items, strict=True):
+        values = [response[0] for response in sample["filtered_resps"]]
+        assert values == pytest.approx(item.logprobs, abs=1e-4)
+        assert int(sample["target"]) == item.gold
+        assert (bool(sample["acc"]), bool(sample["acc_norm"])) == (item.correct, item.correct_norm)
+    ours, results = summarize(items, dataset), theirs["results"][name]
+    assert (ours["acc"], ours["acc_norm"]) == pytest.approx(
+        (results["acc,none"], results["acc_norm,none"])
+    )
 
 
-class Oracle(DiffusionLM):
-    """Knows the answer of every IRONY row."""
-
-    def score(self, pairs):
-        right = {f"Gün {n}.": (" Hayır", " Evet")[n % 2] for n in range(6)}
-        return [
-            Score(
-                -1.0 if right[context.split(": ")[1].split("\n")[0]] == choice else -2.0,
-                0,
-                1,
-                1,
-                True,
-            )
-            for context, choice in pairs
-        ]
-
-
-def test_an_oracle_gets_everything_right(tiny):
-    lm = Oracle(*tiny, max_rows=1)
-    samples = run_tasks(lm, build_tasks([IRONY], casing="turkish"), chosen={})
-    items = answered_items(samples["ironytr"], lm.scores)
-    found = summarize(items, IRONY)
-    assert (found["n"], found["correct"], found["acc"]) == (6, 6, 1.0)
-    assert [item.row for item in items] == [1, 2, 3, 4, 5, 6]
-    assert found["recall"] == {"0": 1.0, "1": 1.0}
-    assert found["p_value"] == pytest.approx(0.5**6)
-
-
-def test_chosen_rows_are_scored_and_no_others(make):
-    lm = make(max_rows=3)
-    tasks = build_tasks([IRONY, NLI], casing="turkish")
-    samples = run_tasks(lm, tasks, chosen={"ironytr": [1, 4]})
-    assert [item.row for item in answered_items(samples["ironytr"], lm.scores)] == [2, 5]
-    (two_way,) = answered_items(samples["mnli_tr"], lm.scores)
-    assert two_way.choices == ["TUTARLI", "ALAKASIZ"]
-    found = summarize([two_way], NLI)
-    assert found["chance"] == 0.5
-    assert found["stand_in"] == "mnli_tr"
-    again = run_tasks(lm, tasks, chosen={"ironytr": [0]})
-    assert len(again["ironytr"]) == 1, "tasks serve several models"
-
-
-@pytest.mark.parametrize(
-    ("casing", "choices"),
-    [("turkish", ["inceydi.", "ısındı."]), ("cetvel", ["i\u0307nceydi.", "isındı."])],
-)
-def test_casing_of_choices_is_a_parameter(make, casing, choices):
-    lm = make(max_rows=3)
-    samples = run_tasks(lm, build_tasks([XCOPA], casing=casing), chosen={})
-    (item,) = answered_items(samples["xcopa_tr"], lm.scores)
-    assert item.choices == choices
-    assert item.gold == 0
-
-
-def test_lm_eval_is_loud_again_afterwards(make):
-    import logging
-
-    import lm_eval.api.task
-
-    bar, level = lm_eval.api.task.tqdm, logging.getLogger("lm_eval").level
-    run_tasks(make(max_rows=2), build_tasks([IRONY], casing="turkish"), chosen={"ironytr": [0]})
-    assert lm_eval.api.task.tqdm is bar
-    assert logging.getLogger("lm_eval").level == level
+@pytest.mark.slow
+def test_the_command_line_of_lm_eval_knows_the_model(tiny_model_dir, repo, tmp_path):
+    command = [
+        sys.executable, "-m", "diffutron.evaluation.lm_eval_model", "run",
+        "--model", "diffutron", "--model_args", f"path={tiny_model_dir},max_rows=3",
+        "--tasks", "ironytr", "--limit", "4", "--device", "cpu",
+        "--include_path", str(repo / "diffutron/evaluation/cetvel"),
+        "--metadata", '{"source": "sample"}', "--output_path", str(tmp_path),
+    ]  # fmt: skip
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert "|ironytr|" in done.stdout.replace(" ", "")

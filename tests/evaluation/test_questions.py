@@ -19,12 +19,10 @@ CORRECTED, CETVEL = PROTOCOLS["corrected"], PROTOCOLS["cetvel"]
 
 @pytest.mark.parametrize("name", TASKS)
 @pytest.mark.parametrize("protocol", [CORRECTED, CETVEL], ids=lambda one: one.name)
-def test_questions_are_the_requests_of_lm_eval(rows_dir, name, protocol):
+def test_questions_are_the_requests_of_lm_eval(rows_dir, lm_eval_tasks, name, protocol):
     """Our reader of the task files and lm-eval's own task objects ask the same, to the letter."""
-    from diffutron.evaluation.lm_eval_model import build_tasks
-
     one = load_rows(name, source="local", folder=rows_dir)
-    task = build_tasks([one], casing=protocol.casing)[name]
+    task = lm_eval_tasks([one], casing=protocol.casing)[name]
     task.build_all_requests()
     theirs = [request.args for request in task.instances]
     questions = ask(one, protocol)
@@ -34,11 +32,9 @@ def test_questions_are_the_requests_of_lm_eval(rows_dir, name, protocol):
     ]
 
 
-def test_solved_examples_are_joined_as_lm_eval_joins_them(rows_dir):
-    from diffutron.evaluation.lm_eval_model import build_tasks
-
+def test_solved_examples_are_joined_as_lm_eval_joins_them(rows_dir, lm_eval_tasks):
     one = load_rows("ironytr", source="local", folder=rows_dir)
-    task = build_tasks([one], casing="turkish")["ironytr"]
+    task = lm_eval_tasks([one])["ironytr"]
     doc, *others = one.rows
 
     class Chosen:
@@ -89,7 +85,7 @@ def test_rows_of_label_minus_one_are_asked_as_published_and_dropped_by_us(tmp_pa
         for name in ("corrected", "cetvel")
     }
     assert [one.gold for one in found["corrected"].questions] == [0, 2]
-    assert found["corrected"].one.dropped == {"label -1": 1}
+    assert found["corrected"].dataset.dropped == {"label -1": 1}
     assert [one.gold for one in found["cetvel"].questions] == [0, -1, 2]
 
 

@@ -1,4 +1,4 @@
-"""Every adapter against the likelihood computed naively: one pair at a time, no padding."""
+"""Every scorer against the likelihood computed naively: one pair at a time, no padding."""
 
 import itertools
 import math
@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from diffutron.evaluation.cetvel.protocols import PROTOCOLS
-from diffutron.evaluation.scorers.loading import NotAtHand, find, load, randomize
+from diffutron.evaluation.scorers.loading import ModelUnavailable, find, load, randomize
 from diffutron.evaluation.scorers.systems import (
     Scoring,
     System,
@@ -103,8 +103,8 @@ def save_model(kind: str, folder: Path, base: Path, *, begin: bool, end: bool) -
 
 
 @pytest.fixture(scope="module")
-def adapters(tmp_path_factory, tiny_tokenizer_dir):
-    """`adapters(kind, begin, end)`: a saved model, loaded as the leaderboard loads it."""
+def scorers(tmp_path_factory, tiny_tokenizer_dir):
+    """`scorers(kind, begin, end)`: a saved model, loaded as the leaderboard loads it."""
     kept = {}
 
     def make(kind, begin, end):
@@ -119,8 +119,8 @@ def adapters(tmp_path_factory, tiny_tokenizer_dir):
     return make
 
 
-def naive(kind, adapter, pair):
-    model, tokenizer = adapter.model, adapter.tokenizer
+def naive(kind, scorer, pair):
+    model, tokenizer = scorer.model, scorer.tokenizer
     context, continuation = list(pair.context), list(pair.continuation)
     with torch.no_grad():
         if kind == "t5":
@@ -133,7 +133,7 @@ def naive(kind, adapter, pair):
             first = whole.shape[1] - len(continuation)
             return sum(float(logprobs[first + n - 1, t]) for n, t in enumerate(continuation))
         if kind == "bert":
-            whole = context + continuation + list(adapter.end)
+            whole = context + continuation + list(scorer.end)
             return sum(
                 _hidden(model, tokenizer, whole, [len(context) + n], len(context), continuation)
                 for n in range(len(continuation))
@@ -161,14 +161,14 @@ def _hidden(model, tokenizer, whole, hidden, first, continuation):
 
 @pytest.mark.parametrize(("begin", "end"), [(False, False), (True, True)], ids=["plain", "special"])
 @pytest.mark.parametrize("kind", ARCHITECTURES)
-def test_adapter_matches_the_naive_likelihood(adapters, kind, begin, end):
-    adapter = adapters(kind, begin, end)
-    encoded = adapter.encode(PAIRS, CORRECTED)
-    expected = [naive(kind, adapter, pair) for pair in encoded]
-    many = adapter.score(encoded)
-    adapter.batch_tokens, tokens = 1, adapter.batch_tokens
-    one = adapter.score(encoded)
-    adapter.batch_tokens = tokens
+def test_adapter_matches_the_naive_likelihood(scorers, kind, begin, end):
+    scorer = scorers(kind, begin, end)
+    encoded = scorer.encode(PAIRS, CORRECTED)
+    expected = [naive(kind, scorer, pair) for pair in encoded]
+    many = scorer.score(encoded)
+    scorer.batch_tokens, tokens = 1, scorer.batch_tokens
+    one = scorer.score(encoded)
+    scorer.batch_tokens = tokens
     assert [score.logprob for score in many] == pytest.approx(expected, abs=1e-4)
     assert [score.logprob for score in one] == pytest.approx(expected, abs=1e-4)
     assert [score.num_tokens for score in many] == [len(pair.continuation) for pair in encoded]
@@ -176,60 +176,60 @@ def test_adapter_matches_the_naive_likelihood(adapters, kind, begin, end):
 
 
 @pytest.mark.parametrize("kind", ["llama", "gptj"])
-def test_one_token_choices_share_a_row(adapters, kind):
-    adapter = adapters(kind, False, False)
-    encoded = adapter.encode([(CONTEXT, letter) for letter in "ABCD"], CORRECTED)
+def test_one_token_choices_share_a_row(scorers, kind):
+    scorer = scorers(kind, False, False)
+    encoded = scorer.encode([(CONTEXT, letter) for letter in "ABCD"], CORRECTED)
     assert {len(pair.continuation) for pair in encoded} == {1}
-    rows, plain = [], adapter.logprobs
-    adapter.logprobs = lambda ids, *rest: (rows.append(len(ids)), plain(ids, *rest))[1]
-    adapter.score(encoded)
-    del adapter.logprobs
+    rows, plain = [], scorer.logprobs
+    scorer.logprobs = lambda ids, *rest: (rows.append(len(ids)), plain(ids, *rest))[1]
+    scorer.score(encoded)
+    del scorer.logprobs
     assert rows == [1]
 
 
-def test_long_contexts_lose_their_beginning_and_are_counted(adapters):
+def test_long_contexts_lose_their_beginning(scorers):
     for kind in ("llama", "bert", "modernbert", "t5"):
-        adapter = adapters(kind, True, True)
-        long = adapter.encode([("Kedi uyudu. " * 200, " evde")], CORRECTED)
-        before = adapter.truncated
-        (score,) = adapter.score(long)
-        assert math.isfinite(score.logprob)
-        assert adapter.truncated == before + (kind != "t5"), "T5 has no longest input"
-    kept = adapters("llama", True, True).cut((2, *range(20, 100)), 20)
+        scorer = scorers(kind, True, True)
+        text = "Kedi uyudu. " * 200
+        (short,), (long,) = (
+            scorer.score(scorer.encode([(before + text, " evde")], CORRECTED))
+            for before in ("", "Köpek bekledi. ")
+        )
+        assert math.isfinite(short.logprob)
+        assert (short.logprob == long.logprob) == (kind != "t5"), "T5 has no longest input"
+    kept = scorers("llama", True, True).cut((2, *range(20, 100)), 20)
     assert kept == (2, *range(81, 100)), "the begin token stays"
 
 
-def test_a_continuation_that_cannot_fit_is_an_error(adapters):
+def test_a_continuation_that_cannot_fit_is_an_error(scorers):
     for kind in ("llama", "bert"):
-        adapter = adapters(kind, True, True)
-        long = adapter.encode([(CONTEXT, " evde" * 300)], CORRECTED)
+        scorer = scorers(kind, True, True)
+        long = scorer.encode([(CONTEXT, " evde" * 300)], CORRECTED)
         with pytest.raises(ValueError, match="does not fit"):
-            adapter.score(long)
-    windowed = adapters("modernbert", True, True)
+            scorer.score(long)
+    windowed = scorers("modernbert", True, True)
     windowed.max_rows = 4
     (score,) = windowed.score(windowed.encode([(CONTEXT, " evde" * 300)], CORRECTED))
     windowed.max_rows = 63
     assert math.isfinite(score.logprob)
 
 
-def test_an_empty_context_follows_the_begin_token(adapters):
-    adapter = adapters("llama", False, False)
-    (pair,) = adapter.encode([("", "evde")], CORRECTED)
+def test_an_empty_context_follows_the_begin_token(scorers):
+    scorer = scorers("llama", False, False)
+    (pair,) = scorer.encode([("", "evde")], CORRECTED)
     assert pair.context == ()
-    assert adapter.score([pair])[0].logprob == pytest.approx(
-        naive("llama", adapter, pair), abs=1e-4
-    )
+    assert scorer.score([pair])[0].logprob == pytest.approx(naive("llama", scorer, pair), abs=1e-4)
 
 
-def test_encoder_decoders_have_no_pair_encoding_of_one_text(adapters):
-    adapter = adapters("t5", True, True)
-    assert adapter.encode([], CORRECTED) == []
+def test_encoder_decoders_have_no_pair_encoding_of_one_text(scorers):
+    scorer = scorers("t5", True, True)
+    assert scorer.encode([], CORRECTED) == []
     with pytest.raises(ValueError, match="encoder-decoder reads two"):
-        adapter.encode(PAIRS, PROTOCOLS["dllm"])
+        scorer.encode(PAIRS, PROTOCOLS["dllm"])
 
 
-def test_the_public_pair_encoding_loses_the_first_token_where_an_end_token_is_added(adapters):
-    with_end, plain = adapters("modernbert", True, True), adapters("modernbert", False, False)
+def test_the_public_pair_encoding_loses_the_first_token_where_an_end_token_is_added(scorers):
+    with_end, plain = scorers("modernbert", True, True), scorers("modernbert", False, False)
     eos = with_end.tokenizer.eos_token_id
     (lost,) = with_end.encode([(CONTEXT, "A")], PROTOCOLS["dllm"])
     assert lost.continuation == (eos,)
@@ -249,39 +249,39 @@ def test_the_public_pair_encoding_loses_the_first_token_where_an_end_token_is_ad
         ("t5", False, True, "seq2seq"),
     ],
 )
-def test_lm_eval_hf_model_agrees_on_every_item(adapters, kind, begin, end, backend):
+def test_lm_eval_hf_model_agrees_on_every_item(scorers, kind, begin, end, backend):
     from lm_eval.api.instance import Instance
     from lm_eval.models.huggingface import HFLM
 
-    adapter = adapters(kind, begin, end)
+    scorer = scorers(kind, begin, end)
     theirs = HFLM(
-        pretrained=adapter.model, tokenizer=adapter.tokenizer, backend=backend, batch_size=4
+        pretrained=scorer.model, tokenizer=scorer.tokenizer, backend=backend, batch_size=4
     )
     pairs = [(f"{CONTEXT} {n}", f" {word}") for n in range(4) for word in ("evde", "A", "spor")]
     asked = [Instance("loglikelihood", {}, pair, n) for n, pair in enumerate(pairs)]  # pyright: ignore
     expected = [value for value, _ in theirs.loglikelihood(asked, disable_tqdm=True)]
-    found = [score.logprob for score in adapter.score(adapter.encode(pairs, CORRECTED))]
+    found = [score.logprob for score in scorer.score(scorer.encode(pairs, CORRECTED))]
     assert found == pytest.approx(expected, abs=1e-4)
 
 
-def test_random_weights_forget_what_was_there(adapters):
-    adapter = adapters("gptj", True, False)
-    before = {name: weight.clone() for name, weight in adapter.model.named_parameters()}
-    encoded = adapter.encode(PAIRS, CORRECTED)
-    values = [score.logprob for score in adapter.score(encoded)]
-    randomize(adapter.model, seed=1)
-    drawn = {name: weight.clone() for name, weight in adapter.model.named_parameters()}
+def test_random_weights_forget_what_was_there(scorers):
+    scorer = scorers("gptj", True, False)
+    before = {name: weight.clone() for name, weight in scorer.model.named_parameters()}
+    encoded = scorer.encode(PAIRS, CORRECTED)
+    values = [score.logprob for score in scorer.score(encoded)]
+    randomize(scorer.model, seed=1)
+    drawn = {name: weight.clone() for name, weight in scorer.model.named_parameters()}
     assert all(not torch.equal(drawn[n], before[n]) for n in before if before[n].dim() > 1)
-    assert [score.logprob for score in adapter.score(encoded)] != values
-    randomize(adapter.model, seed=1)
-    assert all(torch.equal(w, drawn[n]) for n, w in adapter.model.named_parameters())
+    assert [score.logprob for score in scorer.score(encoded)] != values
+    randomize(scorer.model, seed=1)
+    assert all(torch.equal(w, drawn[n]) for n, w in scorer.model.named_parameters())
 
 
 def test_a_model_that_is_nowhere_is_not_at_hand():
     for name in ("models/phase2", "no/such/folder", "x"):
         system = System(name="x", architecture="masked_diffusion", model=name)
-        with pytest.raises(NotAtHand, match="no folder"):
+        with pytest.raises(ModelUnavailable, match="no folder"):
             find(system)
     hub = System(name="x", architecture="causal", model="some/model", revision="main")
-    with pytest.raises(NotAtHand, match="hub does not give some/model"):
+    with pytest.raises(ModelUnavailable, match="hub does not give some/model"):
         find(hub)

@@ -1,4 +1,4 @@
-"""The flow `leaderboard`: the command it runs, the table as an artifact, a failed canary told."""
+"""The flow `leaderboard`: the command it runs, the table as an artifact, a failed check told."""
 
 import json
 import sys
@@ -22,7 +22,7 @@ out.mkdir()
 (out / "leaderboard.md").write_text("# the table")
 print("leaderboard: 1/2 (50 %), 1.0 item/s", flush=True)
 if "broken" in " ".join(words):
-    sys.exit("error: 1 canaries failed; the first: tiny, ironytr")
+    sys.exit("error: 1 sanity checks failed; the first: tiny, ironytr")
 """
 
 
@@ -60,12 +60,12 @@ def test_the_form_becomes_the_command_and_the_table_an_artifact(place):
     assert float(artifact("leaderboard-progress")) == 100
 
 
-def test_a_failed_canary_fails_the_run_and_keeps_the_table(place):
+def test_a_failed_check_fails_the_run_and_keeps_the_table(place):
     state = leaderboard(only="broken", return_state=True)
     assert state.is_failed()
-    assert "canaries failed" in state.message
+    assert "sanity checks failed" in state.message
     assert artifact("leaderboard") == "# the table"
-    assert "canaries failed" in artifact("leaderboard-failure")
+    assert "sanity checks failed" in artifact("leaderboard-failure")
 
 
 def test_a_run_that_ends_before_its_table_has_none(place):

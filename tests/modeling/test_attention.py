@@ -7,6 +7,7 @@ from transformers import ModernBertConfig, ModernBertForMaskedLM
 from diffutron.modeling import attention
 from diffutron.modeling.attention import packed_attention, unpadded, use_packed_attention
 from diffutron.modeling.head import run_encoder
+from diffutron.modeling.packing import attention_masks, pack_rows
 
 
 @pytest.fixture

@@ -96,12 +96,14 @@ def test_each_condition_of_its_own_can_fail(evidence):
 
 @pytest.mark.parametrize("good", [True, {"passed": True}])
 @pytest.mark.parametrize("bad", [False, {"passed": False, "why": "first token lost"}])
-def test_canaries_count_where_a_result_file_has_them(evidence, good, bad):
+def test_sanity_checks_count_where_a_result_file_has_them(evidence, good, bad):
     measured = copy.deepcopy(evidence.measured)
-    measured["evaluate"]["models"] = {"phase2": {"canaries": {"oracle": good, "shuffled": None}}}
+    measured["evaluate"]["models"] = {
+        "phase2": {"sanity_checks": {"oracle": good, "shuffled": None}}
+    }
     assert own(changed(evidence, measured=measured)) == []
-    measured["evaluate"]["models"]["phase2"]["canaries"]["batch"] = bad
-    assert own(changed(evidence, measured=measured)) == ["canaries of the evaluation"]
+    measured["evaluate"]["models"]["phase2"]["sanity_checks"]["batch"] = bad
+    assert own(changed(evidence, measured=measured)) == ["sanity checks of the evaluation"]
 
 
 def test_items_of_other_rows_are_not_compared(evidence):

@@ -23,16 +23,16 @@ def row(system, task, acc, *, stand_in=None, published=None, **more):
         "chance": 0.2,
         "constant": 0.25,
         "published": published,
-        "canaries": {"oracle": True, "target": None},
-        "canary_details": {"oracle": "100 of 100 right"},
+        "sanity_checks": {"oracle": True, "target": None},
+        "sanity_check_details": {"oracle": "100 of 100 right"},
         "p_value": None if acc is None else (0.0001 if acc > 0.5 else 0.4),
         "recall": {"0": 0.5},
         "predicted": {"0": 100},
         "ties": 0,
         "supervised": False,
         "why": None,
-        "touched": None,
-        "acc_untouched": None,
+        "contaminated": None,
+        "acc_uncontaminated": None,
         **more,
     }
 
@@ -50,14 +50,17 @@ def results():
     }  # fmt: skip
     return {
         "rows": [
-            row("ours", "news_cat", 0.7, published=0.324, touched=2, acc_untouched=0.69),
+            row("ours", "news_cat", 0.7, published=0.324, contaminated=2, acc_uncontaminated=0.69),
             row(
                 "ours",
                 "standin_mrc4_from_xquad_tr",
                 0.3,
                 stand_in="belebele_tr",
-                canaries={"oracle": True, "target": False},
-                canary_details={"oracle": "fine", "target": "'spor' was scored as '<eos>' | x"},
+                sanity_checks={"oracle": True, "target": False},
+                sanity_check_details={
+                    "oracle": "fine",
+                    "target": "'spor' was scored as '<eos>' | x",
+                },
             ),
             row("random", "news_cat", 0.2),
             row("random", "standin_mrc4_from_xquad_tr", 0.25, stand_in="belebele_tr"),
@@ -99,7 +102,7 @@ def test_both_pages_say_what_a_number_is(pages, kind):
         "stand-in, not belebele_tr",
         "standin_mrc4_from_xquad_tr",
         "(supervised)",
-        "(a canary failed)",
+        "(a sanity check failed)",
         "published 32.40",
         "70.00*",
         "2 items stand in its training data; 69.00 without them",

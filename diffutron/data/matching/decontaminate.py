@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from diffutron.config.params import ContaminationParams
+from diffutron.config.params import ContaminationRules
 from diffutron.text.normalize import normalize
 from diffutron.text.turkish import words
 
@@ -68,7 +68,7 @@ def _texts(row: Mapping[str, Any], field: str) -> list[str]:
 class Contamination:
     """An index of evaluation items; `find` names the item that a document gives away."""
 
-    def __init__(self, items: Sequence[Item], rules: ContaminationParams):
+    def __init__(self, items: Sequence[Item], rules: ContaminationRules):
         self.rules = rules
         self.items = items
         self._long: dict[tuple[int, int], int] = {}  # (item, field) -> number of its n-grams

@@ -16,25 +16,48 @@ NO_FOLDER = ("hub", "sample")  # sources that are no folder
 
 
 @dataclass(frozen=True)
-class TaskMaterial:
-    """One set in one protocol. name: what it is printed as. training: the rows of its training
-    split, if it has one."""
+class EvalTask:
+    """The questions of one set in one protocol. training: the rows of its training split, if it
+    has one."""
 
-    name: str
-    one: EvaluationSet
+    dataset: EvaluationSet
     protocol: Protocol
     shots: int
     questions: list[Question]
     training: EvaluationSet | None
 
+    @classmethod
+    def draw(
+        cls,
+        dataset: EvaluationSet,
+        protocol: Protocol,
+        *,
+        limit: int | None,
+        seed: int,
+        shots: int = 0,
+        training: EvaluationSet | None = None,
+    ) -> "EvalTask":
+        """`limit` questions of a set, drawn by the seed; all of them without a limit."""
+        asked = ask(dataset, protocol, shots=shots, training=training, seed=seed)
+        chosen = dataset.draw(limit, seed=seed)
+        if chosen is not None:
+            asked = [asked[number] for number in chosen]
+        return cls(dataset, protocol, shots, asked, training)
+
+    @property
+    def name(self) -> str:
+        """What the task is printed as."""
+        return self.dataset.name
+
     @property
     def stand_in(self) -> str | None:
         """The set that this one only stands for."""
-        return self.one.task if self.name != self.one.task else None
+        return self.dataset.task if self.name != self.dataset.task else None
 
     @property
     def listed(self) -> bool:
-        return self.one.task in LISTED
+        """Whether the prompt lists the choices."""
+        return self.dataset.task in LISTED
 
 
 def choose_protocols(name: str) -> list[Protocol]:
@@ -71,28 +94,24 @@ def read_material(
     shots: int,
     limit: int | None,
     seed: int,
-) -> tuple[list[TaskMaterial], list[str]]:
+) -> tuple[list[EvalTask], list[str]]:
     """The questions of every task and protocol, and the sets that a local folder lacks."""
     if not 0 <= shots <= MAX_SHOTS:
         raise UserError(f"--shots {shots}: 0 to {MAX_SHOTS} solved examples are possible")
     if limit is not None and limit < 1:
         raise UserError(f"--limit {limit}: at least 1 item of a task has to be scored")
     source, folder = place_of(data)
-    found: list[TaskMaterial] = []
+    found: list[EvalTask] = []
     missing: list[str] = []
     for protocol in protocols:
         sets, missing = load_sets(tasks, source=source, folder=folder, unlabeled=protocol.unlabeled)
-        for one in sets:
-            training = training_set(one.task, source=source, folder=folder)
-            named = replace(one, name=_printed(one, source))
-            asked = ask(named, protocol, shots=shots, training=training, seed=seed)
-            chosen = named.draw(limit, seed=seed)
-            if chosen is not None:
-                asked = [asked[number] for number in chosen]
-            found.append(TaskMaterial(named.name, named, protocol, shots, asked, training))
+        for dataset in sets:
+            training = training_set(dataset.task, source=source, folder=folder)
+            if source == "sample":  # it has the form of the sets and is none of them
+                dataset = replace(dataset, name=f"sample_{dataset.task}")
+            found.append(
+                EvalTask.draw(
+                    dataset, protocol, limit=limit, seed=seed, shots=shots, training=training
+                )
+            )
     return found, missing
-
-
-def _printed(one: EvaluationSet, source: str) -> str:
-    """The built-in sample is in the form of the sets and is none of them."""
-    return f"sample_{one.task}" if source == "sample" else one.name

@@ -63,6 +63,9 @@ def ask(
     questions = []
     for doc in one.rows:
         before = _examples(one, task, doc, shots, training, seed) if shots else ""
+        group = f"row {doc['row']}"
+        if field is not None:
+            group = f"passage {hashlib.sha256(doc[field].encode()).hexdigest()[:12]}"
         questions.append(
             Question(
                 task=one.name,
@@ -71,17 +74,11 @@ def ask(
                 choices=tuple(task.options(doc)),
                 delimiter=task.delimiter,
                 gold=task.gold(doc),
-                group=_group(doc, field),
+                group=group,
                 doc=doc,
             )
         )
     return questions
-
-
-def _group(doc: dict[str, Any], field: str | None) -> str:
-    if field is None:
-        return f"row {doc['row']}"
-    return f"passage {hashlib.sha256(doc[field].encode()).hexdigest()[:12]}"
 
 
 def _examples(

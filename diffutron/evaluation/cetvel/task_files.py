@@ -1,7 +1,6 @@
 """The task files of this folder, read without lm-eval: words of a question, nothing else.
 
-lm-eval takes seconds to import. Its own view of the same files is `harness.build_tasks`; a test
-holds both to the same requests.
+lm-eval takes seconds to import. A test holds its own view of the same files to the same requests.
 """
 
 from dataclasses import dataclass
@@ -67,13 +66,11 @@ def _read(path: Path) -> dict[str, Any]:
     from ruamel.yaml import YAML
 
     yaml = YAML(typ="safe", pure=True)
-    yaml.constructor.add_constructor("!function", _function)
+    # `!function prompts.NAME`, the one module that the files name.
+    yaml.constructor.add_constructor(
+        "!function", lambda _, node: getattr(prompts, node.value.removeprefix("prompts."))
+    )
     values = yaml.load(path.read_text(encoding="utf-8"))
     if "include" in values:
         values = _read(path.parent / values["include"]) | values
     return values
-
-
-def _function(_: Any, node: Any) -> Any:
-    """`!function prompts.NAME`, the one module that the files name."""
-    return getattr(prompts, node.value.removeprefix("prompts."))

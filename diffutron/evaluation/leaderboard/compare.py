@@ -1,26 +1,30 @@
-"""Two runs on the same items, from the answers that they left on disk."""
+"""Two runs on the same items, from the answers that they left on disk.
 
-import json
-from collections.abc import Iterable
+Models that no run has answers of are scored first, as on the leaderboard.
+"""
+
+import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from diffutron.evaluation.statistics.pair_tests import (
-    Results,
-    compare,
-)
+from diffutron.evaluation.leaderboard.leaderboard import ITEMS, Options, leaderboard
+from diffutron.evaluation.scorers.systems import System, Systems, read_systems
+from diffutron.evaluation.statistics.pair_tests import Results, compare
 from diffutron.runtime.errors import UserError
+from diffutron.runtime.files import read_json
+from diffutron.runtime.json_lines import read_json_lines
 
 # A run keeps the answers of a system as `items/SYSTEM.PROTOCOL.TASK.jsonl` (leaderboard) or
 # `items_MODEL_TASK.jsonl` (stage `evaluate`).
-LEADERBOARD, EVALUATION = "items", "items_*.jsonl"
+EVALUATION = "items_*.jsonl"
 NEEDED = ("row", "correct", "choices")
 
 
 def is_run(text: str) -> bool:
     """Whether `FOLDER` or `FOLDER:NAME` holds answers."""
     folder, _ = _split(text)
-    return (folder / LEADERBOARD).is_dir() or any(folder.glob(EVALUATION))
+    return (folder / ITEMS).is_dir() or any(folder.glob(EVALUATION))
 
 
 def _split(text: str) -> tuple[Path, str | None]:
@@ -36,7 +40,13 @@ def read_run(text: str, *, protocol: str = "corrected") -> Results:
     Raises `UserError` for a folder without answers, or a name that is not there or is needed.
     """
     folder, name = _split(text)
-    files = _leaderboard_files(folder, protocol) or _evaluation_files(folder)
+    files: dict[str, dict[str, Path]] = {}
+    for path in sorted((folder / ITEMS).glob(f"*.{protocol}.*.jsonl")):
+        system, _, task = path.stem.partition(f".{protocol}.")
+        files.setdefault(system, {})[task] = path
+    for path in sorted(folder.glob(EVALUATION)):
+        _, model, task = path.stem.split("_", 2)
+        files.setdefault(model, {})[task] = path
     if not files:
         raise UserError(
             f"{folder} holds no answers: give the folder of `diffutron leaderboard --out` or of "
@@ -49,42 +59,19 @@ def read_run(text: str, *, protocol: str = "corrected") -> Results:
     correct: dict[str, dict[int, bool]] = {}
     groups: dict[str, dict[int, str]] = {}
     for task, path in sorted(files[name].items()):
-        items = list(_read_items(path))
+        items = []
+        for number, item in read_json_lines(path, advice="score it again"):
+            absent = [key for key in NEEDED if key not in item]
+            if absent:
+                raise UserError(f"{path}, line {number}: field `{absent[0]}` is missing")
+            items.append(item)
         correct[task] = {item["row"]: item["correct"] for item in items}
         groups[task] = {item["row"]: item.get("group") or f"row {item['row']}" for item in items}
     return Results(text, correct, groups)
 
 
-def _leaderboard_files(folder: Path, protocol: str) -> dict[str, dict[str, Path]]:
-    found: dict[str, dict[str, Path]] = {}
-    for path in sorted((folder / LEADERBOARD).glob(f"*.{protocol}.*.jsonl")):
-        system, _, task = path.stem.partition(f".{protocol}.")
-        found.setdefault(system, {})[task] = path
-    return found
-
-
-def _evaluation_files(folder: Path) -> dict[str, dict[str, Path]]:
-    found: dict[str, dict[str, Path]] = {}
-    for path in sorted(folder.glob(EVALUATION)):
-        _, model, task = path.stem.split("_", 2)
-        found.setdefault(model, {})[task] = path
-    return found
-
-
-def _read_items(path: Path) -> Iterable[dict[str, Any]]:
-    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
-        try:
-            item = json.loads(line)
-        except json.JSONDecodeError as error:
-            raise UserError(f"{path}, line {number}: not JSON ({error.msg})") from None
-        absent = [key for key in NEEDED if key not in item]
-        if absent:
-            raise UserError(f"{path}, line {number}: field `{absent[0]}` is missing")
-        yield item
-
-
 def compare_runs(a: Results, b: Results, *, protocol: str) -> list[dict[str, Any]]:
-    """One entry a task that both answered on shared items, and one for the mean."""
+    """One entry per task that both answered on shared items, and one for the mean."""
     tasks = [
         task
         for task in a.correct
@@ -93,3 +80,42 @@ def compare_runs(a: Results, b: Results, *, protocol: str) -> list[dict[str, Any
     if not tasks:
         raise UserError(f"{a.system} and {b.system} have no item in common")
     return compare(a, b, tasks, protocol=protocol)
+
+
+def system_name(place: str) -> str:
+    """A name for files: `models:/diffutron@champion` becomes `models-diffutron-champion`."""
+    return re.sub(r"[^A-Za-z0-9._-]+", "-", place).strip("-._") or "model"
+
+
+def score_models(
+    folders: Mapping[str, Path], *, systems: Path, out: Path, **asked: Any
+) -> dict[str, Any] | None:
+    """Score each folder as a system of its own name; what is cached is not scored again.
+
+    asked: `tasks`, `data`, `protocol` and `limit` of the leaderboard.
+    """
+    listed = read_systems(systems)
+    entries = [
+        System(
+            name=system_name(place),
+            architecture=_architecture(folder),
+            model=str(folder),
+        )
+        for place, folder in folders.items()
+    ]
+    own = Systems(scoring=listed.scoring, contamination=listed.contamination, systems=entries)
+    return leaderboard(Options(out=out, listed=own, **asked))
+
+
+def _architecture(folder: Path) -> Any:
+    """By the model's own configuration; a ModernBERT counts as a masked diffusion model."""
+    path = folder / "config.json"
+    config = read_json(path) if path.is_file() else {}
+    heads = [str(name) for name in config.get("architectures") or []]
+    if config.get("is_encoder_decoder"):
+        return "encoder_decoder"
+    if any(name.endswith(("ForCausalLM", "LMHeadModel")) for name in heads):
+        return "causal"
+    if config.get("model_type") != "modernbert" and any(n.endswith("ForMaskedLM") for n in heads):
+        return "pseudo_likelihood"
+    return "masked_diffusion"

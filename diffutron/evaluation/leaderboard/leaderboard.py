@@ -4,33 +4,26 @@ Answers are cached as they come, so a run that was stopped goes on where it was;
 cannot be scored is named with the reason, and the others go on.
 """
 
-import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from diffutron.evaluation.cetvel.asked import (
-    TaskMaterial,
+    EvalTask,
     choose_protocols,
     choose_tasks,
     place_of,
     read_material,
 )
-from diffutron.evaluation.leaderboard.contamination import (
-    touched_rows,
-    training_files,
-    training_texts,
-)
 from diffutron.evaluation.leaderboard.rows import (
     describe,
     describe_model,
-    items_of,
     means,
     published,
     row_of,
 )
-from diffutron.evaluation.scorers.loading import Checkpoint, NotAtHand, find
+from diffutron.evaluation.scorers.loading import Checkpoint, ModelUnavailable, find, load
 from diffutron.evaluation.scorers.systems import (
     MODELS,
     SYSTEMS,
@@ -38,6 +31,11 @@ from diffutron.evaluation.scorers.systems import (
     Systems,
     check_folder,
     read_systems,
+)
+from diffutron.evaluation.scoring.contamination import (
+    contaminated_rows,
+    training_files,
+    training_texts,
 )
 from diffutron.evaluation.scoring.score_system import (
     FAULTS,
@@ -48,14 +46,8 @@ from diffutron.evaluation.scoring.score_system import (
     score_supervised,
     this_shard,
 )
-from diffutron.evaluation.scoring.task_numbers import (
-    AnsweredItem,
-    item_rows,
-)
-from diffutron.evaluation.statistics.pair_tests import (
-    Results,
-    compare_all,
-)
+from diffutron.evaluation.scoring.task_numbers import json_lines
+from diffutron.evaluation.statistics.pair_tests import Results, compare_all
 from diffutron.runtime.errors import UserError
 from diffutron.runtime.files import write_json, write_text
 from diffutron.runtime.progress import Progress
@@ -99,92 +91,96 @@ def leaderboard(options: Options) -> dict[str, Any] | None:
     listed = options.listed or read_systems(options.systems)
     chosen = listed.choose(options.only)
     protocols = choose_protocols(options.protocol)
-    tasks = choose_tasks(options.tasks)
     for system in chosen:
         check_folder(system)
     shard = this_shard()
-    asked, missing = read_material(
-        tasks,
+    tasks, missing = read_material(
+        choose_tasks(options.tasks),
         protocols,
         data=options.data,
         shots=options.shots,
         limit=options.limit,
         seed=listed.scoring.seed,
     )
-    scored, not_scored = _score_all(chosen, listed, asked, options.out)
+    scored, not_scored = _score_all(chosen, listed, tasks, options.out)
     if shard.rank:
         return None
     if not scored:
         raise UserError("; ".join(f"{one['system']}: {one['reason']}" for one in not_scored))
-    touched = {
-        one.system.name: touched_rows(
-            asked, one.system.training, listed.contamination, options.out / CACHE
-        )
-        for one in scored
-        if one.system.architecture in MODELS
+    rows, pairs = _compare(scored, listed, tasks, options.out)
+    results = {
+        "rows": rows,
+        "means": means(rows),
+        "pairs": pairs,
+        "not_scored": not_scored,
+        "missing_sets": missing,
+        "sets": [describe(task) for task in tasks],
+        "models": [describe_model(one.system, one.checkpoint) for one in scored if one.checkpoint],
+        "options": {
+            "protocol": options.protocol,
+            "shots": options.shots,
+            "limit": options.limit,
+            "source": place_of(options.data)[0],
+        },
+        "published": published(listed),
     }
-    results = _results(scored, not_scored, touched, options, asked, missing)
-    results["published"] = published(listed)
     write_json(options.out / RESULTS, results)
     return results
 
 
 def _score_all(
-    chosen: Sequence[System], listed: Systems, asked: Sequence[TaskMaterial], out: Path
+    chosen: Sequence[System], listed: Systems, tasks: Sequence[EvalTask], out: Path
 ) -> tuple[list[Scored], list[dict[str, str]]]:
     scored: list[Scored] = []
     not_scored: list[dict[str, str]] = []
-    total = len(chosen) * sum(len(one.questions) for one in asked)
+    total = len(chosen) * sum(len(task.questions) for task in tasks)
     first = this_shard().rank == 0
     with Progress(total=total, desc="leaderboard", unit="item", enabled=first) as bar:
         for system in chosen:
             before = bar.done
             bar.postfix = {"system": system.name}
             try:
-                one = _score(system, listed, asked, out, bar)
-            except (NotAtHand, *FAULTS) as error:
-                not_scored.append({"system": system.name, "reason": _one_line(error)})
-            else:
-                scored.append(one)
+                scored.append(_score(system, listed, tasks, out, bar))
+            except (ModelUnavailable, *FAULTS) as error:
+                reason = " ".join(str(error).split()) or type(error).__name__
+                not_scored.append({"system": system.name, "reason": reason[:300]})
             release()
             bar.skip(before + total // len(chosen) - bar.done)  # baselines, and what failed
     return scored, not_scored
 
 
-def _one_line(error: BaseException) -> str:
-    text = " ".join(str(error).split()) or type(error).__name__
-    return text[:300]
-
-
 def _score(
-    system: System, listed: Systems, asked: Sequence[TaskMaterial], out: Path, bar: Progress
+    system: System, listed: Systems, tasks: Sequence[EvalTask], out: Path, bar: Progress
 ) -> Scored:
     if system.architecture == "baseline":
-        outcomes = score_baseline(system, asked, lambda: _unigram_texts(system))
-        return Scored(system, outcomes, None)
+        return Scored(system, score_baseline(system, tasks, lambda: _unigram_texts(system)), None)
     if system.architecture == "supervised":
-        return Scored(system, score_supervised(asked), None)
-    checkpoint = find(system)
-    possible = [one for one in asked if _can_ask(system, one)]
+        return Scored(system, score_supervised(tasks), None)
+    checkpoint, scoring = find(system), listed.scoring
+    two_texts = system.architecture == "encoder_decoder"
+    possible = [task for task in tasks if not (two_texts and task.protocol.whole_minus_context)]
     outcomes = score_model(
-        system,
-        checkpoint,
+        lambda: load(system, checkpoint, scoring),
         possible,
-        listed.scoring,
-        out / CACHE,
-        shard=this_shard(),
+        name=system.name,
+        identity=(
+            checkpoint.digest,
+            system.architecture,
+            system.dtype,
+            scoring.max_rows,
+            scoring.seed,
+        ),
+        cache_folder=out / CACHE,
         bar=bar,
+        shard=this_shard(),
     )
     why = "an encoder-decoder reads two texts: the pair encoding of `dllm` does not apply"
-    outcomes += [Outcome(one, None, {}, why) for one in asked if not _can_ask(system, one)]
+    outcomes += [Outcome(task, None, {}, why) for task in tasks if task not in possible]
     return Scored(system, outcomes, checkpoint)
 
 
-def _can_ask(system: System, one: TaskMaterial) -> bool:
-    return system.architecture != "encoder_decoder" or not one.protocol.whole_minus_context
-
-
 def _unigram_texts(system: System) -> Iterator[str]:
+    """What the word frequencies are counted in: the training texts, or the built-in sample."""
     files = training_files(system.training)
     if files:
         return training_texts(files)
@@ -193,62 +189,40 @@ def _unigram_texts(system: System) -> Iterator[str]:
     return (document["text"] for document in documents())
 
 
-def _results(
-    scored: Sequence[Scored],
-    not_scored: Sequence[dict[str, str]],
-    touched: dict[str, dict[str, list[int]] | None],
-    options: Options,
-    asked: Sequence[TaskMaterial],
-    missing: Sequence[str],
-) -> dict[str, Any]:
+def _compare(
+    scored: Sequence[Scored], listed: Systems, tasks: Sequence[EvalTask], out: Path
+) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """A row for each system, task and protocol, and the tests between systems.
+
+    The answers to single items are written, for `diffutron compare` and for checking any number.
+    """
+    sets = [task.dataset for task in tasks]
+    contaminated = {
+        one.system.name: contaminated_rows(
+            sets, one.system.training, listed.contamination, out / CACHE
+        )
+        for one in scored
+        if one.system.architecture in MODELS
+    }
     rows: list[dict[str, Any]] = []
     pairs: list[dict[str, Any]] = []
-    for protocol in dict.fromkeys(one.protocol.name for one in asked):
+    for protocol in dict.fromkeys(task.protocol.name for task in tasks):
         compared: list[Results] = []
         for one in scored:
-            mine = [o for o in one.outcomes if o.material.protocol.name == protocol]
-            items = {o.material.name: items_of(o) for o in mine if o.answers is not None}
-            seen = touched.get(one.system.name)
-            rows += [row_of(one.system, o, items.get(o.material.name), seen) for o in mine]
-            compared.append(_as_results(one.system.name, mine, items))
-            _write_items(options.out, compared[-1], protocol, items)
-        pairs += compare_all([one for one in compared if one.correct], protocol=protocol)
-    return {
-        "rows": rows,
-        "means": means(rows),
-        "pairs": pairs,
-        "not_scored": list(not_scored),
-        "missing_sets": list(missing),
-        "sets": [describe(one) for one in asked],
-        "models": [describe_model(one.system, one.checkpoint) for one in scored if one.checkpoint],
-        "options": {
-            "protocol": options.protocol,
-            "shots": options.shots,
-            "limit": options.limit,
-            "source": place_of(options.data)[0],
-        },
-    }
-
-
-def _as_results(
-    system: str, outcomes: Sequence[Outcome], items: dict[str, list[AnsweredItem]]
-) -> Results:
-    questions = {o.material.name: o.material.questions for o in outcomes}
-    return Results(
-        system,
-        {task: {item.row: item.correct for item in found} for task, found in items.items()},
-        {task: {one.row: one.group for one in questions[task]} for task in items},
-    )
-
-
-def _write_items(
-    out: Path, results: Results, protocol: str, items: dict[str, list[AnsweredItem]]
-) -> None:
-    """The answers to single items, for `diffutron compare` and for checking any number."""
-    for task, found in items.items():
-        lines = [
-            json.dumps({**row, "group": results.groups[task][row["row"]]}, ensure_ascii=False)
-            for row in item_rows(found)
-        ]
-        path = out / ITEMS / f"{results.system}.{protocol}.{task}.jsonl"
-        write_text(path, "\n".join(lines) + "\n")
+            name = one.system.name
+            mine = [o for o in one.outcomes if o.task.protocol.name == protocol]
+            rows += [row_of(one.system, outcome, contaminated.get(name)) for outcome in mine]
+            items = {o.task.name: o.items for o in mine if o.answers is not None}
+            for task, found in items.items():
+                path = out / ITEMS / f"{name}.{protocol}.{task}.jsonl"
+                write_text(path, json_lines(map(vars, found)))
+            if items:
+                compared.append(
+                    Results(
+                        name,
+                        {task: {i.row: i.correct for i in mine} for task, mine in items.items()},
+                        {task: {i.row: i.group for i in mine} for task, mine in items.items()},
+                    )
+                )
+        pairs += compare_all(compared, protocol=protocol)
+    return rows, pairs

@@ -3,86 +3,56 @@
 from collections.abc import Sequence
 from typing import Any
 
-from diffutron.evaluation.cetvel.asked import TaskMaterial
-from diffutron.evaluation.cetvel.questions import Question
+from diffutron.evaluation.cetvel.asked import EvalTask
+from diffutron.evaluation.scorers.answer import Answer
 from diffutron.evaluation.scorers.loading import Checkpoint
-from diffutron.evaluation.scorers.systems import (
-    System,
-    Systems,
-)
-from diffutron.evaluation.scoring import sanity_checks
+from diffutron.evaluation.scorers.systems import System, Systems
 from diffutron.evaluation.scoring.score_system import Outcome
-from diffutron.evaluation.scoring.task_numbers import (
-    AnsweredItem,
-    answered,
-    summarize,
-)
+from diffutron.evaluation.scoring.task_numbers import answered, summarize
 
 KEYS = (
     "system", "task", "stand_in", "protocol", "shots", "n", "correct", "acc", "acc_norm", "low",
-    "high", "chance", "constant", "published", "canaries",
+    "high", "chance", "constant", "published", "sanity_checks",
 )  # fmt: skip
 
 
-def items_of(outcome: Outcome) -> list[AnsweredItem]:
-    answers = outcome.answers or {}
-    return [answered(one, answers[one.key]) for one in outcome.material.questions]
-
-
 def row_of(
-    system: System,
-    outcome: Outcome,
-    items: list[AnsweredItem] | None,
-    touched: dict[str, list[int]] | None,
+    system: System, outcome: Outcome, contaminated: dict[str, list[int]] | None
 ) -> dict[str, Any]:
-    """One line of `rows`: the promised keys first, then what explains them."""
-    one = outcome.material
-    sheet = items or [_unanswered(question) for question in one.questions]
-    values = summarize(sheet, one.one)
-    if items is None:
-        values |= dict.fromkeys(
+    """One line of `rows`: the promised keys first, then what explains them.
+
+    contaminated: the rows of each set that the system saw in training; None where that is not
+    known.
+    """
+    task, is_answered = outcome.task, outcome.answers is not None
+    if is_answered:
+        values = summarize(outcome.items, task.dataset)
+    else:  # chance and constant stand beside a task that a system cannot answer
+        sheet = [answered(one, Answer.of_choice(0, len(one.choices))) for one in task.questions]
+        values = summarize(sheet, task.dataset) | dict.fromkeys(
             ("correct", "acc", "acc_norm", "low", "high", "p_value", "recall", "predicted", "ties")
         )
-    found = outcome.canaries
+    without: dict[str, Any] = {"contaminated": None, "acc_uncontaminated": None}
+    if is_answered and contaminated is not None:
+        seen = set(contaminated[task.name])
+        clean = [item.correct for item in outcome.items if item.row not in seen]
+        without = {
+            "contaminated": len(outcome.items) - len(clean),
+            "acc_uncontaminated": sum(clean) / len(clean) if clean else None,
+        }
     values |= {
         "system": system.name,
-        "task": one.name,
-        "stand_in": one.stand_in,
-        "protocol": one.protocol.name,
-        "shots": one.shots,
-        "published": None if one.stand_in else system.published.get(one.one.task),
-        "canaries": {
-            name: found[name].passed if name in found else None for name in sanity_checks.NAMES
-        },
-        "canary_details": {name: canary.detail for name, canary in found.items()},
+        "task": task.name,
+        "stand_in": task.stand_in,
+        "protocol": task.protocol.name,
+        "shots": task.shots,
+        "published": None if task.stand_in else system.published.get(task.dataset.task),
+        **outcome.check_values(),
         "supervised": system.architecture == "supervised",
         "why": outcome.why,
-        **_untouched(items, one.name, touched),
+        **without,
     }
     return {key: values.pop(key) for key in KEYS} | values
-
-
-def _unanswered(question: Question) -> AnsweredItem:
-    """So that chance and constant stand beside a task that a system cannot answer."""
-    choices = list(question.choices)
-    zeros = [0.0] * len(choices)
-    return AnsweredItem(
-        question.row, question.gold, 0, 0, False, False, False, choices, zeros, zeros, True
-    )
-
-
-def _untouched(
-    items: list[AnsweredItem] | None, task: str, touched: dict[str, list[int]] | None
-) -> dict[str, Any]:
-    """Items that the training data gives away, and the score without them."""
-    if items is None or touched is None:
-        return {"touched": None, "acc_untouched": None}
-    seen = set(touched[task])
-    clean = [item.correct for item in items if item.row not in seen]
-    return {
-        "touched": len(items) - len(clean),
-        "acc_untouched": sum(clean) / len(clean) if clean else None,
-    }
 
 
 def means(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -105,17 +75,17 @@ def means(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     ]
 
 
-def describe(one: TaskMaterial) -> dict[str, Any]:
+def describe(task: EvalTask) -> dict[str, Any]:
     return {
-        "task": one.name,
-        "stand_in": one.stand_in,
-        "protocol": one.protocol.name,
-        "origin": one.one.origin,
-        "items": len(one.questions),
-        "dropped": one.one.dropped,
-        "digest": one.one.digest,
-        "training_rows": len(one.training.rows) if one.training else 0,
-        "training_dropped": one.training.dropped if one.training else {},
+        "task": task.name,
+        "stand_in": task.stand_in,
+        "protocol": task.protocol.name,
+        "origin": task.dataset.origin,
+        "items": len(task.questions),
+        "dropped": task.dataset.dropped,
+        "digest": task.dataset.digest,
+        "training_rows": len(task.training.rows) if task.training else 0,
+        "training_dropped": task.training.dropped if task.training else {},
     }
 
 
@@ -139,11 +109,12 @@ def published(listed: Systems) -> list[dict[str, Any]]:
     ]
 
 
-def failed_canaries(results: dict[str, Any]) -> list[str]:
-    """`system, task, protocol: canary: detail` of each that failed."""
+def failed_checks(results: dict[str, Any]) -> list[str]:
+    """`system, task, protocol: sanity check: detail` of each that failed."""
     return [
-        f"{row['system']}, {row['task']}, {row['protocol']}: {name}: {row['canary_details'][name]}"
+        f"{row['system']}, {row['task']}, {row['protocol']}: {name}: "
+        + row["sanity_check_details"][name]
         for row in results["rows"]
-        for name, passed in row["canaries"].items()
+        for name, passed in row["sanity_checks"].items()
         if passed is False
     ]

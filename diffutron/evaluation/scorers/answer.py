@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from diffutron.diffusion.likelihood.any_order import Score
@@ -10,8 +10,8 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """A value a choice, the highest being the answer; a log-likelihood in nats where the system
-    has one.
+    """One value per choice, the highest being the answer; a log-likelihood in nats where the
+    system has one.
 
     stderr: of each value. tokens: scored for each choice (0 for a baseline). exact: no value is
     an estimate. by_length: dividing a value by the length of its choice makes sense.
@@ -41,11 +41,3 @@ class Answer:
     @classmethod
     def of_choice(cls, chosen: int, num_choices: int) -> "Answer":
         return cls.of_values([float(number == chosen) - 1 for number in range(num_choices)])
-
-    def plain(self) -> dict[str, Any]:
-        """The fields by name, without copies."""
-        return {name: getattr(self, name) for name in self.__slots__}
-
-    @classmethod
-    def read(cls, values: dict[str, Any]) -> "Answer":
-        return cls(**values)

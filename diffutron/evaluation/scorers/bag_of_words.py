@@ -8,20 +8,15 @@ and what they do not. Exams: which words right answers are made of.
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
+
 from diffutron.evaluation.cetvel.prompts import exams_target, news_target, sts_target
 from diffutron.evaluation.cetvel.questions import Question
 from diffutron.evaluation.scorers.answer import Answer
 from diffutron.text.turkish import words
 
 Doc = dict[str, Any]
-TASKS = ("exams_tr", "news_cat", "sts_tr")
 SEED = 0
-
-
-def answer(task: str, training: Sequence[Doc], questions: Sequence[Question]) -> list[Answer]:
-    """Learn from the rows `training` of `task` (one of `TASKS`), answer the questions."""
-    learn = {"exams_tr": _exams, "news_cat": _news, "sts_tr": _similarity}[task]
-    return learn(training, questions)
 
 
 def _vectorizer() -> Any:
@@ -35,6 +30,11 @@ def _classifier() -> Any:
     from sklearn.svm import LinearSVC
 
     return LinearSVC(random_state=SEED)
+
+
+def answer(task: str, training: Sequence[Doc], questions: Sequence[Question]) -> list[Answer]:
+    """Learn from the rows `training` of `task` (one of `TASKS`), answer the questions."""
+    return TASKS[task](training, questions)
 
 
 def _news(training: Sequence[Doc], questions: Sequence[Question]) -> list[Answer]:
@@ -64,19 +64,14 @@ def _similarity(training: Sequence[Doc], questions: Sequence[Question]) -> list[
 
 def _answers(model: Any, features: Any, questions: Sequence[Question]) -> list[Answer]:
     """Class numbers are choice numbers; a class that the training lacks is never the answer."""
+    margins = model.decision_function(features)
+    if margins.ndim == 1:  # scikit-learn gives a single value where there are two classes
+        margins = np.stack([-margins, margins], axis=1)
     found = []
-    for row, one in zip(_margins(model, features), questions, strict=True):
+    for row, one in zip(margins.tolist(), questions, strict=True):
         value = dict(zip(model.classes_.tolist(), row, strict=True))
         found.append(Answer.of_values([value.get(n, -1e9) for n in range(len(one.choices))]))
     return found
-
-
-def _margins(model: Any, features: Any) -> list[list[float]]:
-    """One value a class; scikit-learn gives a single one where there are two classes."""
-    values = model.decision_function(features)
-    if values.ndim == 1:
-        return [[-value, value] for value in values.tolist()]
-    return values.tolist()
 
 
 def _exams(training: Sequence[Doc], questions: Sequence[Question]) -> list[Answer]:
@@ -98,3 +93,6 @@ def _exams(training: Sequence[Doc], questions: Sequence[Question]) -> list[Answe
     asked = [(choice, one.doc["question"]["stem"]) for one in questions for choice in one.choices]
     values = iter(model.decision_function(features(*zip(*asked, strict=True))).tolist())
     return [Answer.of_values([next(values) for _ in one.choices]) for one in questions]
+
+
+TASKS = {"exams_tr": _exams, "news_cat": _news, "sts_tr": _similarity}

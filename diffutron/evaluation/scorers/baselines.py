@@ -15,15 +15,15 @@ Baseline = Callable[[Sequence[Question]], list[Answer]]
 
 def random_choice(questions: Sequence[Question]) -> list[Answer]:
     """A draw that depends on the words of a question and a choice alone, so it never changes."""
+
+    def uniform(context: str, choice: str) -> float:
+        text = json.dumps([context, choice], ensure_ascii=False)
+        return int.from_bytes(hashlib.sha256(text.encode()).digest()[:7], "big") / 2**56
+
     return [
-        Answer.of_values([_uniform(one.context, choice) for choice in one.choices])
+        Answer.of_values([uniform(one.context, choice) for choice in one.choices])
         for one in questions
     ]
-
-
-def _uniform(context: str, choice: str) -> float:
-    text = json.dumps([context, choice], ensure_ascii=False)
-    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:7], "big") / 2**56
 
 
 def constant_choice(questions: Sequence[Question]) -> list[Answer]:

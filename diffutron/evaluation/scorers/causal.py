@@ -8,11 +8,11 @@ import torch
 from torch import Tensor
 
 from diffutron.diffusion.likelihood.any_order import Score
-from diffutron.evaluation.scorers.scorer import Adapter, fitting
+from diffutron.evaluation.scorers.scorer import Scorer, fitting
 from diffutron.modeling.encoding import EncodedPair
 
 
-class CausalDecoder(Adapter):
+class CausalDecoder(Scorer):
     """Llama, Mistral, Qwen, GPT and their like. Choices whose tokens but the last are equal share
     a row: all one-token choices of a question together cost one."""
 

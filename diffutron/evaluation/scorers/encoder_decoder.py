@@ -9,11 +9,11 @@ from torch import Tensor
 from diffutron.diffusion.likelihood.any_order import Score
 from diffutron.diffusion.likelihood.masked_rows import pad_rows
 from diffutron.evaluation.cetvel.protocols import Protocol
-from diffutron.evaluation.scorers.scorer import Adapter, fitting, pad_id
+from diffutron.evaluation.scorers.scorer import Scorer, fitting, pad_id
 from diffutron.modeling.encoding import EncodedPair, encode_texts, move_space
 
 
-class EncoderDecoder(Adapter):
+class EncoderDecoder(Scorer):
     """TURNA, Aya-101, mT5. The two sides are two texts: the context with the special tokens of a
     text, the continuation without any. Choices of a question share one pass of the encoder."""
 

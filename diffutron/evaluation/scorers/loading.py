@@ -1,6 +1,7 @@
-"""From an entry of `infra/systems.yaml` to an adapter: files found, model loaded, one at a time."""
+"""From an entry of `infra/systems.yaml` to an scorer: files found, model loaded, one at a time."""
 
 import hashlib
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,13 +15,13 @@ from diffutron.runtime.errors import UserError
 from diffutron.runtime.files import content_digest
 
 if TYPE_CHECKING:
-    from diffutron.evaluation.scorers.scorer import Adapter
+    from diffutron.evaluation.scorers.scorer import Scorer
 
 # What a checkpoint is made of; other formats of the same weights stay on the hub.
 FILES = ("*.json", "*.safetensors", "*.model", "*.txt", "*.jinja")
 
 
-class NotAtHand(Exception):
+class ModelUnavailable(Exception):
     """A model that is not on this machine and cannot be had: no fault, but no score either."""
 
 
@@ -40,23 +41,19 @@ def find(system: System) -> Checkpoint:
     """The files of a system's model, from its folder or the hub.
 
     Raises:
-        NotAtHand: there is no such folder, and the hub does not give it.
+        ModelUnavailable: there is no such folder, and the hub does not give it.
         UserError: a folder of the wrong kind.
     """
     assert system.model is not None
     check_folder(system)
     folder = Path(system.model)
     if folder.is_dir():
-        files = sorted(path for pattern in FILES for path in folder.glob(pattern))
-        return Checkpoint(folder, content_digest(files))
+        return Checkpoint(folder, folder_digest(folder))
     if system.model.count("/") != 1 or system.revision is None:
-        raise NotAtHand(f"there is no folder {system.model}")
-    return _from_hub(system.model, system.revision)
-
-
-def _from_hub(name: str, revision: str) -> Checkpoint:
+        raise ModelUnavailable(f"there is no folder {system.model}")
     from huggingface_hub import snapshot_download
 
+    name, revision = system.model, system.revision
     try:
         place = Path(snapshot_download(name, revision=revision, allow_patterns=list(FILES)))
         if not any(place.glob("*.safetensors")):  # an older repository
@@ -64,16 +61,21 @@ def _from_hub(name: str, revision: str) -> Checkpoint:
             place = Path(snapshot_download(name, revision=revision, allow_patterns=older))
     except (OSError, ValueError) as error:
         reason = " ".join(str(error).split())[:160]
-        raise NotAtHand(f"the hub does not give {name} @ {revision} ({reason})") from error
-    commit = place.name  # the cache keeps a folder a commit
+        raise ModelUnavailable(f"the hub does not give {name} @ {revision} ({reason})") from error
+    commit = place.name  # the cache keeps a folder for each commit
     return Checkpoint(place, hashlib.sha256(f"{name}@{commit}".encode()).hexdigest(), commit)
 
 
-def load(system: System, checkpoint: Checkpoint, scoring: Scoring) -> "Adapter":
-    """The adapter of a system, on this rank's GPU if there is one.
+def folder_digest(folder: Path) -> str:
+    """A name for the content of a model folder."""
+    return content_digest(sorted(path for pattern in FILES for path in folder.glob(pattern)))
 
-    Raises NotAtHand or ValueError for files that cannot be loaded, `UserError` for a folder that
-    holds no complete masked diffusion model.
+
+def load(system: System, checkpoint: Checkpoint, scoring: Scoring) -> "Scorer":
+    """The scorer of a system, on this rank's GPU if there is one.
+
+    Raises ModelUnavailable or ValueError for files that cannot be loaded, `UserError` for a folder
+    that holds no complete masked diffusion model.
     """
     import torch
 
@@ -81,15 +83,23 @@ def load(system: System, checkpoint: Checkpoint, scoring: Scoring) -> "Adapter":
     tokens = scoring.batch_tokens
     if system.architecture == "masked_diffusion":
         from diffutron.evaluation.scorers.masked_diffusion import MaskedDiffusion
+        from diffutron.inference.language_model import load_language_model
 
-        model, tokenizer = _load_diffusion(system, checkpoint, dtype)
+        try:
+            lm = load_language_model(checkpoint.folder, device=_device(), dtype=dtype)
+        except ValueError as error:
+            raise UserError(f"{system.name}: {error}") from error
         return MaskedDiffusion(
-            model, tokenizer, max_rows=scoring.max_rows, seed=scoring.seed, batch_tokens=tokens
+            lm.model,
+            lm.tokenizer,
+            max_rows=scoring.max_rows,
+            seed=scoring.seed,
+            batch_tokens=tokens,
         )
     try:
         model, tokenizer = _load_transformers(system.architecture, checkpoint.folder, dtype)
     except OSError as error:
-        raise NotAtHand(f"its files cannot be loaded ({error})") from error
+        raise ModelUnavailable(f"its files cannot be loaded ({error})") from error
     if system.architecture == "causal":
         from diffutron.evaluation.scorers.causal import CausalDecoder
 
@@ -101,16 +111,6 @@ def load(system: System, checkpoint: Checkpoint, scoring: Scoring) -> "Adapter":
     from diffutron.evaluation.scorers.pseudo_likelihood import PseudoLikelihood
 
     return PseudoLikelihood(model, tokenizer, batch_tokens=tokens)
-
-
-def _load_diffusion(system: System, checkpoint: Checkpoint, dtype: Any) -> tuple[Any, Any]:
-    from diffutron.inference.language_model import load_language_model
-
-    try:
-        lm = load_language_model(checkpoint.folder, device=_device(), dtype=dtype)
-    except ValueError as error:
-        raise UserError(f"{system.name}: {error}") from error
-    return lm.model, lm.tokenizer
 
 
 def _load_transformers(architecture: str, folder: Path, dtype: Any) -> tuple[Any, Any]:
@@ -133,8 +133,6 @@ def _load_transformers(architecture: str, folder: Path, dtype: Any) -> tuple[Any
 
 def _device() -> Any:
     """The GPU of this rank, where torchrun has started several."""
-    import os
-
     import torch
 
     if not torch.cuda.is_available():

@@ -6,14 +6,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from diffutron.diffusion.likelihood.any_order import Score, add_scores, score_continuations, windows
+from diffutron.diffusion.likelihood.any_order import Score, add_scores, fit, score_continuations
 from diffutron.diffusion.likelihood.masked_rows import Item
-from diffutron.evaluation.scorers.scorer import Adapter, pad_id
+from diffutron.evaluation.scorers.scorer import Scorer, pad_id
 from diffutron.modeling.encoding import EncodedPair, begin_ids
 from diffutron.modeling.head import logprob_fn
 
 
-class MaskedDiffusion(Adapter):
+class MaskedDiffusion(Scorer):
     """Ours and the published checkpoints. max_rows: rows a continuation may cost; it is exact
     where 2^tokens - 1 rows are allowed, else a stratified estimate with a standard error."""
 
@@ -43,14 +43,19 @@ class MaskedDiffusion(Adapter):
 
     def _score_single(self, pairs: Sequence[EncodedPair]) -> list[Score]:
         """The bound of one token is its log p behind the context: one row serves all choices."""
-        mask = int(self.tokenizer.mask_token_id)
         known: dict[tuple[int, ...], int] = {}
         owner = [known.setdefault(pair.context, len(known)) for pair in pairs]
-        cut = [self.cut(context, self.max_length - 1) for context in known]
-        rows = [torch.tensor((*context, mask)) for context in cut]
-        cols = [len(cut[number]) for number in owner]
+        rows = []
+        for context in known:
+            ((kept, mask),) = self._fit(context, [int(self.tokenizer.mask_token_id)])
+            rows.append(torch.tensor([*kept, *mask]))
+        cols = [len(rows[number]) - 1 for number in owner]
         values = self.batched(rows, owner, cols, [pair.continuation[0] for pair in pairs])
         return [Score(value, 0.0, 1, 1, exact=True) for value in values.tolist()]
+
+    def _fit(self, context: Sequence[int], continuation: Sequence[int]) -> list[Item]:
+        begin = len(self.begin)
+        return fit(self.begin, context[begin:], continuation, max_length=self.max_length)[0]
 
     def logprobs(
         self,
@@ -64,7 +69,7 @@ class MaskedDiffusion(Adapter):
         return self.fn(ids, attention_mask, rows, cols, targets)
 
     def _score_bound(self, pairs: Sequence[EncodedPair]) -> list[Score]:
-        parts = [self._items(pair) for pair in pairs]
+        parts = [self._fit(pair.context, pair.continuation) for pair in pairs]
         items = [item for part in parts for item in part]
         longest = max((len(context) + len(ids) for context, ids in items), default=1)
         scores = iter(
@@ -80,9 +85,3 @@ class MaskedDiffusion(Adapter):
             )
         )
         return [add_scores(next(scores) for _ in part) for part in parts]
-
-    def _items(self, pair: EncodedPair) -> list[Item]:
-        room = self.max_length - len(pair.continuation)
-        if room < len(self.begin):
-            return windows(self.begin, pair.continuation, max_length=self.max_length)
-        return [(self.cut(pair.context, room), pair.continuation)]

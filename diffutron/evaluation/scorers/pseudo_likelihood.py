@@ -11,11 +11,11 @@ import torch
 from torch import Tensor
 
 from diffutron.diffusion.likelihood.any_order import Score
-from diffutron.evaluation.scorers.scorer import Adapter, fitting
+from diffutron.evaluation.scorers.scorer import Scorer, fitting
 from diffutron.modeling.encoding import EncodedPair, end_ids
 
 
-class PseudoLikelihood(Adapter):
+class PseudoLikelihood(Scorer):
     """Any `AutoModelForMaskedLM`. The end tokens of the tokenizer follow the continuation, as in
     the texts that such an encoder was trained on; the mask token has no probability."""
 

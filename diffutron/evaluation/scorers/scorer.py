@@ -1,4 +1,4 @@
-"""What every model adapter does: strings to ids by a protocol, ids to log-likelihoods in nats."""
+"""What every scorer does: strings to ids by a protocol, ids to log-likelihoods in nats."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
@@ -16,18 +16,16 @@ UNLIMITED = 1 << 20  # some tokenizers name a length of 10^30
 LENGTHS = ("max_position_embeddings", "n_positions", "max_sequence_length")
 
 
-class Adapter(ABC):
+class Scorer(ABC):
     """A model that gives log p(continuation | context).
 
     batch_tokens: tokens that run through the model at a time; without influence on the values.
-    truncated: pairs whose context lost its beginning.
     """
 
     def __init__(self, model: Any, tokenizer: Any, *, batch_tokens: int = 16_384) -> None:
         self.model, self.tokenizer, self.batch_tokens = model, tokenizer, batch_tokens
         self.device: torch.device = model.device
         self.max_length = longest_input(model, tokenizer)
-        self.truncated = 0
 
     def encode(self, pairs: Sequence[tuple[str, str]], protocol: Protocol) -> list[EncodedPair]:
         """Ids of (context, continuation) strings, begin tokens in the context."""
@@ -49,7 +47,6 @@ class Adapter(ABC):
         """The context as it fits: the special tokens stay, the text loses its beginning."""
         if len(context) <= room:
             return tuple(context)
-        self.truncated += 1
         special = set(self.tokenizer.all_special_ids)
         head = next((n for n, token in enumerate(context) if token not in special), 0)
         head = min(head, max(0, room))

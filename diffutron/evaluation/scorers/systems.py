@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from diffutron.config.params import TASKS, ContaminationParams, Share
+from diffutron.config.params import TASKS, ContaminationRules, Share
 from diffutron.runtime.errors import UserError
 from diffutron.runtime.yaml_files import checked, read_yaml
 
@@ -63,7 +63,7 @@ class Systems(Entry):
     """contamination: the rules by which an item counts as seen in training."""
 
     scoring: Scoring
-    contamination: ContaminationParams
+    contamination: ContaminationRules
     systems: Annotated[list[System], Field(min_length=1)]
 
     @model_validator(mode="after")

@@ -10,12 +10,11 @@ from typing import TYPE_CHECKING
 from diffutron.evaluation.cetvel.protocols import Protocol
 from diffutron.evaluation.cetvel.questions import Question
 from diffutron.evaluation.scorers.answer import Answer
-from diffutron.evaluation.scoring.answer_cache import ItemCache
-from diffutron.modeling.encoding import EncodedPair
+from diffutron.evaluation.scoring.answer_cache import AnswerCache
 from diffutron.runtime.progress import Progress
 
 if TYPE_CHECKING:
-    from diffutron.evaluation.scorers.scorer import Adapter
+    from diffutron.evaluation.scorers.scorer import Scorer
 
 SPREAD = 1.1  # of lengths within a batch: less than a tenth of it is padding
 
@@ -28,13 +27,16 @@ class Shard:
     size: int = 1
 
 
+ALONE = Shard()
+
+
 def answer_all(
-    adapter: "Adapter",
+    scorer: "Scorer",
     questions: Sequence[Question],
     protocol: Protocol,
-    cache: ItemCache,
+    cache: AnswerCache,
     *,
-    shard: Shard = Shard(),  # noqa: B008 frozen
+    shard: Shard = ALONE,
     bar: Progress | None = None,
 ) -> dict[str, Answer]:
     """The answers to this shard's questions, by key; `bar` is told of each batch."""
@@ -45,7 +47,7 @@ def answer_all(
     different = {one.key: one for one in questions}.values()
     mine = [one for n, one in enumerate(different) if n % shard.size == shard.rank]
     new = [one for one in mine if one.key not in known]
-    for batch in answer_batches(adapter, new, protocol):
+    for batch in answer_batches(scorer, new, protocol):
         cache.append([(one.key, answer) for one, answer in batch])
         known |= {one.key: answer for one, answer in batch}
         bar.update(len(batch) * shard.size)  # the others are about as far
@@ -53,44 +55,25 @@ def answer_all(
 
 
 def answer_batches(
-    adapter: "Adapter", questions: Sequence[Question], protocol: Protocol
+    scorer: "Scorer", questions: Sequence[Question], protocol: Protocol
 ) -> Iterator[list[tuple[Question, Answer]]]:
     """Questions with their answers, short ones first, a batch of like lengths at a time."""
-    encoded = _encode(adapter, questions, protocol)
-    costs = [sum(map(adapter.cost, pairs)) for pairs in encoded]
-    lengths = [max(map(_length, pairs)) for pairs in encoded]
-    chunk: list[int] = []
+    pairs = iter(scorer.encode([pair for one in questions for pair in one.pairs], protocol))
+    encoded = [[next(pairs) for _ in one.choices] for one in questions]
+    costs = [sum(map(scorer.cost, each)) for each in encoded]
+    lengths = [max(len(p.context) + len(p.continuation) for p in each) for each in encoded]
+    chunks: list[list[int]] = []
     cost = 0
     for number in sorted(range(len(questions)), key=lambda n: lengths[n]):
-        full = cost + costs[number] > adapter.batch_tokens
-        if chunk and (full or lengths[number] > SPREAD * lengths[chunk[0]]):
-            yield _answer_chunk(adapter, questions, encoded, chunk)
-            chunk, cost = [], 0
-        chunk.append(number)
+        full = cost + costs[number] > scorer.batch_tokens
+        if not chunks or full or lengths[number] > SPREAD * lengths[chunks[-1][0]]:
+            chunks.append([])
+            cost = 0
+        chunks[-1].append(number)
         cost += costs[number]
-    if chunk:
-        yield _answer_chunk(adapter, questions, encoded, chunk)
-
-
-def _encode(
-    adapter: "Adapter", questions: Sequence[Question], protocol: Protocol
-) -> list[list[EncodedPair]]:
-    pairs = iter(adapter.encode([pair for one in questions for pair in one.pairs], protocol))
-    return [[next(pairs) for _ in one.choices] for one in questions]
-
-
-def _length(pair: EncodedPair) -> int:
-    return len(pair.context) + len(pair.continuation)
-
-
-def _answer_chunk(
-    adapter: "Adapter",
-    questions: Sequence[Question],
-    encoded: Sequence[list[EncodedPair]],
-    chunk: Sequence[int],
-) -> list[tuple[Question, Answer]]:
-    scores = iter(adapter.score([pair for number in chunk for pair in encoded[number]]))
-    return [
-        (questions[number], Answer.of_scores([next(scores) for _ in encoded[number]]))
-        for number in chunk
-    ]
+    for chunk in chunks:
+        scores = iter(scorer.score([pair for number in chunk for pair in encoded[number]]))
+        yield [
+            (questions[number], Answer.of_scores([next(scores) for _ in encoded[number]]))
+            for number in chunk
+        ]

@@ -1,185 +1,195 @@
-"""One system on all that is asked: loaded once, answers cached, canaries beside every number."""
+"""One system on all that is asked: answers cached, sanity checks beside every number."""
 
 import gc
-import json
 import os
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from diffutron.evaluation.cetvel.asked import TaskMaterial
+from diffutron.evaluation.cetvel.asked import EvalTask
 from diffutron.evaluation.scorers import bag_of_words, baselines
 from diffutron.evaluation.scorers.answer import Answer
-from diffutron.evaluation.scorers.loading import Checkpoint, NotAtHand, load, randomize
-from diffutron.evaluation.scorers.systems import (
-    Scoring,
-    System,
-)
+from diffutron.evaluation.scorers.loading import ModelUnavailable, randomize
+from diffutron.evaluation.scorers.systems import System
 from diffutron.evaluation.scoring import sanity_checks
-from diffutron.evaluation.scoring.answer_cache import ItemCache
-from diffutron.evaluation.scoring.answering import Shard, answer_all
-from diffutron.evaluation.scoring.sanity_checks import Canary
-from diffutron.runtime.files import write_json
+from diffutron.evaluation.scoring.answer_cache import AnswerCache
+from diffutron.evaluation.scoring.answering import ALONE, Shard, answer_all
+from diffutron.evaluation.scoring.sanity_checks import SanityCheck
+from diffutron.evaluation.scoring.task_numbers import AnsweredItem, answered
+from diffutron.runtime.files import read_json, write_json
 from diffutron.runtime.progress import Progress
 
 if TYPE_CHECKING:
-    from diffutron.evaluation.scorers.scorer import Adapter
+    from diffutron.evaluation.scorers.scorer import Scorer
 
 T = TypeVar("T")
 FAULTS = (ValueError, RuntimeError, ImportError, KeyError)  # of a model, not of the run
-Canaries = dict[str, Canary]
+Checks = dict[str, SanityCheck]
 
 
 @dataclass(frozen=True)
 class Outcome:
     """What a system said to one set; `answers` is None where it cannot answer (`why`)."""
 
-    material: TaskMaterial
+    task: EvalTask
     answers: dict[str, Answer] | None
-    canaries: Canaries
+    checks: Checks
     why: str | None = None
+
+    @property
+    def items(self) -> list[AnsweredItem]:
+        answers = self.answers or {}
+        return [answered(one, answers[one.key]) for one in self.task.questions]
+
+    def check_values(self) -> dict[str, Any]:
+        """The sanity checks as they stand in a result: a verdict for each name, and the details.
+
+        A check that was not made is null.
+        """
+        found = {name: self.checks.get(name) for name in sanity_checks.NAMES}
+        return {
+            "sanity_checks": {name: one.passed if one else None for name, one in found.items()},
+            "sanity_check_details": {name: one.detail for name, one in self.checks.items()},
+        }
 
 
 def score_baseline(
-    system: System, asked: Sequence[TaskMaterial], texts: Callable[[], Iterator[str]]
+    system: System, tasks: Sequence[EvalTask], texts: Callable[[], Iterator[str]]
 ) -> list[Outcome]:
     """A baseline answers at once; `texts` is what the unigram model counts."""
     answer = baselines.BY_NAME.get(system.name) or baselines.Unigram(texts())
-    return [
-        Outcome(
-            one,
-            {q.key: a for q, a in zip(one.questions, answer(one.questions), strict=True)},
-            _of_baseline(one),
-        )
-        for one in asked
-    ]
+    return [_at_once(task, answer(task.questions)) for task in tasks]
 
 
-def score_supervised(asked: Sequence[TaskMaterial]) -> list[Outcome]:
+def score_supervised(tasks: Sequence[EvalTask]) -> list[Outcome]:
     """The bag of words, where the task has a training split."""
     outcomes = []
-    for one in asked:
-        if one.training is None or one.one.task not in bag_of_words.TASKS:
-            outcomes.append(Outcome(one, None, {}, "no training split"))
-            continue
-        found = bag_of_words.answer(one.one.task, one.training.rows, one.questions)
-        answers = {q.key: a for q, a in zip(one.questions, found, strict=True)}
-        outcomes.append(Outcome(one, answers, _of_baseline(one)))
+    for task in tasks:
+        name = task.dataset.task
+        if task.training is None or name not in bag_of_words.TASKS:
+            outcomes.append(Outcome(task, None, {}, "no training split"))
+        else:
+            found = bag_of_words.answer(name, task.training.rows, task.questions)
+            outcomes.append(_at_once(task, found))
     return outcomes
 
 
-def _of_baseline(one: TaskMaterial) -> Canaries:
-    return {"oracle": sanity_checks.oracle(one.questions)}
+def _at_once(task: EvalTask, found: Sequence[Answer]) -> Outcome:
+    answers = {q.key: answer for q, answer in zip(task.questions, found, strict=True)}
+    return Outcome(task, answers, {"oracle": sanity_checks.oracle(task.questions)})
 
 
 def score_model(
-    system: System,
-    checkpoint: Checkpoint,
-    asked: Sequence[TaskMaterial],
-    scoring: Scoring,
-    cache_folder: Path,
+    load: Callable[[], "Scorer"],
+    tasks: Sequence[EvalTask],
     *,
-    shard: Shard,
+    name: str,
+    identity: Iterable[object],
+    cache_folder: Path,
     bar: Progress,
+    shard: Shard = ALONE,
+    checks: Sequence[str] = sanity_checks.NAMES,
 ) -> list[Outcome]:
-    """The answers of a model and its canaries; the model is loaded only if something is new.
+    """The answers of a model and its sanity checks; the model is loaded only if something is new.
 
-    Raises NotAtHand, UserError (a folder of the wrong kind), or what loading and scoring raise:
-    ValueError, RuntimeError.
+    Args:
+        load: Gives the model. Its weights are random afterwards where `checks` has
+            `random_weights`.
+        tasks: What it is asked.
+        name: Of the system, for its files.
+        identity: What a value depends on besides the question: the bytes of the model and how it
+            is asked.
+        cache_folder: Where answers are kept.
+        bar: Is told of each question.
+        shard: The part of the questions that this process answers.
+        checks: Which sanity checks are made; the others are null.
+
+    Raises:
+        ModelUnavailable, UserError, ValueError, RuntimeError: from loading or scoring.
     """
-    identity = (checkpoint.digest, system.architecture, system.dtype, *scoring_identity(scoring))
-    caches = [_cache(system, one, identity, cache_folder, shard) for one in asked]
-    notes = [_CanaryFile(cache, one) for cache, one in zip(caches, asked, strict=True)]
+    caches = [
+        AnswerCache(
+            cache_folder,
+            (*identity, task.protocol.name, task.shots, task.name),
+            name=f"{name}.{task.protocol.name}.{task.name}",
+            rank=shard.rank,
+        )
+        for task in tasks
+    ]
+    kept = [_CheckFile(*each, checks) for each in zip(caches, tasks, strict=True)]
     known = [cache.read() for cache in caches]
     complete = all(
-        note.read() is not None and all(q.key in answers for q in one.questions)
-        for note, answers, one in zip(notes, known, asked, strict=True)
+        file.read() is not None and all(q.key in answers for q in task.questions)
+        for file, answers, task in zip(kept, known, tasks, strict=True)
     )
     if complete:
-        bar.skip(sum(len(one.questions) for one in asked))
+        bar.skip(sum(len(task.questions) for task in tasks))
     else:
-        adapter = together(shard, lambda: load(system, checkpoint, scoring))
-        _answer_and_watch(adapter, asked, caches, notes, shard=shard, bar=bar)
+        scorer = together(shard, load)
+
+        def answer() -> None:
+            for task, cache in zip(tasks, caches, strict=True):
+                answer_all(scorer, task.questions, task.protocol, cache, shard=shard, bar=bar)
+
+        def check() -> None:
+            answers = [cache.read() for cache in caches]
+            for file, found in zip(kept, _check(scorer, tasks, answers, checks), strict=True):
+                file.write(found)
+
+        together(shard, answer)
+        together(shard, check if shard.rank == 0 else lambda: None)
         known = [cache.read() for cache in caches]
     return [
-        Outcome(one, answers, note.read() or {})
-        for one, answers, note in zip(asked, known, notes, strict=True)
+        Outcome(task, answers, file.read() or {})
+        for task, answers, file in zip(tasks, known, kept, strict=True)
     ]
 
 
-def scoring_identity(scoring: Scoring) -> tuple[int, int]:
-    """What of the settings a value depends on; the size of a batch is none of it."""
-    return scoring.max_rows, scoring.seed
+def _check(
+    scorer: "Scorer",
+    tasks: Sequence[EvalTask],
+    answers: Sequence[dict[str, Answer]],
+    names: Sequence[str],
+) -> list[Checks]:
+    """The checks of each task; those of random weights come last, as they need the model."""
+    found: list[Checks] = []
+    for task, known in zip(tasks, answers, strict=True):
+        found.append({"oracle": sanity_checks.oracle(task.questions)})
+        for check in sanity_checks.OF_ANSWERS:
+            if check.__name__ in names:
+                found[-1][check.__name__] = check(scorer, task, known)
+    if "random_weights" in names:
+        randomize(scorer.model, seed=0)
+        for task, mine in zip(tasks, found, strict=True):
+            mine["random_weights"] = sanity_checks.random_weights(scorer, task)
+    return found
 
 
-def _cache(
-    system: System,
-    one: TaskMaterial,
-    identity: tuple[object, ...],
-    folder: Path,
-    shard: Shard,
-) -> ItemCache:
-    name = f"{system.name}.{one.protocol.name}.{one.name}"
-    asked = (one.protocol.name, one.shots, one.name)
-    return ItemCache(folder, (*identity, *asked), name=name, rank=shard.rank)
+class _CheckFile:
+    """The sanity checks of a set, beside its answers.
 
+    Those of other questions, or by other names, do not count.
+    """
 
-def _answer_and_watch(
-    adapter: "Adapter",
-    asked: Sequence[TaskMaterial],
-    caches: Sequence[ItemCache],
-    notes: Sequence["_CanaryFile"],
-    *,
-    shard: Shard,
-    bar: Progress,
-) -> None:
-    def answer() -> None:
-        for one, cache in zip(asked, caches, strict=True):
-            answer_all(adapter, one.questions, one.protocol, cache, shard=shard, bar=bar)
-
-    def watch() -> None:
-        known = [cache.read() for cache in caches]
-        found = [_watch(adapter, *each) for each in zip(asked, known, strict=True)]
-        randomize(adapter.model, seed=0)
-        for one, note, of_weights in zip(asked, notes, found, strict=True):
-            random = sanity_checks.random_weights(adapter, one.questions, one.protocol)
-            note.write({**of_weights, "random_weights": random})
-
-    together(shard, answer)
-    together(shard, watch if shard.rank == 0 else lambda: None)
-
-
-def _watch(adapter: "Adapter", one: TaskMaterial, answers: dict[str, Answer]) -> Canaries:
-    asked = (adapter, one.questions, one.protocol, answers)
-    return {
-        "oracle": sanity_checks.oracle(one.questions),
-        "target": sanity_checks.target(*asked),
-        "batch": sanity_checks.batch(*asked),
-        "shuffled": sanity_checks.shuffled(*asked, listed=one.listed),
-    }
-
-
-class _CanaryFile:
-    """The canaries of a set, beside its answers; those of other questions do not count."""
-
-    def __init__(self, cache: ItemCache, one: TaskMaterial) -> None:
+    def __init__(self, cache: AnswerCache, task: EvalTask, names: Sequence[str]) -> None:
         self.path = cache.folder / f"{cache.stem}.sanity_checks.json"
-        self.keys = sorted(question.key for question in one.questions)
+        self.asked = {
+            "names": list(names),
+            "questions": sorted(question.key for question in task.questions),
+        }
 
-    def read(self) -> Canaries | None:
-        if not self.path.is_file():
+    def read(self) -> Checks | None:
+        values = read_json(self.path) if self.path.is_file() else {}
+        if any(values.get(key) != asked for key, asked in self.asked.items()):
             return None
-        values = json.loads(self.path.read_text(encoding="utf-8"))
-        if values["questions"] != self.keys:
-            return None
-        return {name: Canary(**value) for name, value in values["canaries"].items()}
+        return {name: SanityCheck(**value) for name, value in values["sanity_checks"].items()}
 
-    def write(self, found: Canaries) -> None:
-        plain = {name: asdict(canary) for name, canary in found.items()}
-        write_json(self.path, {"questions": self.keys, "canaries": plain})
+    def write(self, found: Checks) -> None:
+        plain = {name: asdict(check) for name, check in found.items()}
+        write_json(self.path, {**self.asked, "sanity_checks": plain})
 
 
 def this_shard() -> Shard:
@@ -207,7 +217,7 @@ def together(shard: Shard, work: Callable[[], T]) -> T:
     result: Any = None
     try:
         result = work()
-    except (NotAtHand, *FAULTS) as error:
+    except (ModelUnavailable, *FAULTS) as error:
         fault = error
     if shard.size > 1:
         import torch

@@ -6,13 +6,15 @@ trained on, item by item, so that scores can be given with and without the items
 
 import hashlib
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
-from diffutron.config.params import ContaminationParams
+import polars
+
+from diffutron.config.params import ContaminationRules
+from diffutron.data.evaluation_sets.evaluation_sets import EvaluationSet
 from diffutron.data.matching.decontaminate import Contamination, items_of
-from diffutron.evaluation.cetvel.asked import TaskMaterial
-from diffutron.runtime.files import content_digest, write_json
+from diffutron.runtime.files import content_digest, read_json, write_json
 from diffutron.runtime.progress import Progress
 from diffutron.text.turkish import words
 
@@ -25,8 +27,6 @@ def training_files(folders: Sequence[Path]) -> list[Path]:
 
 def training_texts(files: Sequence[Path]) -> Iterator[str]:
     """Documents, and of instructions the question with its answer."""
-    import polars
-
     for path in files:
         table = polars.read_parquet(path)
         if "text" in table.columns:
@@ -36,10 +36,10 @@ def training_texts(files: Sequence[Path]) -> Iterator[str]:
                 yield f"{prompt}\n{answer}"
 
 
-def touched_rows(
-    asked: Sequence[TaskMaterial],
+def contaminated_rows(
+    sets: Iterable[EvaluationSet],
     folders: Sequence[Path],
-    rules: ContaminationParams,
+    rules: ContaminationRules,
     cache_folder: Path,
 ) -> dict[str, list[int]] | None:
     """The rows of each set that a training text gives away; None where no training data is found.
@@ -49,29 +49,25 @@ def touched_rows(
     files = training_files(folders)
     if not files:
         return None
-    sets = {one.name: one.one for one in asked}
-    items = [item for one in sets.values() for item in items_of(one.name, one.rows, one.task)]
-    told = json.dumps([content_digest(files), rules.model_dump(), [item.name for item in items],
-                       sorted(one.digest for one in sets.values())])  # fmt: skip
-    path = cache_folder / f"touched-{hashlib.sha256(told.encode()).hexdigest()[:16]}.json"
+    named = {one.name: one for one in sets}
+    items = [item for one in named.values() for item in items_of(one.name, one.rows, one.task)]
+    asked = json.dumps([content_digest(files), rules.model_dump(), [item.name for item in items],
+                        sorted(one.digest for one in named.values())])  # fmt: skip
+    key = hashlib.sha256(asked.encode()).hexdigest()[:16]
+    path = cache_folder / f"contaminated-{key}.json"
     if path.is_file():
-        return json.loads(path.read_text(encoding="utf-8"))
+        return read_json(path)
     index = Contamination(items, rules)
-    names = {name for text in _shown(files) for name in index.find_all(words(text))}
-    found: dict[str, list[int]] = {name: [] for name in sets}
+    total = sum(polars.scan_parquet(file).select(polars.len()).collect().item() for file in files)
+    names: set[str] = set()
+    with Progress(total=total, desc="overlap with training data", unit="text") as bar:
+        for text in training_texts(files):
+            names.update(index.find_all(words(text)))
+            bar.update()
+    found: dict[str, list[int]] = {name: [] for name in named}
     for name in names:
         task, _, row = name.rpartition(":")
         found[task].append(int(row))
     found = {task: sorted(rows) for task, rows in found.items()}
     write_json(path, found)
     return found
-
-
-def _shown(files: Sequence[Path]) -> Iterator[str]:
-    import polars
-
-    total = sum(polars.scan_parquet(path).select(polars.len()).collect().item() for path in files)
-    with Progress(total=total, desc="overlap with training data", unit="text") as bar:
-        for text in training_texts(files):
-            yield text
-            bar.update()
