@@ -14,7 +14,7 @@ import numpy as np
 from diffutron.data.corpus.card_page import Bars, Examples, Flow, Rows, Section, Words, page
 from diffutron.data.corpus.document_table import REASONS, SPLITS, Fates
 from diffutron.data.sources.bad_rows import Quarantine
-from diffutron.data.sources.listing import License
+from diffutron.data.sources.licenses import License
 from diffutron.runtime.files import write_json, write_text
 from diffutron.text.privacy import KINDS
 

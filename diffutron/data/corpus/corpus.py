@@ -13,7 +13,7 @@ import shutil
 import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +30,7 @@ from diffutron.data.corpus.publish import publish
 from diffutron.data.corpus.recipe import Recipe
 from diffutron.data.corpus.shards import Cleaned, ShardStore
 from diffutron.data.sources.bad_rows import Quarantine
-from diffutron.data.sources.listing import License, check_licenses
+from diffutron.data.sources.licenses import License, check_licenses
 from diffutron.data.sources.sources import (
     count_documents,
     licenses_of,
@@ -80,7 +80,8 @@ def corpus(
         counts = join(found, recipe, work, vocab_size=vocab_size, seed=seed, threads=workers)
         store.prune(cleaned)
     seconds = round(time.perf_counter() - started, 2)
-    write_json(metrics, {**counts, "seconds": seconds})
+    stated = [asdict(one) for one in licenses]  # read by the promotion gate and the model card
+    write_json(metrics, {**counts, "licenses": stated, "seconds": seconds})
     left = {"": (counts["documents"]["kept"], counts["dropped"])}
     write_text(metrics.with_name(f"{metrics.stem}_steps.csv"), steps_csv(left))
 
