@@ -1,10 +1,8 @@
 """The flow `promote`: show the evidence, ask a person, move `champion` only on a yes."""
 
 import json
-import sys
-from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from prefect import flow, task
 from prefect.artifacts import create_markdown_artifact
@@ -16,10 +14,10 @@ from prefect.logging import get_run_logger
 from prefect.states import Completed, Failed
 from pydantic import Field
 
-from flows.stage import CommandFailed, report_failure, run_command
+if TYPE_CHECKING:
+    from diffutron.registry.promotion_gate import Verdict
 
 REGISTERED = Path("registry/registered.json")
-DOES_NOT_HOLD = 1  # exit code of `diffutron gate`
 AGAINST = (
     "the gate does not hold; nothing moved: run again and approve with `override_gate`, which "
     "stays on record, or build a better version"
@@ -40,7 +38,7 @@ class Decision(RunInput):
 @flow(name="promote")
 def promote(
     version: Annotated[int, Field(ge=1)] | None = None,
-    max_drop: Annotated[float, Field(ge=0, le=1)] = 0.10,
+    max_drop: Annotated[float, Field(ge=0, le=1)] | None = None,
     use: Literal["research", "commercial"] = "research",
     hours: Annotated[int, Field(ge=1, le=168)] = 24,
 ) -> State:
@@ -48,7 +46,8 @@ def promote(
 
     Args:
         version: Number of the version; empty for the one that the last build registered.
-        max_drop: By how much the accuracy on a single task may lie below the champion's.
+        max_drop: By how much the accuracy on a single task may lie below the champion's; empty for
+            `promote.max_drop` of `params.yaml`.
         use: What the licenses of the training data must allow.
         hours: How long to wait for an answer; without one nothing moves.
     """
@@ -58,8 +57,8 @@ def promote(
     judged = gate(number, max_drop, use, return_state=True)
     if judged.is_failed():
         return Failed(message=judged.message)
-    found: dict[str, Any] = judged.result()
-    shown = comparison(found)
+    found: Verdict = judged.result()
+    shown = comparison(found.as_json())
     create_markdown_artifact(key="gate", markdown=shown, description="version against champion")
     try:
         answer = pause_flow_run(
@@ -70,12 +69,9 @@ def promote(
         return Failed(message=f"no answer within {hours} h; nothing moved")
     if answer.decision == "reject":
         return Completed(name="Rejected", message=f"by {answer.by}: {answer.reason}")
-    if not found["holds"] and not answer.override_gate:
+    if not found.holds and not answer.override_gate:
         return Failed(message=AGAINST)
-    options = ["--over", str(found["champion"] or 0), "--max-drop", str(max_drop), "--use", use]
-    if answer.override_gate:
-        options.append("--override-gate")
-    return move(number, by=answer.by, reason=answer.reason, options=options)
+    return move(found, answer)
 
 
 def last_registered() -> int | None:
@@ -85,63 +81,71 @@ def last_registered() -> int | None:
 
 
 @task(name="gate", task_run_name="gate", persist_result=False)
-def gate(version: int, max_drop: float, use: str) -> Any:
-    """What `diffutron gate` finds; a gate that does not hold is a finding, not a failure."""
-    log = get_run_logger()
-    command = [sys.executable, "-m", "diffutron", "gate", str(version), "--json"]
-    lines: list[str] = []
-
-    def keep(line: str) -> None:
-        lines.append(line)
-        log.debug("%s", line)
+def gate(version: int, max_drop: float | None, use: Literal["research", "commercial"]) -> Any:
+    """What the gate finds; one that does not hold is a finding, not a failure."""
+    from diffutron.cli.registry import project
+    from diffutron.registry.promotion_gate import judge
+    from diffutron.runtime.errors import UserError
 
     try:
-        run_command([*command, "--max-drop", str(max_drop), "--use", use], log=keep)
-    except CommandFailed as failure:
-        if failure.code != DOES_NOT_HOLD or "{" not in lines:
-            return report_failure("gate", failure)
-    found = json.loads("\n".join(lines[lines.index("{") : lines.index("}") + 1]))
-    log.info("the gate %s", "holds" if found["holds"] else "does not hold")
+        found = judge(version, **project(), max_drop=max_drop, use=use)
+    except UserError as error:
+        return Failed(message=f"gate: {error}")
+    get_run_logger().info("the gate %s", "holds" if found.holds else "does not hold")
     return found
 
 
 def comparison(found: dict[str, Any]) -> str:
     """The gate as Markdown: the verdict, the tasks side by side, each condition."""
+    from diffutron.runtime.tables import markdown_table
+
     rival = found["champion"]
     verdict = "The gate **holds**." if found["holds"] else "The gate **does not hold**."
     against = f"the `champion`, version {rival}" if rival else "nothing: there is no other champion"
-    lines = [f"Make **version {found['version']}** the `champion`? {verdict}", ""]
-    lines += [f"Compared with {against}.", ""]
+    parts = [f"Make **version {found['version']}** the `champion`? {verdict}"]
+    parts += [f"Compared with {against}."]
     if compared := found["comparison"]:
-        lines += ["| task | items | champion | version | difference |", "|---|---|---|---|---|"]
-        lines += [
-            f"| {task} | {one['n']} | {100 * one['champion_acc']:.1f} | {100 * one['acc']:.1f} | "
-            f"{100 * one['difference']:+.1f} |"
+        rows = [
+            [
+                task,
+                one["n"],
+                f"{100 * one['champion_acc']:.1f}",
+                f"{100 * one['acc']:.1f}",
+                f"{100 * one['difference']:+.1f}",
+            ]
             for task, one in compared["tasks"].items()
         ]
-        lines += [
-            f"| mean | {compared['n']} | | | {100 * compared['mean_difference']:+.1f} "
-            f"(95 %: at least {100 * compared['low']:+.1f}) |",
-            "",
-        ]
-    lines += ["| | condition | found | wanted |", "|---|---|---|---|"]
+        mean = f"{100 * compared['mean_difference']:+.1f}"
+        rows.append(
+            ["mean", compared["n"], "", "", f"{mean} (95 %: at least {100 * compared['low']:+.1f})"]
+        )
+        parts.append(markdown_table(["task", "items", "champion", "version", "difference"], rows))
+    rows = []
     for one in found["conditions"]:
         value = "not measured" if one["found"] is None else one["found"]
-        text = f"{value:.4g}" if isinstance(value, float) else str(value).replace("|", "/")
-        lines.append(
-            f"| {'holds' if one['holds'] else '**fails**'} | {one['name']} | {text} | "
-            f"{one['wanted']} |"
-        )
-    return "\n".join(lines)
+        text = f"{value:.4g}" if isinstance(value, float) else str(value)
+        rows.append(["holds" if one["holds"] else "**fails**", one["name"], text, one["wanted"]])
+    parts.append(markdown_table(["", "condition", "found", "wanted"], rows))
+    return "\n\n".join(parts)
 
 
-def move(version: int, *, by: str, reason: str, options: Sequence[str]) -> State:
+def move(found: "Verdict", answer: Decision) -> State:
     """Promote, unless another version has become the champion since the comparison."""
-    log = get_run_logger()
-    command = [sys.executable, "-m", "diffutron", "promote", str(version)]
-    command += ["--by", by, "--reason", reason, *options]
+    from diffutron.cli.registry import project
+    from diffutron.registry.promote import promote as move_alias
+    from diffutron.runtime.errors import UserError
+
     try:
-        run_command(command, log=lambda line: log.info("%s", line))
-    except CommandFailed as failure:
-        return report_failure("promote", failure)
-    return Completed(name="Promoted", message=f"version {version} is champion, by {by}: {reason}")
+        move_alias(
+            found.version,
+            by=answer.by,
+            reason=answer.reason,
+            name=project()["name"],
+            expected_champion=found.champion or 0,
+            evidence=found.as_evidence(),
+            override_gate=answer.override_gate,
+        )
+    except UserError as error:
+        return Failed(message=f"promote: {error}")
+    by = f"by {answer.by}: {answer.reason}"
+    return Completed(name="Promoted", message=f"version {found.version} is champion, {by}")

@@ -149,7 +149,7 @@ def main() -> None:
         end_with_dvc()
     try:
         refuse_old_variables(os.environ)
-        app(obj=registry.OWN_PROCESS)
+        app()
     except UserError as error:
         _fail(str(error))
     except StageFailure as error:

@@ -3,7 +3,6 @@
 import getpass
 import json
 from dataclasses import asdict
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -14,15 +13,20 @@ from diffutron.config.params import load_params
 from diffutron.runtime.errors import UserError
 
 if TYPE_CHECKING:
-    from diffutron.registry.promotion_gate import Judgement
+    from diffutron.registry.promotion_gate import Verdict
 
-OWN_PROCESS = "own process"  # object of the context where the command is the whole process
 Version = Annotated[
     str, typer.Argument(metavar="VERSION", help="Number or alias of a registered version.")
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Plain JSON.")]
 MaxDrop = Annotated[
-    float, typer.Option(min=0.0, max=1.0, help="A task may lie so much below the champion.")
+    float | None,
+    typer.Option(
+        min=0.0,
+        max=1.0,
+        help="A task may lie so much below the champion; by default promote.max_drop of "
+        "params.yaml.",
+    ),
 ]
 Use = Annotated[
     Literal["research", "commercial"], typer.Option(help="The use that the licenses must allow.")
@@ -31,30 +35,32 @@ By = Annotated[str, typer.Option(help="Who decides.")]
 
 
 def gate(
-    version: Version, as_json: AsJson = False, max_drop: MaxDrop = 0.10, use: Use = "research"
+    version: Version, as_json: AsJson = False, max_drop: MaxDrop = None, use: Use = "research"
 ) -> None:
     """Compare a version with the champion, on the same items; exit code 1 if it does not hold."""
     from diffutron.registry.promotion_gate import judge
 
-    found = judge(_number(version), name=_name(), max_drop=max_drop, use=use)
+    found = judge(_number(version), **project(), max_drop=max_drop, use=use)
     if as_json:
         typer.echo(json.dumps(found.as_json(), ensure_ascii=False, indent=2))
     else:
-        _print_judgement(found)
+        _print_verdict(found)
     if not found.holds:
         raise SystemExit(1)
 
 
 def promote(
-    context: typer.Context,
     version: Version,
     by: By,
     reason: Annotated[str, typer.Option(help="Why.")],
-    over: Annotated[
+    expected_champion: Annotated[
         str | None,
-        typer.Option(help="Only if this version is the champion now (0: if there is none)."),
+        typer.Option(
+            help="Only if this version is the champion now (0: if there is none); by default the "
+            "one that the gate compares with.",
+        ),
     ] = None,
-    max_drop: MaxDrop = 0.10,
+    max_drop: MaxDrop = None,
     use: Use = "research",
     override_gate: Annotated[
         bool,
@@ -62,20 +68,27 @@ def promote(
     ] = False,
 ) -> None:
     """Make a version that passes the gate the `champion`; who, why, when and the evidence stay."""
-    asked = _started(context)
     from diffutron.registry.promote import promote as move
+    from diffutron.registry.promotion_gate import judge
 
-    if over is not None and not over.isdecimal():
-        raise UserError(f"--over {over}: give the number of a version, or 0 for none")
+    expected = expected_champion
+    if expected is not None and not expected.isdecimal():
+        raise UserError(
+            f"--expected-champion {expected}: give the number of a version, or 0 for none"
+        )
     number = _number(version)
+    try:  # the serving test, half a minute, is left to `gate`
+        found = judge(number, **project(), max_drop=max_drop, use=use, serve=False)
+        evidence, compared_with = found.as_evidence(), found.champion or 0
+    except UserError as error:
+        evidence, compared_with = {"holds": False, "failed": [f"not judged: {error}"]}, None
     decision = move(
         number,
         by=by,
         reason=reason,
-        name=_name(),
-        over=None if over is None else int(over),
-        as_of=asked,
-        evidence=_evidence(number, max_drop=max_drop, use=use),
+        name=project()["name"],
+        expected_champion=compared_with if expected is None else int(expected),
+        evidence=evidence,
         override_gate=override_gate,
     )
     typer.echo(f"champion: version {decision.version} (before: {decision.previous or 'none'})")
@@ -95,7 +108,7 @@ def rollback(
     from diffutron.registry.promote import rollback as move
 
     number = None if to is None else _number(to)
-    decision = move(number, by=by or getpass.getuser(), reason=reason, name=_name())
+    decision = move(number, by=by or getpass.getuser(), reason=reason, name=project()["name"])
     typer.echo(f"champion: version {decision.version} (before: {decision.previous})")
 
 
@@ -103,7 +116,7 @@ def history(as_json: AsJson = False) -> None:
     """Every move of the aliases; marks those that were made by hand in the MLflow UI."""
     from diffutron.registry.history import history as moves
 
-    found = moves(_name())
+    found = moves(project()["name"])
     if as_json:
         typer.echo(json.dumps([asdict(move) for move in found], ensure_ascii=False, indent=2))
     else:
@@ -117,7 +130,7 @@ def export(
     from diffutron.registry.export import export as write
 
     number = _number(version)
-    files = write(number, to, name=_name())
+    files = write(number, to, name=project()["name"])
     typer.echo(f"wrote {len(files)} files of version {number} to {to}")
 
 
@@ -135,7 +148,7 @@ def publish(
             f"add --dry-run to see what would be sent; to send it: `diffutron export {version} "
             "--to FOLDER`, then `hf upload OWNER/NAME FOLDER`"
         )
-    plan = publication(_number(version), name=_name())
+    plan = publication(_number(version), name=project()["name"])
     for file, size in plan.files.items():
         typer.echo(f"{size:>12,}  {file}".replace(",", " "))
     typer.echo(f"{plan.bytes:>12,}  in {len(plan.files)} files".replace(",", " "))
@@ -156,15 +169,21 @@ def reproduce(
 
     if not check and to is None:
         raise UserError("give --check to rebuild and compare, or --to FOLDER for the clone alone")
-    if not rebuild(_number(version), name=_name(), check=check, to=to):
+    if not rebuild(_number(version), name=project()["name"], check=check, to=to):
         raise SystemExit(1)
 
 
-def _name() -> str:
-    """The registered model of this project."""
+def project() -> dict[str, Any]:
+    """The registered model of the project in this folder, and the bounds of a promotion.
+
+    Without a `params.yaml` the name is the usual one, and a version is judged by its own bounds.
+    """
     from diffutron.registry.promote import NAME
 
-    return load_params(PARAMS).register_.name if PARAMS.exists() else NAME
+    if not PARAMS.exists():
+        return {"name": NAME, "limits": None}
+    params = load_params(PARAMS)
+    return {"name": params.register_.name, "limits": params.promote}
 
 
 def _number(version: str) -> int:
@@ -172,30 +191,10 @@ def _number(version: str) -> int:
     from diffutron.registry.promote import resolve
 
     with tracking() as client:
-        return resolve(client, _name(), version)
+        return resolve(client, project()["name"], version)
 
 
-def _started(context: typer.Context) -> datetime:
-    """When this command was given: a champion that is newer was not part of the decision."""
-    if context.obj != OWN_PROCESS:
-        return datetime.now(UTC)
-    import psutil
-
-    return datetime.fromtimestamp(psutil.Process().create_time(), UTC)
-
-
-def _evidence(version: int, *, max_drop: float, use: Use) -> dict[str, Any]:
-    """What the gate says of a version now; the serving test, half a minute, is left to `gate`."""
-    from diffutron.registry.promotion_gate import judge
-
-    try:
-        found = judge(version, name=_name(), max_drop=max_drop, use=use, serve=False)
-        return found.as_evidence()
-    except UserError as error:
-        return {"holds": False, "failed": [f"not judged: {error}"]}
-
-
-def _print_judgement(found: "Judgement") -> None:
+def _print_verdict(found: "Verdict") -> None:
     from rich.console import Console
     from rich.table import Table
 

@@ -118,7 +118,7 @@ def build(clone: Path) -> None:
 
 def compare(registered: dict[str, Any], rebuilt: dict[str, Any]) -> list[str]:
     """A line a number that differs, then the count; times are not results."""
-    old, new = dict(numbers(registered["models"])), dict(numbers(rebuilt["models"]))
+    old, new = numbers(registered["models"]), numbers(rebuilt["models"])
     lines = [
         _line(key, old.get(key), new.get(key))
         for key in sorted(old.keys() | new.keys())

@@ -1,6 +1,5 @@
 """What a registered version was measured on, as its run in MLflow keeps it."""
 
-import json
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -8,18 +7,20 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from diffutron.config.params import Params, load_params
-from diffutron.registry.comparison import Answers
-from diffutron.registry.mlflow_runs import ITEMS, read_metrics
+from diffutron.config.params import STAGES, Params
+from diffutron.config.stored import parse_stored_params, translate_metrics
+from diffutron.evaluation.statistics.pair_tests import Results
 from diffutron.registry.promote import require_version
 from diffutron.registry.registration_gate import JUDGED
 from diffutron.runtime.errors import UserError
 from diffutron.runtime.files import read_json
+from diffutron.runtime.json_lines import read_json_lines
+from diffutron.runtime.yaml_files import read_yaml
 
 if TYPE_CHECKING:
     from mlflow.tracking import MlflowClient
 
-MODEL = "artifacts/model"  # where a version keeps the model folder
+ITEMS = "items"  # folder of a run: each answered question, by which two versions are compared
 PREFIX = f"items_{JUDGED}_"
 
 
@@ -32,10 +33,7 @@ class Evidence:
     params: Params
     summary: dict[str, Any]
     measured: dict[str, Any]
-    answers: Answers
-    card: str
-    licenses: dict[str, str]
-    tags: dict[str, str]
+    answers: Results
 
     @property
     def set_digests(self) -> dict[str, str | None]:
@@ -45,9 +43,10 @@ class Evidence:
 
 
 def read_evidence(client: "MlflowClient", name: str, version: int) -> Evidence:
-    """Fetch the evidence of a version.
+    """Fetch the evidence of a version, of this release or an earlier one.
 
-    Errors: an unknown version, or one that `diffutron register` did not make, is a `UserError`.
+    Raises:
+        UserError: an unknown version, or one that `diffutron register` did not make.
     """
     require_version(client, name, version)
     tags = client.get_model_version(name, str(version)).tags
@@ -57,16 +56,19 @@ def read_evidence(client: "MlflowClient", name: str, version: int) -> Evidence:
             "so there is no evidence to judge it by"
         )
     with run_files(tags["run_id"], {"params.yaml", "metrics", ITEMS}) as folder:
+        correct, groups = {}, {}
+        for file in sorted((folder / ITEMS).glob(f"{PREFIX}*.jsonl")):
+            task, rows = file.stem.removeprefix(PREFIX), [row for _, row in read_json_lines(file)]
+            correct[task] = {row["row"]: row["correct"] for row in rows}
+            groups[task] = {row["row"]: row.get("group") or f"row {row['row']}" for row in rows}
+        values = read_yaml(folder / "params.yaml", absent="is not among the files of the run")
         return Evidence(
             name=name,
             version=version,
-            params=load_params(folder / "params.yaml"),
+            params=parse_stored_params(values, origin=f"params.yaml of {name} version {version}"),
             summary=read_json(folder / "metrics/summary.json", made_by="register"),
-            measured=read_metrics(folder / "metrics"),
-            answers=_answers(folder / ITEMS),
-            card=_card(name, version),
-            licenses=json.loads(tags.get("licenses", "{}")),
-            tags=dict(tags),
+            measured=translate_metrics(read_metrics(folder / "metrics")),
+            answers=Results(f"version {version}", correct, groups),
         )
 
 
@@ -82,18 +84,7 @@ def run_files(run_id: str, wanted: set[str]) -> Iterator[Path]:
         yield Path(folder)
 
 
-def _answers(folder: Path) -> Answers:
-    """Set -> {row: answered right}; empty for a version of before items were kept."""
-    found: dict[str, dict[int, bool]] = {}
-    for file in sorted(folder.glob(f"{PREFIX}*.jsonl")):
-        rows = map(json.loads, file.read_text(encoding="utf-8").splitlines())
-        found[file.stem.removeprefix(PREFIX)] = {row["row"]: row["correct"] for row in rows}
-    return found
-
-
-def _card(name: str, version: int) -> str:
-    from mlflow.artifacts import download_artifacts
-
-    with tempfile.TemporaryDirectory(prefix="diffutron-card-") as folder:
-        uri = f"models:/{name}/{version}/{MODEL}/README.md"
-        return Path(download_artifacts(artifact_uri=uri, dst_path=folder)).read_text("utf-8")
+def read_metrics(folder: Path) -> dict[str, Any]:
+    """What each stage has measured, by stage; those that are not there are left out."""
+    files = {stage: folder / f"{stage}.json" for stage in STAGES}
+    return {stage: read_json(path) for stage, path in files.items() if path.exists()}

@@ -6,13 +6,13 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from diffutron.registry.evidence import MODEL
 from diffutron.registry.mlflow_client import tracking
 from diffutron.registry.package import KEPT
 from diffutron.registry.promote import NAME, require_version
 from diffutron.runtime.errors import UserError
 from diffutron.runtime.files import atomic_folder, verify_checksums
 
+MODEL = "artifacts/model"  # where a version keeps the model folder
 FILES = KEPT | {".md"}
 
 

@@ -64,18 +64,8 @@ def _champion_moves(made: list[Promotion], *, now: int | None) -> list[Move]:
     for one in made:
         if one.previous != stood:
             moves.append(Move(CHAMPION, one.previous, stood, BY_HAND))
-        moves.append(
-            Move(
-                CHAMPION,
-                one.version,
-                one.previous,
-                one.kind,
-                at=one.at,
-                by=one.by,
-                reason=one.reason,
-                override_gate=one.override_gate,
-            )
-        )
+        said = {key: getattr(one, key) for key in ("at", "by", "reason", "override_gate")}
+        moves.append(Move(CHAMPION, one.version, one.previous, one.kind, **said))
         stood = one.version
     if now != stood:
         moves.append(Move(CHAMPION, now, stood, BY_HAND))

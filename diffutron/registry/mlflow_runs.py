@@ -1,4 +1,4 @@
-"""One MLflow run for a whole build, with a child run a stage."""
+"""One MLflow run for a whole build, with a child run per stage."""
 
 import csv
 import time
@@ -7,30 +7,17 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from diffutron.config.params import Params, params_digest
-from diffutron.registry.registration_gate import JUDGED
+from diffutron.config.params import STAGES, Params, params_digest
+from diffutron.registry.evidence import ITEMS, PREFIX
 from diffutron.runtime import provenance
 from diffutron.runtime.files import read_json
+from diffutron.runtime.tables import flatten
 
 if TYPE_CHECKING:
     from mlflow.tracking import MlflowClient
 
-STAGES = {
-    "tokenizer": "tokenizer",
-    "corpus": "corpus",
-    "backbone": "backbone",
-    "pretrain": "pretrain",
-    "merge": None,
-    "instructions": "instructions",
-    "instruct_phase1": "instruct_phase1",
-    "instruct_phase2": "instruct_phase2",
-    "evaluate": "evaluate",
-}
-"""The stages that leave metrics, each with its section of the parameters."""
-
 CURVES = ("loss", "learning_rate", "eval_loss")
 BATCH = 1000
-ITEMS = "items"  # folder of a run: each answered question, by which two versions are compared
 DATASETS = ("data/corpus", "data/instructions")
 
 
@@ -73,53 +60,41 @@ def log_build(
     evaluation: Path,
     model_id: str | None = None,
 ) -> None:
-    """Parameters, numbers, data, files of a build; and one child a stage with its loss curve.
+    """Parameters, numbers, data, files of a build; and one child per stage with its loss curve.
 
     model_id: the logged model that the numbers are shown with.
     """
     values = params.model_dump(mode="json", by_alias=True)
     _log_params(client, run_id, values)
-    found = [(k, v, 0) for k, v in numbers(summary["models"])]
+    found = [(name, value, 0) for name, value in numbers(summary["models"]).items()]
     _log_metrics(client, run_id, found, model_id=model_id)
     _log_datasets(client, run_id)
     client.log_dict(run_id, values, "params.yaml")
     client.log_artifacts(run_id, str(metrics_dir), "metrics")
     client.log_artifacts(run_id, str(report), "report")
-    for items in sorted(evaluation.glob(f"items_{JUDGED}_*.jsonl")):
+    for items in sorted(evaluation.glob(f"{PREFIX}*.jsonl")):
         client.log_artifact(run_id, str(items), ITEMS)
     if provenance.LOCK.exists():
         client.log_artifact(run_id, str(provenance.LOCK))
-    for stage, section in STAGES.items():
+    for stage in STAGES:
         if (metrics_dir / f"{stage}.json").exists():
             child = client.create_run(
                 experiment, run_name=stage, tags={"mlflow.parentRunId": run_id, "stage": stage}
             ).info.run_id
-            _log_params(client, child, values[section] if section else {})
-            measured = read_json(metrics_dir / f"{stage}.json", made_by=stage)
-            _log_metrics(client, child, [(k, v, 0) for k, v in numbers(measured)])
+            _log_params(client, child, values.get(stage, {}))  # `merge` has none
+            measured = numbers(read_json(metrics_dir / f"{stage}.json", made_by=stage))
+            _log_metrics(client, child, [(name, value, 0) for name, value in measured.items()])
             _log_metrics(client, child, curve(metrics_dir / f"{stage}.csv"))
             client.set_terminated(child, "FINISHED")
 
 
-def read_metrics(folder: Path) -> dict[str, Any]:
-    """What each stage has measured, by stage; those that are not there are left out."""
-    return {
-        stage: read_json(folder / f"{stage}.json", made_by=stage)
-        for stage in STAGES
-        if (folder / f"{stage}.json").exists()
-    }
-
-
-def numbers(values: dict[str, Any], prefix: str = "") -> list[tuple[str, float]]:
+def numbers(values: dict[str, Any]) -> dict[str, float]:
     """Every number of nested mappings under `a/b/c`, the grouping of the MLflow pages."""
-    found: list[tuple[str, float]] = []
-    for key, value in values.items():
-        name = f"{prefix}{key}"
-        if isinstance(value, dict):
-            found += numbers(value, f"{name}/")
-        elif isinstance(value, int | float) and not isinstance(value, bool):
-            found.append((name, float(value)))
-    return found
+    return {
+        name: float(value)
+        for name, value in flatten(values, separator="/").items()
+        if isinstance(value, int | float) and not isinstance(value, bool)
+    }
 
 
 def curve(path: Path) -> list[tuple[str, float, int]]:
@@ -138,17 +113,9 @@ def curve(path: Path) -> list[tuple[str, float, int]]:
 def _log_params(client: "MlflowClient", run_id: str, values: dict[str, Any]) -> None:
     from mlflow.entities import Param
 
-    flat = [Param(key, str(value)) for key, value in _leaves(values)]
+    flat = [Param(key, str(value)) for key, value in flatten(values).items()]
     for start in range(0, len(flat), 100):  # the store's limit for one call
         client.log_batch(run_id, params=flat[start : start + 100])
-
-
-def _leaves(values: dict[str, Any], prefix: str = "") -> list[tuple[str, Any]]:
-    found: list[tuple[str, Any]] = []
-    for key, value in values.items():
-        name = f"{prefix}{key}"
-        found += _leaves(value, f"{name}.") if isinstance(value, dict) else [(name, value)]
-    return found
 
 
 def _log_metrics(

@@ -5,7 +5,7 @@ from typing import Any
 import yaml
 
 from diffutron.config.params import Params
-from diffutron.registry.licenses import hub_license, licenses, sources
+from diffutron.data.sources.licenses import NOT_STATED, WORDS, against, model_licenses
 from diffutron.registry.registration_gate import JUDGED
 
 DATASETS = {
@@ -33,17 +33,17 @@ def model_card(
         undefined=StrictUndefined,
         keep_trailing_newline=True,
     )
-    environment.filters.update(percent=_percent, fixed=_fixed, count=_count)
+    environment.filters.update(percent=_percent, fixed=fixed, count=count)
     final = summary["models"][JUDGED]
     return environment.get_template("model_card.md.jinja").render(
-        front_matter=front_matter(params, final),
+        front_matter=front_matter(params, final, measured),
         params=params,
         summary=summary,
         final=final,
         tags=tags,
-        sources=sources(params),
-        licenses=licenses(params),
-        pins=_pins(params),
+        sources=_sources(params),
+        licenses=license_names(params, measured),
+        use=licensed_use(params, measured),
         corpus=measured.get("corpus"),
         instructions=measured.get("instructions", {}),
         trainings=_trainings(params, measured),
@@ -71,35 +71,57 @@ def _trainings(params: Params, measured: dict[str, Any]) -> list[dict[str, Any]]
     return found
 
 
-def _pins(params: Params) -> dict[str, str]:
-    """What pins each source, as it follows the name."""
+def _sources(params: Params) -> dict[str, str]:
+    """Part of the model -> what it was made from, and what pins that."""
+    phases = (params.instructions.phase1, params.instructions.phase2)
+    hub = {
+        "tokenizer": [params.tokenizer],
+        "corpus": params.corpus.hub,
+        "backbone": [params.backbone],
+        "instructions": phases,
+    }
+    found = {}
+    for part, entries in hub.items():
+        section = getattr(params, part)
+        digest = getattr(section, "digest", None)
+        found[part] = WORDS.get(section.source, "") + (f", digest `{digest}`" if digest else "")
+        if section.source == "hub":
+            names = ", ".join(one.name for one in entries)
+            found[part] = f"{names} @ `{', '.join(one.revision for one in entries)}`"
+    return found
+
+
+def license_names(params: Params, measured: dict[str, Any]) -> dict[str, str]:
+    """Part of the model -> the names of its licenses."""
     return {
-        "tokenizer": _pin(params.tokenizer.source, params.tokenizer.revision),
-        "corpus": _pin(
-            params.corpus.source,
-            ", ".join(entry.revision for entry in params.corpus.hub),
-            params.corpus.digest,
-        ),
-        "backbone": _pin(params.backbone.source, params.backbone.revision),
-        "instructions": _pin(
-            params.instructions.source,
-            f"{params.instructions.phase1.revision}, {params.instructions.phase2.revision}",
-            params.instructions.digest,
-        ),
+        part: " and ".join(dict.fromkeys(one.license for one in found))
+        for part, found in model_licenses(params, measured).items()
     }
 
 
-def _pin(source: str, revision: str, digest: str | None = None) -> str:
-    if source == "hub":
-        return f" @ `{revision}`"
-    return f", digest `{digest}`" if digest else ""
+def licensed_use(params: Params, measured: dict[str, Any]) -> str:
+    """Whether the licenses allow commercial use: the same rule as the promotion gate's."""
+    parts, accepted = model_licenses(params, measured), params.corpus.allowed_licenses
+    faults = against(parts, use="commercial", allowed=accepted)
+    if faults:
+        return f"The licenses do not allow commercial use: {'; '.join(faults)}."
+    stated = dict.fromkeys(
+        one.license for found in parts.values() for one in found if not one.commercial
+    )
+    but = "".join(f"; `{one}` was accepted by `corpus.allowed_licenses`" for one in stated)
+    return f"The licenses allow commercial use{but}."
 
 
-def front_matter(params: Params, final: dict[str, Any]) -> str:
-    """The YAML head that the hub reads, results in the model-index form."""
+def front_matter(params: Params, final: dict[str, Any], measured: dict[str, Any]) -> str:
+    """The YAML head that the hub reads, results in the model-index form.
+
+    `license` is the one of all parts; where they differ it is "other", and the card has the table.
+    """
+    names = {*license_names(params, measured).values()}
+    one = names.pop() if len(names) == 1 else NOT_STATED
     head = {
         "language": "tr",
-        "license": hub_license(licenses(params).values()),
+        "license": "other" if one == NOT_STATED else one.lower(),
         "library_name": "transformers",
         "pipeline_tag": "text-generation",
         "tags": ["masked-diffusion", "mdlm", "modernbert", "turkish"],
@@ -143,9 +165,9 @@ def _percent(value: float | None) -> str:
     return "not measured" if value is None else f"{100 * value:.1f} %"
 
 
-def _fixed(value: float | None, digits: int = 3) -> str:
+def fixed(value: float | None, digits: int = 3) -> str:
     return "not measured" if value is None else f"{value:.{digits}f}"
 
 
-def _count(value: int | None) -> str:
+def count(value: int | None) -> str:
     return "not measured" if value is None else f"{value:,}".replace(",", " ")

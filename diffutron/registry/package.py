@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from diffutron.registry.mlflow_client import tracking_uri
 from diffutron.runtime.errors import UserError
-from diffutron.runtime.files import require_folder, write_json
+from diffutron.runtime.files import file_digest, require_folder, write_json
 
 if TYPE_CHECKING:
     from mlflow.models import ModelSignature
@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 SERVE_SECONDS = 300.0
 EXAMPLE = "Türkiye'nin başkenti neresidir?"
 SERVED = Path(__file__).with_name("served_model.py")
-CODE = ("__init__.py", "api.py", "config", "diffusion", "inference", "modeling", "runtime")
-"""What generating needs of this package; it travels with the weights."""
+SMOKE_TEST = Path(__file__).with_name("smoke_test.py")
+PACKAGE = Path(__file__).resolve().parent.parent
 
 KEPT = {".safetensors", ".json", ".jinja", ".txt"}
 PICKLED = {".bin", ".pt", ".pth", ".pkl", ".pickle", ".ckpt"}
@@ -45,7 +45,7 @@ def stage_model(model: Path, folder: Path, *, card: str) -> dict[str, str]:
     for path in kept:
         shutil.copyfile(path, folder / path.name)
     (folder / "README.md").write_text(card, encoding="utf-8")
-    checksums = {path.name: _sha256(path) for path in [*kept, folder / "README.md"]}
+    checksums = {path.name: file_digest(path) for path in [*kept, folder / "README.md"]}
     write_json(folder / "checksums.json", checksums)
     return checksums
 
@@ -56,23 +56,16 @@ def weights_digest(checksums: dict[str, str]) -> str:
     return hashlib.sha256("\n".join(weights).encode()).hexdigest()
 
 
-def _sha256(path: Path) -> str:
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
-
-
 def stage_code(folder: Path) -> Path:
-    """Copy the modules that generate into `folder/diffutron`."""
-    package = Path(__file__).resolve().parent.parent
-    target = folder / "diffutron"
-    target.mkdir(parents=True)
-    for name in CODE:
-        source = package / name
-        if source.is_dir():
-            shutil.copytree(source, target / name, ignore=shutil.ignore_patterns("__pycache__"))
-        else:
-            shutil.copyfile(source, target / name)
-    return target
+    """Copy this package, whole, into `folder/diffutron`.
+
+    A list of the modules that generating needs would have to be kept by hand, and one that is
+    missing shows only where no other copy of the package is installed. The whole package is below
+    2 MB, and a version then also carries the code that judged it.
+    """
+    return shutil.copytree(
+        PACKAGE, folder / "diffutron", ignore=shutil.ignore_patterns("__pycache__")
+    )
 
 
 def signature() -> "ModelSignature":
@@ -120,28 +113,22 @@ def log_package(run_id: str, *, model: Path, code: Path) -> "ModelInfo":
     return logged
 
 
-def ask(model_uri: str, prompt: str = EXAMPLE) -> str:
-    """Load a logged model the way a server does, and let it answer: proof before registration."""
-    import mlflow
+def smoke_test(model_uri: str, prompt: str = EXAMPLE) -> str:
+    """The answer of a logged version that runs on the code it carries, and on no other copy.
 
-    return mlflow.pyfunc.load_model(model_uri).predict([prompt])[0]
+    The version is loaded as MLflow's server loads it, in a process of its own that starts in an
+    empty folder; there it answers a prompt and scores a pair (registry/smoke_test.py).
 
-
-def answers_when_served(model_uri: str, prompt: str = EXAMPLE) -> tuple[str, str | None]:
-    """The answer of a version in a fresh process, as MLflow's server loads it; or what went wrong.
-
-    The process runs in an empty folder, so the code that travels with the version answers.
+    Raises:
+        UserError: it cannot be loaded, or gives no answer; the message is the last line it wrote.
     """
-    command = [sys.executable, "-m", "mlflow", "models", "predict", "--env-manager", "local"]
-    command += ["--model-uri", model_uri, "--content-type", "json"]
     environment = {**os.environ, "MLFLOW_TRACKING_URI": tracking_uri()}
-    environment["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"
-    with tempfile.TemporaryDirectory(prefix="diffutron-serve-") as folder:
-        asked, told = Path(folder) / "asked.json", Path(folder) / "told.json"
-        write_json(asked, {"inputs": [prompt]})
+    environment.pop("PYTHONPATH", None)
+    with tempfile.TemporaryDirectory(prefix="diffutron-smoke-") as folder:
+        answer = Path(folder) / "answer.json"
         try:
             done = subprocess.run(
-                [*command, "--input-path", str(asked), "--output-path", str(told)],
+                [sys.executable, "-P", str(SMOKE_TEST), model_uri, prompt, str(answer)],
                 cwd=folder,
                 env=environment,
                 capture_output=True,
@@ -150,8 +137,8 @@ def answers_when_served(model_uri: str, prompt: str = EXAMPLE) -> tuple[str, str
                 check=False,
             )
         except subprocess.TimeoutExpired:
-            return "", f"no answer within {SERVE_SECONDS:.0f} s"
-        if done.returncode or not told.exists():
+            raise UserError(f"{model_uri}: no answer within {SERVE_SECONDS:.0f} s") from None
+        if done.returncode or not answer.exists():
             lines = done.stderr.strip().splitlines() or [f"exit code {done.returncode}"]
-            return "", lines[-1]
-        return json.loads(told.read_text(encoding="utf-8"))["predictions"][0], None
+            raise UserError(f"{model_uri} does not run on the code it carries: {lines[-1]}")
+        return json.loads(answer.read_text(encoding="utf-8"))["answer"]

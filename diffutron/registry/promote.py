@@ -1,12 +1,13 @@
 """Promotion and rollback: the alias `champion` moves, and a tag says who did it, why and when."""
 
 import json
-from collections.abc import Mapping
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from diffutron.registry.lock import promotion_lock
 from diffutron.registry.mlflow_client import tracking
 from diffutron.runtime.errors import UserError
 
@@ -19,6 +20,7 @@ TAG = "promotion."
 NAME = "diffutron"
 LONGEST = 1000  # characters of a name or a reason
 NONE = 0  # "no version" where a number is asked for
+STALE = 120.0  # seconds after which the lock of a command that was killed is taken away
 
 
 @dataclass(frozen=True)
@@ -41,36 +43,48 @@ def promote(
     by: str,
     reason: str,
     name: str = NAME,
-    over: int | None = None,
-    as_of: datetime | None = None,
+    expected_champion: int | None = None,
     evidence: Mapping[str, Any] | None = None,
     override_gate: bool = False,
 ) -> Promotion:
     """Make a version the champion and write down the decision.
 
-    over: the champion that the decision was taken against (0: none). as_of: when it was taken, by
-    default now; a champion that is newer than the decision stays. evidence: what the gate said.
-    override_gate: promote although the gate does not hold; the record says so.
+    Args:
+        expected_champion: the champion that the decision was taken against (0: there was none);
+            by default, whatever stands.
+        evidence: what the gate said (`Verdict.as_evidence`).
+        override_gate: promote although the gate does not hold; the record says so.
 
-    Errors: an unknown version, the present champion, a gate that does not hold, a champion that
-    moved meanwhile, another promotion under way, or a bad name or reason is a `UserError`; nothing
-    moves.
+    Raises:
+        UserError: an unknown version, the present champion, a gate that does not hold, a champion
+            that moved meanwhile, another promotion under way, or a bad name or reason; nothing
+            moves.
     """
-    asked = as_of or datetime.now(UTC)
-    by, reason = _said("--by", by), _said("--reason", reason)
+    by, reason = _one_line("--by", by), _one_line("--reason", reason)
+    said = dict(evidence or {})
     with tracking() as client:
         require_version(client, name, version)
         with promotion_lock(client, name):
             previous = champion(client, name)
             if previous == version:
                 raise UserError(f"{name} version {version} is the champion already")
-            _refuse_old_decision(client, name, previous, over=over, asked=asked)
-            said = dict(evidence or {})
-            against = not said.get("holds", True)
-            if against and not override_gate:
-                raise UserError(_why_not(name, version, said))
+            if expected_champion not in (None, previous or NONE):
+                made = decisions(client, name)
+                told = f" by {made[-1].by} at {made[-1].at}" if made else ""
+                raise UserError(
+                    f"the champion of {name} moved to version {previous or 'none'}{told}, after "
+                    "this decision was taken; nothing moved; compare again with `diffutron gate`"
+                )
+            failed = [] if said.get("holds", True) else said["failed"]
+            if failed and not override_gate:
+                others = f" (and {len(failed) - 1} more)" if failed[1:] else ""
+                raise UserError(
+                    f"{name} version {version} does not pass the gate: {failed[0]}{others}; "
+                    f"nothing moved; see `diffutron gate {version}`, or decide otherwise with "
+                    "--override-gate, which stays on record"
+                )
             decision = Promotion(
-                version, by, reason, _now(), previous, evidence=said, override_gate=against
+                version, by, reason, _now(), previous, evidence=said, override_gate=bool(failed)
             )
             _move(client, name, decision)
     return decision
@@ -81,9 +95,10 @@ def rollback(
 ) -> Promotion:
     """Put an earlier champion back: by default the one before the present.
 
-    Errors: as `promote`; also a champion without a predecessor is a `UserError`.
+    Raises:
+        UserError: as `promote`; also a champion without a predecessor.
     """
-    by, reason = _said("--by", by), _said("--reason", reason)
+    by, reason = _one_line("--by", by), _one_line("--reason", reason)
     with tracking() as client:
         require_model(client, name)
         if to is not None:
@@ -116,27 +131,55 @@ def _move(client: "MlflowClient", name: str, decision: Promotion) -> None:
         client.delete_registered_model_alias(name, CHALLENGER)
 
 
-def _refuse_old_decision(
-    client: "MlflowClient", name: str, present: int | None, *, over: int | None, asked: datetime
-) -> None:
-    made = decisions(client, name)
-    newer = bool(made) and datetime.fromisoformat(made[-1].at) > asked
-    if newer or (over is not None and over != (present or NONE)):
-        told = f" by {made[-1].by} at {made[-1].at}" if made else ""
+@contextmanager
+def promotion_lock(client: "MlflowClient", name: str) -> Iterator[None]:
+    """Hold the lock of a registered model: one promotion at a time, over all machines.
+
+    The name of a registered model is unique in every store that MLflow has, so a model of an
+    agreed name is a lock that works on a file, Postgres and a server alike.
+
+    Raises:
+        UserError: another command holds it.
+    """
+    lock = f"{name}.promotion-lock"
+    if not (_take(client, lock) or (_drop_stale(client, lock) and _take(client, lock))):
         raise UserError(
-            f"the champion of {name} moved to version {present or 'none'}{told}, after this "
-            "decision was taken; nothing moved; compare again with `diffutron gate`"
+            f"another promotion of {name} is under way; nothing moved; look at "
+            "`diffutron history` and decide again"
         )
+    try:
+        yield
+    finally:
+        client.delete_registered_model(lock)
 
 
-def _why_not(name: str, version: int, evidence: Mapping[str, Any]) -> str:
-    first, *more = evidence["failed"]
-    others = f" (and {len(more)} more)" if more else ""
-    return (
-        f"{name} version {version} does not pass the gate: {first}{others}; nothing moved; see "
-        f"`diffutron gate {version}`, or decide otherwise with --override-gate, which stays on "
-        "record"
-    )
+def _take(client: "MlflowClient", lock: str) -> bool:
+    from mlflow.exceptions import MlflowException
+
+    about = "Held while an alias moves; a promotion removes it when it ends."
+    try:
+        client.create_registered_model(lock, description=about)
+    except MlflowException as error:
+        # "Does not exist": it was there at the insert and gone when MLflow looked why that failed.
+        if error.error_code in ("RESOURCE_ALREADY_EXISTS", "RESOURCE_DOES_NOT_EXIST"):
+            return False
+        raise
+    return True
+
+
+def _drop_stale(client: "MlflowClient", lock: str) -> bool:
+    """Remove the lock if its holder must be dead; True if it is gone."""
+    from mlflow.exceptions import MlflowException
+
+    try:
+        held = client.get_registered_model(lock)
+        if time.time() - (held.creation_timestamp or 0) / 1000 < STALE:
+            return False
+        client.delete_registered_model(lock)
+    except MlflowException as error:
+        if error.error_code != "RESOURCE_DOES_NOT_EXIST":
+            raise
+    return True
 
 
 def _before(made: list[Promotion], present: int) -> int | None:
@@ -153,7 +196,7 @@ def _before(made: list[Promotion], present: int) -> int | None:
     return next((version for version in reversed(stack) if version != present), None)
 
 
-def _said(option: str, text: str) -> str:
+def _one_line(option: str, text: str) -> str:
     """A name or a reason as it may stand in a tag and a log: one printable line."""
     line = " ".join(text.split())
     if not line:
@@ -169,13 +212,16 @@ def _now() -> str:
 
 def decisions(client: "MlflowClient", name: str = NAME) -> list[Promotion]:
     """Every promotion and rollback of a model, oldest first."""
-    found = [
-        Promotion(**json.loads(value))
+    records = [
+        json.loads(value)
         for version in client.search_model_versions(f"name='{name}'")
         for key, value in version.tags.items()
         if key.startswith(TAG)
     ]
-    return sorted(found, key=lambda decision: decision.at)
+    for record in records:
+        if "against_gate" in record:  # its name in release 0.1
+            record["override_gate"] = record.pop("against_gate")
+    return sorted((Promotion(**record) for record in records), key=lambda decision: decision.at)
 
 
 def champion(client: "MlflowClient", name: str = NAME) -> int | None:

@@ -1,30 +1,28 @@
 """`diffutron gate`: may a version take the place of the champion? Every condition, and why."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-from diffutron.registry.card_check import missing_parts, untraced_numbers
-from diffutron.registry.comparison import ALPHA, Comparison, compare
+from diffutron.config.params import PromoteParams
+from diffutron.data.sources.licenses import Use, against, model_licenses
+from diffutron.evaluation.statistics.pair_tests import BETTER, WORSE, compare, shared_items
 from diffutron.registry.evidence import Evidence, read_evidence
-from diffutron.registry.licenses import NOT_STATED, Use, forbids
 from diffutron.registry.mlflow_client import tracking
-from diffutron.registry.package import answers_when_served
+from diffutron.registry.package import smoke_test
 from diffutron.registry.promote import NAME, champion
 from diffutron.registry.registration_gate import Condition, conditions
-
-MAX_DROP = 0.10
-MAX_CONTAMINATION = 0.01
+from diffutron.runtime.errors import UserError
 
 
 @dataclass(frozen=True)
-class Judgement:
-    """The verdict on a version; `comparison` is None where there is no other champion."""
+class Verdict:
+    """What was found of a version; `comparison` is None where there is no other champion."""
 
     version: int
     champion: int | None
     conditions: list[Condition]
-    comparison: Comparison | None
+    comparison: dict[str, Any] | None
 
     @property
     def holds(self) -> bool:
@@ -35,35 +33,18 @@ class Judgement:
         return [str(condition) for condition in self.conditions if not condition.holds]
 
     def as_json(self) -> dict[str, Any]:
-        compared = self.comparison
-        return {
-            "version": self.version,
-            "champion": self.champion,
-            "holds": self.holds,
-            "conditions": [asdict(condition) for condition in self.conditions],
-            "comparison": None
-            if compared is None
-            else {
-                "n": compared.n,
-                "mean_difference": compared.mean_difference,
-                "low": compared.low,
-                "tasks": {
-                    name: {**asdict(task), "difference": task.difference}
-                    for name, task in compared.tasks.items()
-                },
-            },
-        }
+        return {**asdict(self), "holds": self.holds}
 
     def as_evidence(self) -> dict[str, Any]:
         """What a promotion keeps of it."""
-        compared = self.comparison
+        compared = self.comparison or {}
         return {
             "holds": self.holds,
             "failed": self.failed,
             "champion": self.champion,
-            "items": compared.n if compared else 0,
-            "mean_difference": compared.mean_difference if compared else None,
-            "low": compared.low if compared else None,
+            "items": compared.get("n", 0),
+            "mean_difference": compared.get("mean_difference"),
+            "low": compared.get("low"),
         }
 
 
@@ -71,102 +52,115 @@ def judge(
     version: int,
     *,
     name: str = NAME,
-    max_drop: float = MAX_DROP,
+    limits: PromoteParams | None = None,
+    max_drop: float | None = None,
     use: Use = "research",
     serve: bool = True,
-) -> Judgement:
+) -> Verdict:
     """Judge a version by its evidence, and against the champion where there is another one.
 
-    serve: let it answer in a process of its own, as a server loads it (half a minute).
-    Errors: an unknown version, or one without evidence, is a `UserError`.
+    Args:
+        limits: the bounds of the project's `params.yaml`; by default those that the version was
+            built with.
+        max_drop: in place of the one of the limits.
+        use: what the licenses must allow.
+        serve: let it answer in a process of its own, on the code it carries (half a minute).
+
+    Raises:
+        UserError: an unknown version, or one without evidence.
     """
     with tracking() as client:
         found = read_evidence(client, name, version)
         stands = champion(client, name)
         rival = read_evidence(client, name, stands) if stands not in (None, version) else None
-        held = [*_register_gate(found), *_own(found, use=use)]
+        limits = limits or found.params.promote
+        if max_drop is not None:
+            limits = limits.model_copy(update={"max_drop": max_drop})
+        unigram = found.measured.get("evaluate", {}).get("unigram_bits_per_byte")
+        gate = found.params.register_.gate
+        held = [
+            *conditions(found.summary, gate, unigram_bits_per_byte=unigram),
+            *_own(found, limits=limits, use=use),
+        ]
         if serve:
-            held.append(_serving(name, version))
-    comparison = None
-    if rival is not None:
-        comparison, compared = _against(found, rival, max_drop=max_drop)
-        held = [*compared, *held]
-    return Judgement(version, rival.version if rival else None, held, comparison)
-
-
-def _register_gate(found: Evidence) -> list[Condition]:
-    unigram = found.measured.get("evaluate", {}).get("unigram_bits_per_byte")
-    limits = found.params.register_.gate
-    return conditions(found.summary, limits, unigram_bits_per_byte=unigram)
+            try:
+                answer, fault = f"answered {smoke_test(f'models:/{name}/{version}')!r}", None
+            except UserError as error:
+                answer, fault = None, str(error)
+            said = "answers a prompt and scores a pair"
+            held.append(Condition("served by MLflow", said, fault or answer, fault is None))
+    if rival is None:
+        return Verdict(version, None, held, None)
+    comparison, compared = _against(found, rival, limits=limits)
+    return Verdict(version, rival.version, [*compared, *held], comparison)
 
 
 def _against(
-    found: Evidence, rival: Evidence, *, max_drop: float
-) -> tuple[Comparison | None, list[Condition]]:
-    """The conditions of the comparison, over the items that both have answered."""
+    found: Evidence, rival: Evidence, *, limits: PromoteParams
+) -> tuple[dict[str, Any] | None, list[Condition]]:
+    """The comparison over the items that both have answered, and its conditions."""
     label = f"items that champion {rival.version} has answered too"
+    asked = sum(map(len, found.answers.correct.values()))
     same = {
         task: rows
-        for task, rows in found.answers.items()
+        for task, rows in found.answers.correct.items()
         if found.set_digests.get(task) == rival.set_digests.get(task)
     }
-    try:
-        compared = compare(same, rival.answers)
-    except ValueError:
-        wanted = "some; evaluate both on the same sets"
-        return None, [Condition(label, wanted, 0.0, holds=False)]
-    asked = sum(map(len, found.answers.values()))
+    new, old = replace(found.answers, correct=same), rival.answers
+    entries = compare(new, old, protocol="evaluate", alpha=limits.alpha)
+    if not entries:
+        return None, [Condition(label, "some; evaluate both on the same sets", 0.0, holds=False)]
+    tasks, whole = entries[:-1] or entries, entries[-1]
     held = [
-        Condition(label, f"all {asked}", float(compared.n), compared.n == asked),
+        Condition(label, f"all {asked}", float(whole["n"]), whole["n"] == asked),
         Condition(
-            f"mean accuracy, difference {compared.mean_difference:+.4f}: lower end of the "
-            "one-sided 95 % interval",
-            "above 0",
-            compared.low,
-            compared.low > 0,
+            "mean accuracy, difference",
+            f"better, p below {limits.alpha:g}",
+            f"{whole['difference']:+.4f} (p {whole['p_holm']:.3g})",
+            whole["verdict"] == BETTER,
         ),
     ]
-    for task, one in compared.tasks.items():
-        said = f"{one.difference:+.4f} (p of being worse {one.p_holm:.3g})"
-        wanted = f"p at least {ALPHA:g} by Holm, at most {max_drop:g} below"
-        held.append(Condition(f"{task}, difference", wanted, said, one.holds(max_drop)))
-    return compared, held
+    held += [
+        Condition(
+            f"{one['task']}, difference",
+            f"not worse (p by Holm below {limits.alpha:g}), and at most {limits.max_drop:g} below",
+            f"{one['difference']:+.4f} (p {one['p_holm']:.3g})",
+            one["verdict"] != WORSE and -one["difference"] <= limits.max_drop,
+        )
+        for one in tasks
+    ]
+    for one in tasks:
+        rows = shared_items(new, old, one["task"])
+        one["acc"] = sum(new.correct[one["task"]][row] for row in rows) / len(rows)
+        one["champion_acc"] = one["acc"] - one["difference"]
+    comparison = {
+        "n": whole["n"],
+        "mean_difference": whole["difference"],
+        "low": whole["low"],
+        "tasks": {one["task"]: one for one in tasks},
+    }
+    return comparison, held
 
 
-def _own(found: Evidence, *, use: Use) -> Iterator[Condition]:
+def _own(found: Evidence, *, limits: PromoteParams, use: Use) -> Iterator[Condition]:
     """What a version must show whether there is a champion or not."""
-    failed, passed = _sanity_checks(found.measured)
-    if failed or passed:
-        said = f"failed: {', '.join(failed)}" if failed else f"{passed} passed"
+    checks = list(sanity_checks(found.measured))
+    if checks:
+        failed = [name for name, passed in checks if not passed]
+        said = f"failed: {', '.join(failed)}" if failed else f"{len(checks)} passed"
         yield Condition("sanity checks of the evaluation", "all passed", said, not failed)
     share = contamination(found.measured)
     yield Condition(
         "documents with evaluation text in the sources (all were dropped), share",
-        f"at most {MAX_CONTAMINATION:g}",
+        f"at most {limits.max_contaminated:g}",
         share,
-        share is not None and share <= MAX_CONTAMINATION,
+        share is not None and share <= limits.max_contaminated,
     )
-    against = [f"{part}: {one}" for part, one in found.licenses.items() if forbids(one, use)]
-    said = "; ".join(against) or ", ".join(dict.fromkeys(found.licenses.values())) or NOT_STATED
-    allowed = bool(found.licenses) and not against
-    yield Condition(f"licenses of the data, for {use} use", "none against it", said, allowed)
-    lacking = [*missing_parts(found.card), *_untraced(found)]
-    yield Condition(
-        "model card", "complete, every number from a file", _listed(lacking), not lacking
-    )
-
-
-def _untraced(found: Evidence) -> list[str]:
-    tracked = [
-        found.params.model_dump(mode="json", by_alias=True),
-        found.summary,
-        found.measured,
-    ]
-    return [f"number {number}" for number in untraced_numbers(found.card, tracked)]
-
-
-def _listed(lacking: list[str]) -> str:
-    return f"lacks {', '.join(lacking)}" if lacking else "complete"
+    parts = model_licenses(found.params, found.measured)
+    faults = against(parts, use=use, allowed=found.params.corpus.allowed_licenses)
+    names = dict.fromkeys(one.license for licenses in parts.values() for one in licenses)
+    said = "; ".join(faults) or ", ".join(names)
+    yield Condition(f"licenses of the data, for {use} use", "none against it", said, not faults)
 
 
 def contamination(measured: Mapping[str, Any]) -> float | None:
@@ -183,24 +177,18 @@ def contamination(measured: Mapping[str, Any]) -> float | None:
     return max(hit / max(read, 1) for hit, read in counts)
 
 
-def _sanity_checks(values: Any) -> tuple[list[str], int]:
-    """Names of failed sanity checks and the number of passed ones, wherever a file has them."""
-    failed: list[str] = []
-    passed = 0
-    for key, value in values.items() if isinstance(values, Mapping) else ():
+def sanity_checks(values: Any) -> Iterator[tuple[str, bool]]:
+    """Name and outcome of every sanity check in nested results.
+
+    A check that is null, or whose `passed` is null, could not fail there: it does not count.
+    """
+    if not isinstance(values, Mapping):
+        return
+    for key, value in values.items():
         if key != "sanity_checks" or not isinstance(value, Mapping):
-            more_failed, more_passed = _sanity_checks(value)
-            failed, passed = failed + more_failed, passed + more_passed
+            yield from sanity_checks(value)
             continue
         for name, outcome in value.items():
-            good = outcome.get("passed") if isinstance(outcome, Mapping) else outcome
-            if good is False:
-                failed.append(name)
-            passed += good is True
-    return failed, passed
-
-
-def _serving(name: str, version: int) -> Condition:
-    answer, fault = answers_when_served(f"models:/{name}/{version}")
-    found = fault or f"answered {answer!r}"
-    return Condition("served by MLflow", "answers a prompt", found, fault is None)
+            passed = outcome.get("passed") if isinstance(outcome, Mapping) else outcome
+            if isinstance(passed, bool):
+                yield name, passed

@@ -8,12 +8,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from diffutron.config.params import Params
+from diffutron.registry.evidence import read_metrics
 from diffutron.registry.history import REGISTERED_AT
-from diffutron.registry.licenses import licenses
 from diffutron.registry.mlflow_client import experiment_id, tracking
-from diffutron.registry.mlflow_runs import fingerprints, log_build, parent_run, read_metrics
-from diffutron.registry.model_card import description, model_card
-from diffutron.registry.package import ask, log_package, stage_code, stage_model, weights_digest
+from diffutron.registry.mlflow_runs import fingerprints, log_build, parent_run
+from diffutron.registry.model_card import description, license_names, model_card
+from diffutron.registry.package import (
+    log_package,
+    smoke_test,
+    stage_code,
+    stage_model,
+    weights_digest,
+)
 from diffutron.registry.promote import CHALLENGER
 from diffutron.registry.registration_gate import gate
 from diffutron.runtime.files import read_json, require_folder, write_json
@@ -35,21 +41,20 @@ def register(
     """Log the build; register `model` when the gate holds; say which in `out`.
 
     A gate that does not hold is a result, not an error: the run is logged without a version.
-    Errors: missing inputs, weights that are not safetensors, or an MLflow store that does not
-    answer are `UserError`s.
+
+    Raises:
+        UserError: missing inputs, weights that are not safetensors, a packaged model that does not
+            answer, or an MLflow store that does not.
     """
     numbers = read_json(summary, made_by="report")
     measured = read_json(metrics_dir / "evaluate.json", made_by="evaluate")
     require_folder(report, made_by="report")
     require_folder(model, made_by="instruct_phase2")
     require_folder(evaluation, made_by="evaluate")
-    card = model_card(params, numbers, read_metrics(metrics_dir), tags=fingerprints(params))
-    failed = gate(
-        numbers,
-        params.register_.gate,
-        unigram_bits_per_byte=measured.get("unigram_bits_per_byte"),
-    )
-    tags = fingerprints(params)
+    tags, stages = fingerprints(params), read_metrics(metrics_dir)
+    card = model_card(params, numbers, stages, tags=tags)
+    unigram = measured.get("unigram_bits_per_byte")
+    failed = gate(numbers, params.register_.gate, unigram_bits_per_byte=unigram)
     with tracking(make=True) as client:
         experiment = experiment_id(client)
         with parent_run(client, experiment, params, tags) as run_id:
@@ -67,10 +72,14 @@ def register(
                 model_id=logged.model_id if logged else None,
             )
             result: dict[str, Any] = {"registered": False, "failed": failed, "run_id": run_id}
+            told = f"not registered, the gate does not hold: {'; '.join(failed)}"
             if logged:
-                result = _register(client, logged, params, summary=numbers, tags=tags)
+                tags["licenses"] = json.dumps(license_names(params, stages))
+                about = description(params, numbers)
+                result = _register(client, logged, params.register_.name, tags=tags, about=about)
+                told = f"registered {result['name']} version {result['version']} as {CHALLENGER}"
     write_json(out, {**result, "experiment_id": experiment})
-    print(_line(result), flush=True)
+    print(told, flush=True)
 
 
 @dataclass(frozen=True)
@@ -84,43 +93,31 @@ class Logged:
 
 
 def _log_model(run_id: str, *, model: Path, card: str) -> Logged:
-    """Package the model, and let it answer once."""
+    """Package the model, and let it answer once on the code that travels with it."""
     with tempfile.TemporaryDirectory(prefix="diffutron-register-") as folder:
         staged = Path(folder) / "model"
         checksums = stage_model(model, staged, card=card)
-        code = stage_code(Path(folder) / "code")
-        logged = log_package(run_id, model=staged, code=code)
-    return Logged(run_id, logged.model_id, weights_digest(checksums), ask(logged.model_uri))
+        logged = log_package(run_id, model=staged, code=stage_code(Path(folder) / "code"))
+    return Logged(run_id, logged.model_id, weights_digest(checksums), smoke_test(logged.model_uri))
 
 
 def _register(
-    client: "MlflowClient",
-    logged: Logged,
-    params: Params,
-    *,
-    summary: dict[str, Any],
-    tags: dict[str, str],
+    client: "MlflowClient", logged: Logged, name: str, *, tags: dict[str, str], about: str
 ) -> dict[str, Any]:
     """Make a version of the logged model, and point the alias at it."""
     import mlflow
 
-    version = mlflow.register_model(
-        f"models:/{logged.model_id}",
-        params.register_.name,
-        tags={
-            **tags,
-            "weights_sha256": logged.digest,
-            "run_id": logged.run_id,
-            "licenses": json.dumps(licenses(params)),
-            REGISTERED_AT: datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ"),
-        },
-    )
-    about = description(params, summary)
-    client.update_model_version(version.name, version.version, description=about)
-    client.set_registered_model_alias(version.name, CHALLENGER, version.version)
+    made = {
+        "weights_sha256": logged.digest,
+        "run_id": logged.run_id,
+        REGISTERED_AT: datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ"),
+    }
+    version = mlflow.register_model(f"models:/{logged.model_id}", name, tags={**tags, **made})
+    client.update_model_version(name, version.version, description=about)
+    client.set_registered_model_alias(name, CHALLENGER, version.version)
     return {
         "registered": True,
-        "name": version.name,
+        "name": name,
         "version": int(version.version),
         "alias": CHALLENGER,
         "run_id": logged.run_id,
@@ -128,9 +125,3 @@ def _register(
         "weights_sha256": logged.digest,
         "answer": logged.answer,
     }
-
-
-def _line(result: dict[str, Any]) -> str:
-    if result["registered"]:
-        return f"registered {result['name']} version {result['version']} as {result['alias']}"
-    return f"not registered, the gate does not hold: {'; '.join(result['failed'])}"

@@ -52,7 +52,7 @@ def conditions(
         ),
         _at_least("valid words", final["generation"]["valid_words"], limits.min_valid_words),
         Condition(
-            "bits a byte of the backbone, share of a unigram model",
+            "bits per byte of the backbone, share of a unigram model",
             f"at most {limits.max_bits_per_byte_of_unigram:g}",
             share,
             share is not None and share <= limits.max_bits_per_byte_of_unigram,

@@ -9,10 +9,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from diffutron.evaluation.statistics.intervals import (
-    holm,
-    items_to_compare,
-    items_to_detect,
-    mcnemar,
     one_sided,
     p_above,
     paired_difference,
@@ -55,27 +51,6 @@ def test_p_above_on_published_scores():
 def test_impossible_counts_are_refused(counts):
     with pytest.raises(ValueError, match="correct of"):
         wilson(*counts)
-
-
-def test_mcnemar_matches_enumeration():
-    only_a, only_b = 2, 7
-    flips = list(itertools.product((0, 1), repeat=only_a + only_b))
-    exact = sum(abs(sum(f) - 4.5) >= abs(only_a - 4.5) for f in flips) / len(flips)
-    assert mcnemar(only_a, only_b) == pytest.approx(exact, rel=1e-12)
-    assert mcnemar(0, 0) == 1.0
-
-
-def test_holm_worked_by_hand():
-    assert holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
-    assert holm([0.9, 0.8]) == [1.0, 1.0]
-    assert holm([]) == []
-
-
-@given(st.lists(st.floats(0, 1), min_size=1, max_size=8))
-def test_holm_lies_between_the_raw_and_the_bonferroni_value(p_values):
-    for raw, adjusted in zip(p_values, holm(p_values), strict=True):
-        assert raw <= adjusted + 1e-15
-        assert adjusted <= min(1.0, raw * len(p_values)) + 1e-15
 
 
 def test_paired_difference_is_a_rate_and_finds_a_real_one():
@@ -149,27 +124,3 @@ def test_one_sided_halves_the_side_of_the_estimate():
     assert one_sided(0.04, -1.0, less=True) == 0.02
     assert one_sided(0.04, 1.0, less=True) == 0.98
     assert one_sided(0.04, 1.0, less=False) == 0.02
-
-
-def test_items_to_detect_gives_the_power_it_promises():
-    reference, rate = 0.25, 0.32
-    n = items_to_detect(reference, rate)
-    assert _power(n, reference, rate) == pytest.approx(0.81, abs=0.01)
-    assert _power(n // 2, reference, rate) < 0.6
-    with pytest.raises(ValueError, match="not above"):
-        items_to_detect(0.5, 0.5)
-
-
-def _power(n: int, reference: float, rate: float) -> float:
-    """The probability, term by term, of a result that `p_above` finds significant."""
-    chance = [math.comb(n, k) * rate**k * (1 - rate) ** (n - k) for k in range(n + 1)]
-    return sum(chance[k] for k in range(n + 1) if p_above(k, n, reference) < 0.05)
-
-
-def test_items_to_compare_worked_by_hand():
-    # z = 1.959964 and 0.841621; p = 0.3, d = 0.1:
-    # (1.959964 * 0.547723 + 0.841621 * 0.538516)^2 / 0.01 = 233.06
-    assert items_to_compare(0.2, 0.1) == 234
-    assert items_to_compare(0.1, 0.2) == 234
-    with pytest.raises(ValueError, match="equal rates"):
-        items_to_compare(0.1, 0.1)

@@ -1,27 +1,24 @@
 """The flow `promote` shows the comparison, asks, and moves the alias only on a yes."""
 
-import json
 from pathlib import Path
 
 import pytest
 from prefect.flow_runs import pause_flow_run
 
+from diffutron.registry.promotion_gate import Verdict
+from diffutron.registry.registration_gate import Condition
+from diffutron.runtime.errors import UserError
 from flows.promotion import Decision, comparison, last_registered, promote
-from flows.stage import CommandFailed
 
 pytestmark = pytest.mark.usefixtures("prefect_server")
 TASK = {"n": 200, "acc": 0.8, "champion_acc": 0.7, "difference": 0.1}
-FOUND = {
-    "version": 3,
-    "champion": 2,
-    "holds": False,
-    "conditions": [
-        {"name": "valid words", "wanted": "at least 0.95", "found": 0.98, "holds": True},
-        {"name": "canaries", "wanted": "all passed", "found": "failed: a|b", "holds": False},
-        {"name": "share", "wanted": "some", "found": None, "holds": False},
-    ],
-    "comparison": {"n": 200, "mean_difference": 0.1, "low": 0.05, "tasks": {"sts_tr": TASK}},
-}
+CONDITIONS = [
+    Condition("valid words", "at least 0.95", 0.98, holds=True),
+    Condition("sanity checks", "all passed", "failed: a|b", holds=False),
+    Condition("share", "some", None, holds=False),
+]
+COMPARED = {"n": 200, "mean_difference": 0.1, "low": 0.05, "tasks": {"sts_tr": TASK}}
+FOUND = Verdict(3, 2, CONDITIONS, COMPARED)
 
 
 @pytest.fixture
@@ -48,19 +45,23 @@ def answered(tmp_path, monkeypatch):
 
 @pytest.fixture
 def registry(monkeypatch):
-    """The commands that the flow would run, and what they say: `gate` finds FOUND."""
-    commands = []
+    """What the flow would do with the registry: (name, version, options); the gate finds FOUND."""
+    calls = []
 
-    def run(command, *, log):
-        commands.append(command[2:])
-        if command[3] == "gate":
-            log("2026/11/24 INFO mlflow: a line of a library")
-            for line in json.dumps(FOUND, indent=2).splitlines():
-                log(line)
-            raise CommandFailed("the gate does not hold", code=1, tail=[])
+    def judge(version, **options):
+        calls.append(("judge", version, options))
+        return calls.found
 
-    monkeypatch.setattr("flows.promotion.run_command", run)
-    return commands
+    def move(version, **options):
+        calls.append(("promote", version, options))
+
+    class Calls(list):
+        found = FOUND
+
+    calls = Calls()
+    monkeypatch.setattr("diffutron.registry.promotion_gate.judge", judge)
+    monkeypatch.setattr("diffutron.registry.promote.promote", move)
+    return calls
 
 
 def test_approved(answered, registry):
@@ -68,25 +69,34 @@ def test_approved(answered, registry):
     state = promote(version=3, hours=2, max_drop=0.2, return_state=True)
     assert state.name == "Promoted"
     assert state.message == "version 3 is champion, by kurul: better on all tasks"
-    judge, move = registry
-    assert judge == [
-        *("diffutron", "gate", "3", "--json", "--max-drop", "0.2", "--use", "research")
-    ]
-    told = ["--by", "kurul", "--reason", "better on all tasks", "--over", "2"]
-    told += ["--max-drop", "0.2", "--use", "research", "--override-gate"]
-    assert move == ["diffutron", "promote", "3", *told]
+    judged, moved = registry
+    project = {"name": "diffutron", "limits": None}
+    assert judged == ("judge", 3, {**project, "max_drop": 0.2, "use": "research"})
+    assert moved == (
+        "promote",
+        3,
+        {
+            "name": "diffutron",
+            "by": "kurul",
+            "reason": "better on all tasks",
+            "expected_champion": 2,
+            "evidence": FOUND.as_evidence(),
+            "override_gate": True,
+        },
+    )
     assert asked[0][1] == 7200
 
 
-def test_a_gate_that_fails_is_overruled_only_by_its_field(answered, registry, monkeypatch):
+def test_a_gate_that_fails_is_overruled_only_by_its_field(answered, registry):
     answered("approve", override_gate=False)
     state = promote(version=3, return_state=True)
     assert state.is_failed()
     assert state.message.startswith("the gate does not hold; nothing moved")
-    assert [command[1] for command in registry] == ["gate"]
-    monkeypatch.setitem(FOUND, "holds", True)
+    assert [name for name, *_ in registry] == ["judge"]
+    registry.found = Verdict(3, None, CONDITIONS[:1], None)
     assert promote(version=3, return_state=True).name == "Promoted"
-    assert "--override-gate" not in registry[-1]
+    options = registry[-1][2]
+    assert (options["override_gate"], options["expected_champion"]) == (False, 0)
 
 
 def test_rejected(answered, registry):
@@ -104,7 +114,7 @@ def test_the_last_registered_version_is_the_default(answered, registry):
     Path("registry/registered.json").write_text('{"registered": true, "version": 8}')
     assert last_registered() == 8
     assert promote(return_state=True).name == "Promoted"
-    assert {command[2] for command in registry} == {"8"}
+    assert {version for name, version, _ in registry if name == "judge"} == {8}
 
 
 def test_no_answer_moves_nothing(tmp_path, monkeypatch, registry, caplog):
@@ -117,32 +127,34 @@ def test_no_answer_moves_nothing(tmp_path, monkeypatch, registry, caplog):
     state = promote(version=3, return_state=True)
     assert state.is_failed()
     assert "no answer within 24 h; nothing moved" in caplog.text
-    assert [command[1] for command in registry] == ["gate"]
+    assert [name for name, *_ in registry] == ["judge"]
 
 
-@pytest.mark.parametrize("reason", ["; rm -rf /", "$(touch x)", "--over 9", "`id`"])
-def test_what_is_typed_into_the_form_stays_an_argument(answered, registry, reason):
-    answered("approve", by=reason)
-    promote(version=3, return_state=True)
-    move = registry[1]
-    assert move[move.index("--by") + 1] == reason
-    assert move.count("--over") == 1
-
-
-def test_what_the_registry_refuses_is_said(answered):
+def test_what_the_registry_refuses_is_said(answered, monkeypatch):
     answered("approve")
     state = promote(version=3, return_state=True)
     assert state.is_failed()
     assert state.message.startswith("gate: no registry here: ")
 
 
+def test_a_champion_that_moved_while_a_person_thought_stays(answered, registry, monkeypatch):
+    def moved(version, **options):
+        raise UserError(f"not champion {options['expected_champion']} any more")
+
+    monkeypatch.setattr("diffutron.registry.promote.promote", moved)
+    answered("approve")
+    state = promote(version=3, return_state=True)
+    assert state.is_failed()
+    assert state.message == "promote: not champion 2 any more"
+
+
 def test_the_form_shows_tasks_and_conditions():
-    shown = comparison(FOUND)
+    shown = comparison(FOUND.as_json())
     assert "Make **version 3** the `champion`? The gate **does not hold**." in shown
     assert "| sts_tr | 200 | 70.0 | 80.0 | +10.0 |" in shown
     assert "+10.0 (95 %: at least +5.0)" in shown
     assert "| holds | valid words | 0.98 | at least 0.95 |" in shown
-    assert "| **fails** | canaries | failed: a/b | all passed |" in shown
+    assert "| **fails** | sanity checks | failed: a\\|b | all passed |" in shown
     assert "| **fails** | share | not measured | some |" in shown
-    alone = comparison({**FOUND, "champion": None, "holds": True, "comparison": None})
+    alone = comparison(Verdict(3, None, CONDITIONS[:1], None).as_json())
     assert "Compared with nothing: there is no other champion." in alone

@@ -149,6 +149,8 @@ def two_versions(
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
         patch.delenv("MLFLOW_TRACKING_URI", raising=False)
+        # test_register.py lets a version answer; here it would take half a minute each time.
+        patch.setattr("diffutron.registry.register.smoke_test", lambda uri: "ok")
         for number, summary in enumerate([good_summary(), better], 1):
             paths = write_build(folder / f"build{number}", summary, tiny_model_dir)
             register(parse_params(demo_values, origin="test"), **paths)

@@ -1,17 +1,14 @@
 """The registry on the command line: what is printed, and one line with exit code 2 for mistakes."""
 
+import copy
 import json
 import shutil
 import sys
-from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
-from diffutron.cli import registry as cli_registry
 from diffutron.cli.app import main
-
-real_start = cli_registry._started
 
 
 @pytest.fixture
@@ -33,14 +30,15 @@ def run(monkeypatch, capsys):
 
 @pytest.fixture
 def shop(two_versions, tmp_path, monkeypatch):
-    """The two versions, and a clock that starts with the test, not with this process."""
+    """The two versions; letting one answer, half a minute, is left to test_promotion_gate.py."""
     shutil.copyfile(two_versions / "mlflow.db", tmp_path / "mlflow.db")
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("diffutron.cli.app.registry._started", lambda context: datetime.now(UTC))
-    monkeypatch.setattr(
-        "diffutron.registry.promotion_gate.answers_when_served", lambda uri: ("ok", None)
-    )
+    monkeypatch.setattr("diffutron.registry.promotion_gate.smoke_test", lambda uri: "ok")
     return tmp_path
+
+
+def expecting(champion: str) -> tuple[str, str]:
+    return ("--expected-champion", champion)
 
 
 @pytest.mark.usefixtures("shop")
@@ -56,7 +54,7 @@ def test_a_day_at_the_registry(run):
     code, out, _ = run("gate", "2", "--json")
     found = json.loads(out)
     assert (code, found["holds"], found["champion"]) == (0, True, 1)
-    code, _, err = run("promote", "2", "--by", "kurul", "--reason", "better", "--over", "1")
+    code, _, err = run("promote", "2", "--by", "kurul", "--reason", "better", *expecting("1"))
     assert code == 0, err
     code, out, _ = run("gate", "1", "--max-drop", "0.05")
     assert code == 1
@@ -96,8 +94,11 @@ def test_a_version_leaves_as_a_folder(shop, run):
         (("gate", "-1"), "No such option"),
         (("promote", "../../x", "--by", "a", "--reason", "b"), "has no alias '../../x'"),
         (("promote", "1", "--by", "", "--reason", "b"), "--by is empty"),
-        (("promote", "1", "--by", "a", "--reason", "b", "--over", "x"), "--over x: give the num"),
-        (("promote", "1", "--by", "a", "--reason", "b", "--over", "2"), "moved to version none"),
+        (
+            ("promote", "1", "--by", "a", "--reason", "b", *expecting("x")),
+            "champion x: give",
+        ),
+        (("promote", "1", "--by", "a", "--reason", "b", *expecting("2")), "moved to version none"),
         (("rollback",), "diffutron has no champion"),
         (("rollback", "--to", "5"), "has no version 5"),
         (("publish", "1"), "add --dry-run to see what would be sent"),
@@ -124,10 +125,35 @@ def test_a_server_that_is_down(shop, run, monkeypatch, command):
     assert "no answer; start the server" in line
 
 
-def test_the_decision_is_as_old_as_the_process(run, shop, monkeypatch):
-    """A command that was given before the last promotion is told so."""
-    run("promote", "1", "--by", "kurul", "--reason", "first")
-    monkeypatch.setattr("diffutron.cli.app.registry._started", real_start)
+@pytest.mark.usefixtures("shop")
+def test_a_champion_that_moves_while_the_gate_judges_stays(run, monkeypatch):
+    from diffutron.registry import promotion_gate
+    from diffutron.registry.promote import promote
+
+    judge = promotion_gate.judge
+
+    def slow(version, **options):
+        found = judge(version, **options)
+        promote(1, by="kurul", reason="meanwhile")
+        return found
+
+    monkeypatch.setattr(promotion_gate, "judge", slow)
     code, _, err = run("promote", "2", "--by", "Ali", "--reason", "better")
     assert code == 2
     assert "moved to version 1 by kurul" in err
+
+
+def test_the_bounds_stand_in_params_yaml(run, shop, demo_values):
+    values = copy.deepcopy(demo_values)
+    values["promote"]["max_drop"] = 0.33
+    Path("params.yaml").write_text(json.dumps(values), encoding="utf-8")
+    run("promote", "1", "--by", "kurul", "--reason", "first")
+    wanted = {
+        tuple(arguments): {
+            one["wanted"].partition("at most ")[2]
+            for one in json.loads(run("gate", "2", "--json", *arguments)[1])["conditions"]
+            if one["name"].endswith("_tr, difference")
+        }
+        for arguments in ([], ["--max-drop", "0.5"])
+    }
+    assert wanted == {(): {"0.33 below"}, ("--max-drop", "0.5"): {"0.5 below"}}

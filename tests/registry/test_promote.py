@@ -1,7 +1,6 @@
 """Promotion moves one alias and writes down who, why, when and from where."""
 
 from concurrent.futures import ThreadPoolExecutor
-from datetime import UTC, datetime
 
 import pytest
 
@@ -104,13 +103,12 @@ def test_the_challenger_ends_with_the_promotion():
 
 @pytest.mark.usefixtures("versions")
 def test_a_decision_holds_only_against_the_champion_it_was_taken_against():
-    before = datetime.now(UTC)
-    promote(1, by="kurul", reason="first", over=0, evidence={"holds": True})
-    for refused in ({"over": 0}, {"over": 3}, {"as_of": before}):
+    promote(1, by="kurul", reason="first", expected_champion=0, evidence={"holds": True})
+    for other in (0, 3):
         with pytest.raises(UserError, match="moved to version 1 by kurul at .*compare again"):
-            promote(2, by="Ali", reason="better", **refused)
+            promote(2, by="Ali", reason="better", expected_champion=other)
     assert current() == 1
-    promote(2, by="Ali", reason="better", over=1)
+    promote(2, by="Ali", reason="better", expected_champion=1)
     assert [one.evidence for one in made()] == [{"holds": True}, {}]
 
 
@@ -127,11 +125,9 @@ def test_the_gate_is_overruled_only_on_record():
 
 @pytest.mark.usefixtures("versions")
 def test_of_twenty_promotions_at_once_one_wins():
-    asked = datetime.now(UTC)
-
     def one(number: int) -> str:
         try:
-            promote(number % 3 + 1, by=f"person {number}", reason="now", as_of=asked)
+            promote(number % 3 + 1, by=f"person {number}", reason="now", expected_champion=0)
         except UserError as error:
             return str(error)
         return "won"
@@ -151,7 +147,7 @@ def test_a_lock_left_by_a_killed_command_is_taken_away(monkeypatch):
         client.create_registered_model("diffutron.promotion-lock")
     with pytest.raises(UserError, match="another promotion of diffutron is under way"):
         promote(1, by="kurul", reason="first")
-    monkeypatch.setattr("diffutron.registry.lock.STALE", 0.0)
+    monkeypatch.setattr("diffutron.registry.promote.STALE", 0.0)
     promote(1, by="kurul", reason="first")
     with tracking() as client:
         assert not client.search_registered_models("name='diffutron.promotion-lock'")

@@ -28,7 +28,7 @@ def test_each_condition_can_fail_alone(summary, limits):
         (lambda s: [t.update(p_value=0.001) for t in _tasks(s)], "tasks"),
         (lambda s: s["models"]["phase2"]["instructions"].update(acc=0.59), "instructions"),
         (lambda s: s["models"]["phase2"]["generation"].update(valid_words=0.949), "valid words"),
-        (lambda s: s["models"]["base"].update(bits_per_byte=0.86 * 1.7), "bits a byte"),
+        (lambda s: s["models"]["base"].update(bits_per_byte=0.86 * 1.7), "bits per byte"),
     ]:
         changed = copy.deepcopy(summary)
         change(changed)

@@ -25,7 +25,7 @@ from diffutron.data.card_page import (
 )
 from diffutron.data.corpus.document_table import REASONS, SPLITS, DocumentTable
 from diffutron.data.sources.bad_rows import BadRows
-from diffutron.data.sources.listing import License
+from diffutron.data.sources.licenses import License
 from diffutron.runtime.files import write_json, write_text
 from diffutron.text.privacy import KINDS
 

@@ -26,7 +26,7 @@ import shutil
 import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -48,7 +48,7 @@ from diffutron.data.corpus.shards import ShardFile, ShardStore
 from diffutron.data.evaluation_sets.kept_out import evaluation_items
 from diffutron.data.matching.database import database
 from diffutron.data.sources.bad_rows import BadRows
-from diffutron.data.sources.listing import License, check_licenses
+from diffutron.data.sources.licenses import License, check_licenses
 from diffutron.data.sources.sources import (
     count_documents,
     licenses_of,
@@ -101,7 +101,8 @@ def corpus(
         )
         store.prune(shards)
     seconds = round(time.perf_counter() - started, 2)
-    write_json(metrics, {**counts, "seconds": seconds})
+    stated = [asdict(one) for one in licenses]  # read by the promotion gate and the model card
+    write_json(metrics, {**counts, "licenses": stated, "seconds": seconds})
     left = {"": (counts["documents"]["kept"], counts["dropped"])}
     write_text(metrics.with_name(f"{metrics.stem}_steps.csv"), steps_csv(left))
 

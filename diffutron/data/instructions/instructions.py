@@ -6,6 +6,7 @@ The two phases are split together: a prompt that one holds out is trained on in 
 
 import time
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 
 import pyarrow as pa
@@ -18,7 +19,7 @@ from diffutron.data.instructions import card, steps
 from diffutron.data.instructions.steps import PHASES, SPLITS, Encode, Row
 from diffutron.data.matching.decontaminate import Contamination
 from diffutron.data.sources.bad_rows import BadRows
-from diffutron.data.sources.sources import raw_instructions
+from diffutron.data.sources.sources import licenses_of, raw_instructions
 from diffutron.runtime.files import atomic_folder, write_json, write_text
 
 
@@ -55,7 +56,8 @@ def instructions(params: Params, encode: Encode, *, out: Path, metrics: Path) ->
         counts = card.count_instructions(rows, bad_rows)
         card.write_instructions_card(rows, counts, bad_rows, sets.tasks, work, seed=params.seed)
     seconds = round(time.perf_counter() - started, 2)
-    write_json(metrics, {**counts, "seconds": seconds})
+    stated = [asdict(one) for one in licenses_of(rules)]
+    write_json(metrics, {**counts, "licenses": stated, "seconds": seconds})
     steps_of = {f"{name} ": (one["rows"]["kept"], one["dropped"]) for name, one in counts.items()}
     write_text(metrics.with_name(f"{metrics.stem}_steps.csv"), steps_csv(steps_of))
 

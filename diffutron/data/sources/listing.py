@@ -13,12 +13,9 @@ Every key but `files` may be left out. A file that no entry names is read as if 
 `sources.yaml`.
 """
 
-import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from fnmatch import fnmatch
 from pathlib import Path
-from typing import Any
 
 from pydantic import Field
 
@@ -30,8 +27,6 @@ from diffutron.runtime.yaml_files import checked, read_yaml
 
 NAME = "sources.yaml"
 FIELDS = ("text", "source", "group")
-UNKNOWN = "not stated"
-_FORBIDS = re.compile(r"\bNC\b|non-?\s?commercial|research only|academic", re.IGNORECASE)
 
 
 class Entry(Section):
@@ -60,15 +55,6 @@ class Listing(Section):
 
 
 ANY = Entry(files="*")
-
-
-@dataclass(frozen=True)
-class License:
-    """The license of a source, and whether it allows commercial use (None: not known)."""
-
-    source: str
-    license: str
-    commercial: bool | None
 
 
 def entries(folder: Path) -> list[Entry]:
@@ -116,28 +102,3 @@ def quotas_of(found: Iterable[Entry], quotas: Mapping[str, int]) -> dict[str, in
                 f"corpus.quotas or in {NAME}"
             )
     return both
-
-
-def license_of(source: str, entry: Any) -> License:
-    """What an entry (of `sources.yaml` or of `corpus.hub`) says; a name with NC forbids."""
-    license = entry.license or UNKNOWN
-    commercial = getattr(entry, "commercial", None)
-    if commercial is None and entry.license:
-        commercial = not _FORBIDS.search(entry.license)
-    return License(source, license, commercial)
-
-
-def check_licenses(licenses: Iterable[License], *, use: str, allowed: Iterable[str]) -> None:
-    """Refuse sources whose license forbids the stated use.
-
-    Raises:
-        UserError: names source and license, and what to change.
-    """
-    accepted = set(allowed)
-    for one in licenses:
-        if use == "commercial" and not one.commercial and one.license not in accepted:
-            raise UserError(
-                f"corpus.use is commercial, but the license of {one.source} is {one.license!r}, "
-                "which does not allow it; leave the source out, state `commercial: true` in "
-                f"{NAME}, or add {one.license!r} to corpus.allowed_licenses"
-            )

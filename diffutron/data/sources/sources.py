@@ -16,6 +16,7 @@ from diffutron.config.params import CorpusParams, HubInstructions, InstructionsP
 from diffutron.data.sources import listing
 from diffutron.data.sources.bad_rows import BadRows
 from diffutron.data.sources.instruction_schemas import Instruction, instruction_of, phase_of
+from diffutron.data.sources.licenses import OURS, License, license_of
 from diffutron.data.sources.row_readers import (
     BadLine,
     RawRow,
@@ -190,17 +191,23 @@ def count_documents(params: CorpusParams) -> int | None:
     return sum(known) if len(known) == len(counts) else None
 
 
-def licenses_of(params: CorpusParams) -> list[listing.License]:
+def licenses_of(params: CorpusParams | InstructionsParams) -> list[License]:
     """The license of each source, as far as `sources.yaml` or `corpus.hub` states it."""
     if params.source == "sample":
-        return [listing.License("sample", "Apache-2.0", True)]
+        return [license_of("sample", OURS)]
+    corpus = isinstance(params, CorpusParams)
     if params.source == "hub":
-        return [listing.license_of(entry.name, entry) for entry in params.hub]
-    folder = local_folder("corpus")[0]
+        hub = params.hub if corpus else (params.phase1, params.phase2)
+        return [license_of(entry.name, getattr(entry, "license", None)) for entry in hub]
+    section = "corpus" if corpus else "instructions"
+    folder = local_folder(section)[0]
     listed = listing.entries(folder)
-    files = list_files(folder, setting="corpus.source")
+    files = list_files(folder, setting=f"{section}.source")
     found = ((file, listing.entry_of(file, listed)) for file in files)
-    named = (listing.license_of(one.name or file.name.split(".")[0], one) for file, one in found)
+    named = (
+        license_of(one.name or file.name.split(".")[0], one.license, commercial=one.commercial)
+        for file, one in found
+    )
     return list(dict.fromkeys(named))
 
 

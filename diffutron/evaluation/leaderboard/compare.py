@@ -72,14 +72,10 @@ def read_run(text: str, *, protocol: str = "corrected") -> Results:
 
 def compare_runs(a: Results, b: Results, *, protocol: str) -> list[dict[str, Any]]:
     """One entry per task that both answered on shared items, and one for the mean."""
-    tasks = [
-        task
-        for task in a.correct
-        if task in b.correct and a.correct[task].keys() & b.correct[task].keys()
-    ]
-    if not tasks:
+    entries = compare(a, b, protocol=protocol)
+    if not entries:
         raise UserError(f"{a.system} and {b.system} have no item in common")
-    return compare(a, b, tasks, protocol=protocol)
+    return entries
 
 
 def system_name(place: str) -> str:

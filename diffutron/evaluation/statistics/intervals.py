@@ -1,10 +1,9 @@
-"""Intervals, exact tests and sample sizes: what has to stand beside every accuracy.
+"""Intervals and exact tests: what has to stand beside every accuracy.
 
 SciPy does the distributions. Counts are whole items, shares are fractions of 1, `confidence` and
 `p_value` are probabilities.
 """
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -29,28 +28,6 @@ def p_above(correct: int, n: int, reference: float) -> float:
 def _check_counts(correct: int, n: int) -> None:
     if n < 1 or not 0 <= correct <= n:
         raise ValueError(f"{correct} correct of {n}: need 0 <= correct <= n and n >= 1")
-
-
-def mcnemar(only_a: int, only_b: int, *, alternative: str = "two-sided") -> float:
-    """Exact McNemar p-value from the items that only A, only B answered right.
-
-    alternative: "two-sided", or "greater": A is the better one.
-    """
-    discordant = only_a + only_b
-    if discordant == 0:
-        return 1.0
-    return float(stats.binomtest(only_a, discordant, 0.5, alternative=alternative).pvalue)
-
-
-def holm(p_values: Sequence[float]) -> list[float]:
-    """Holm's step-down adjusted p-values (Holm 1979), in the order given."""
-    order = sorted(range(len(p_values)), key=lambda index: p_values[index])
-    adjusted = [0.0] * len(p_values)
-    running = 0.0
-    for rank, index in enumerate(order):
-        running = max(running, min(1.0, (len(p_values) - rank) * p_values[index]))
-        adjusted[index] = running
-    return adjusted
 
 
 @dataclass(frozen=True)
@@ -161,40 +138,3 @@ def permutation_interval(
     tail = (1 - confidence) / 2
     low, high = np.quantile(hits, [tail, 1 - tail], method="closest_observation")
     return int(low), int(high)
-
-
-def items_to_detect(
-    reference: float, rate: float, *, power: float = 0.8, alpha: float = 0.05
-) -> int:
-    """Items with which `p_above` tells a true `rate` from the `reference` below it.
-
-    Starts from the normal approximation and grows until the exact test has the power.
-    """
-    if rate <= reference:
-        raise ValueError(f"rate {rate} is not above the reference {reference}: no test finds it")
-    z_alpha, z_power = stats.norm.ppf(1 - alpha), stats.norm.ppf(power)
-    spread = z_alpha * _deviation(reference) + z_power * _deviation(rate)
-    n = math.ceil((spread / (rate - reference)) ** 2)
-    while stats.binom.sf(stats.binom.isf(alpha, n, reference), n, rate) < power:
-        n += 1
-    return n
-
-
-def items_to_compare(
-    only_a: float, only_b: float, *, power: float = 0.8, alpha: float = 0.05
-) -> int:
-    """Items that a two-sided McNemar test needs, from the shares only A and only B get right.
-
-    Connor (1987), Biometrics 43: n = (z_a/2 sqrt(p) + z_b sqrt(p - d^2))^2 / d^2, where p is the
-    discordant share and d the difference.
-    """
-    discordant, difference = only_a + only_b, only_a - only_b
-    if difference == 0:
-        raise ValueError("two equal rates cannot be told apart by any number of items")
-    z_alpha, z_power = stats.norm.ppf(1 - alpha / 2), stats.norm.ppf(power)
-    spread = z_alpha * math.sqrt(discordant) + z_power * math.sqrt(discordant - difference**2)
-    return math.ceil((spread / difference) ** 2)
-
-
-def _deviation(rate: float) -> float:
-    return math.sqrt(rate * (1 - rate))

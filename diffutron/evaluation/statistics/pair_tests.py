@@ -1,5 +1,6 @@
 """Two systems on the same items: is one better, worse, or can it not be told?
 
+The leaderboard, `diffutron compare` and the promotion gate all ask here, so they cannot disagree.
 For a task the exact McNemar test, Holm-adjusted over the tasks of the pair; for the mean over
 tasks a paired bootstrap in which items of one passage are drawn together.
 """
@@ -13,16 +14,14 @@ from typing import Any
 import numpy as np
 from scipy import stats
 
-from diffutron.evaluation.statistics.intervals import (
-    holm,
-    items_to_compare,
-    mcnemar,
-)
-
 ALPHA, POWER = 0.05, 0.8
 DRAWS = 10_000
 BETTER, WORSE, OPEN = "better", "worse", "cannot be told"
 MEAN = "mean"
+KEYS = (
+    "a", "b", "task", "protocol", "n", "difference", "low", "high", "p_value", "p_holm",
+    "verdict", "items_needed",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -34,56 +33,82 @@ class Results:
     groups: dict[str, dict[int, str]]
 
 
-def compare_all(
-    results: Sequence[Results], *, protocol: str, seed: int = 0
-) -> list[dict[str, Any]]:
+def compare_all(results: Sequence[Results], *, protocol: str) -> list[dict[str, Any]]:
     """Every pair of systems on every task that both answered, and on the mean of these."""
     found = []
     for a, b in itertools.combinations(results, 2):
-        tasks = [task for task in a.correct if task in b.correct]
-        if tasks:
-            found += compare(a, b, tasks, protocol=protocol, seed=seed)
+        found += compare(a, b, protocol=protocol)
     return found
 
 
 def compare(
-    a: Results, b: Results, tasks: Sequence[str], *, protocol: str, seed: int = 0
+    a: Results, b: Results, *, protocol: str, alpha: float = ALPHA, seed: int = 0
 ) -> list[dict[str, Any]]:
-    """One entry a task, then one for the mean.
+    """One entry per task on which both answered a common item, then one for the mean of the tasks.
 
-    difference: accuracy of `a` minus that of `b`. verdict: on `a`, from `p_holm` at 0.05.
-    items_needed: items that show a difference of this size with power 0.8 at alpha 0.05; None
-    where there is no difference.
+    The mean has an entry where there are two tasks or more; each task has equal weight in it.
+
+    Returns:
+        difference: accuracy of `a` minus that of `b`, with its 95 % interval [low, high].
+        verdict: on `a`, from `p_holm` at `alpha`. items_needed: items that show a difference of
+        this size with power 0.8 at alpha 0.05; None where there is no difference. Empty where the
+        two have no common item.
     """
-    entries = [_task(a, b, task, protocol) for task in tasks]
+    tasks = [task for task in a.correct if task in b.correct and shared_items(a, b, task)]
+    entries = [_task(a, b, task) for task in tasks]
     for entry, p_holm in zip(entries, holm([e["p_value"] for e in entries]), strict=True):
         entry["p_holm"] = p_holm
-        entry["verdict"] = verdict(entry["difference"], p_holm)
     if len(tasks) > 1:
-        entries.append(_mean(a, b, tasks, protocol, seed))
-    return [_in_order(entry) for entry in entries]
+        entries.append(_mean(a, b, tasks, seed))
+    for entry in entries:
+        entry |= {"a": a.system, "b": b.system, "protocol": protocol}
+        entry["verdict"] = verdict(entry["difference"], entry["p_holm"], alpha=alpha)
+    return [{key: entry[key] for key in KEYS} for entry in entries]
 
 
-def verdict(difference: float, p_value: float) -> str:
+def verdict(difference: float, p_value: float, *, alpha: float = ALPHA) -> str:
     """On the first of two systems."""
-    if p_value >= ALPHA or difference == 0:
+    if p_value >= alpha or difference == 0:
         return OPEN
     return BETTER if difference > 0 else WORSE
 
 
-def _in_order(entry: dict[str, Any]) -> dict[str, Any]:
-    keys = (
-        "a", "b", "task", "protocol", "n", "difference", "low", "high", "p_value", "p_holm",
-        "verdict", "items_needed",
-    )  # fmt: skip
-    return {key: entry[key] for key in keys}
+def mcnemar(only_a: int, only_b: int) -> float:
+    """Exact two-sided McNemar p-value from the items that only A, only B answered right."""
+    discordant = only_a + only_b
+    return float(stats.binomtest(only_a, discordant, 0.5).pvalue) if discordant else 1.0
+
+
+def holm(p_values: Sequence[float]) -> list[float]:
+    """Holm's step-down adjusted p-values (Holm 1979), in the order given."""
+    order = sorted(range(len(p_values)), key=lambda index: p_values[index])
+    adjusted = [0.0] * len(p_values)
+    running = 0.0
+    for rank, index in enumerate(order):
+        running = max(running, min(1.0, (len(p_values) - rank) * p_values[index]))
+        adjusted[index] = running
+    return adjusted
+
+
+def items_to_compare(only_a: float, only_b: float) -> int:
+    """Items that McNemar's test needs for POWER at ALPHA, from the shares only A, only B get right.
+
+    Connor (1987), Biometrics 43: n = (z_a/2 sqrt(p) + z_b sqrt(p - d^2))^2 / d^2, where p is the
+    discordant share and d the difference.
+    """
+    discordant, difference = only_a + only_b, only_a - only_b
+    if difference == 0:
+        raise ValueError("two equal rates cannot be told apart by any number of items")
+    z_alpha, z_power = stats.norm.ppf(1 - ALPHA / 2), stats.norm.ppf(POWER)
+    spread = z_alpha * math.sqrt(discordant) + z_power * math.sqrt(discordant - difference**2)
+    return math.ceil((spread / difference) ** 2)
 
 
 def shared_items(a: Results, b: Results, task: str) -> list[int]:
     return sorted(a.correct[task].keys() & b.correct[task].keys())
 
 
-def _task(a: Results, b: Results, task: str, protocol: str) -> dict[str, Any]:
+def _task(a: Results, b: Results, task: str) -> dict[str, Any]:
     rows = shared_items(a, b, task)
     n = len(rows)
     only_a = sum(a.correct[task][row] and not b.correct[task][row] for row in rows)
@@ -93,10 +118,7 @@ def _task(a: Results, b: Results, task: str, protocol: str) -> dict[str, Any]:
     half /= math.sqrt(n)
     needed = None if only_a == only_b else items_to_compare(only_a / n, only_b / n)
     return {
-        "a": a.system,
-        "b": b.system,
         "task": task,
-        "protocol": protocol,
         "n": n,
         "difference": difference,
         "low": difference - half,
@@ -106,7 +128,7 @@ def _task(a: Results, b: Results, task: str, protocol: str) -> dict[str, Any]:
     }
 
 
-def _mean(a: Results, b: Results, tasks: Sequence[str], protocol: str, seed: int) -> dict[str, Any]:
+def _mean(a: Results, b: Results, tasks: Sequence[str], seed: int) -> dict[str, Any]:
     """The mean over tasks of the differences; each task is drawn anew from its own groups."""
     generator = np.random.default_rng(seed)
     drawn = np.zeros(DRAWS)
@@ -124,17 +146,13 @@ def _mean(a: Results, b: Results, tasks: Sequence[str], protocol: str, seed: int
     tail = min(int((drawn <= 0).sum()), int((drawn >= 0).sum()))
     p_value = min(1.0, 2 * (tail + 1) / (DRAWS + 1))
     return {
-        "a": a.system,
-        "b": b.system,
         "task": MEAN,
-        "protocol": protocol,
         "n": n,
         "difference": difference,
         "low": float(low),
         "high": float(high),
         "p_value": p_value,
         "p_holm": p_value,  # one test: there is nothing to adjust for
-        "verdict": verdict(difference, p_value),
         "items_needed": _needed(difference, float(drawn.std()), n),
     }
 

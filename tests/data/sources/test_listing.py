@@ -4,15 +4,8 @@ import json
 
 import pytest
 
-from diffutron.data.sources.listing import (
-    ANY,
-    Entry,
-    License,
-    check_licenses,
-    entries,
-    license_of,
-    quotas_of,
-)
+from diffutron.data.sources.licenses import License
+from diffutron.data.sources.listing import Entry, entries, quotas_of
 from diffutron.data.sources.sources import Document, licenses_of, local_digest, raw_documents
 from diffutron.runtime.errors import UserError
 
@@ -78,26 +71,6 @@ def test_quotas_of_both_places():
         quotas_of(listed, {"basın": 6})
     with pytest.raises(UserError, match="needs a `group` or a `name`"):
         quotas_of([Entry(files="a", quota=1)], {})
-
-
-@pytest.mark.parametrize(
-    ("entry", "commercial"),
-    [
-        (Entry(files="*", license="CC BY-NC-SA 4.0"), False),
-        (Entry(files="*", license="non-commercial research"), False),
-        (Entry(files="*", license="CC BY-SA 4.0"), True),
-        (Entry(files="*", license="own contract", commercial=False), False),
-        (ANY, None),
-    ],
-)
-def test_licenses(entry, commercial):
-    found = license_of("x", entry)
-    assert found.commercial is commercial
-    check_licenses([found], use="research", allowed=[])
-    check_licenses([found], use="commercial", allowed=[found.license])
-    if not commercial:
-        with pytest.raises(UserError, match=r"license of x is .* corpus\.allowed_licenses"):
-            check_licenses([found], use="commercial", allowed=[])
 
 
 def test_a_file_that_grows_while_it_is_read_is_named(folder, make_params):

@@ -1,0 +1,57 @@
+"""Parameters and metrics that an earlier release has stored with a version, read by the new names.
+
+What people write is refused under an old name (`config.renamed`); what is stored cannot be written
+anew, so here it is translated. A key that the earlier release did not have gets the value that its
+code had.
+"""
+
+import copy
+from typing import Any, get_args
+
+from pydantic import BaseModel
+
+from diffutron.config.params import Params, parse_params
+from diffutron.config.renamed import KEYS
+
+METRICS = {"canaries": "sanity_checks", "touched": "contaminated"}
+"""Keys of stored metrics, at any depth: their new names."""
+
+TRAININGS = {"backbone", "pretrain", "instruct_phase1", "instruct_phase2"}
+SPIKE = {"spike_ratio": 2.0, "spike_steps": 50}
+PROMOTE = {"max_drop": 0.1, "alpha": 0.05, "max_contaminated": 0.01}
+
+
+def parse_stored_params(values: Any, *, origin: str) -> Params:
+    """The parameters of a registered version, of this release or an earlier one."""
+    found = _renamed(values, Params) if isinstance(values, dict) else values
+    if isinstance(found, dict) and found.keys() >= TRAININGS and "promote" not in found:
+        found["promote"] = PROMOTE
+        for section in TRAININGS:
+            found[section]["training"] |= SPIKE
+        found["corpus"]["contamination"]["tasks"] = found["evaluate"]["tasks"]
+    return parse_params(found, origin=origin)
+
+
+def _renamed(values: dict[str, Any], kind: type[BaseModel]) -> dict[str, Any]:
+    """`values` with the keys that `kind` knows by a new name under that name."""
+    fields = {field.alias or name: field.annotation for name, field in kind.model_fields.items()}
+    found = {}
+    for old, value in values.items():
+        key = old if old in fields else KEYS.get(old, old)
+        inner = fields.get(key)
+        for section in (inner, *get_args(inner)):
+            if not (isinstance(section, type) and issubclass(section, BaseModel)):
+                continue
+            if isinstance(value, dict):
+                value = _renamed(value, section)
+            elif isinstance(value, list):
+                value = [_renamed(one, section) for one in value]
+        found[key] = copy.deepcopy(value)
+    return found
+
+
+def translate_metrics(values: Any) -> Any:
+    """Stored metrics with the keys of METRICS under their new names."""
+    if isinstance(values, dict):
+        return {METRICS.get(key, key): translate_metrics(value) for key, value in values.items()}
+    return [translate_metrics(one) for one in values] if isinstance(values, list) else values
