@@ -16,22 +16,19 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
+from diffutron.diffusion import LogitsFn
 from diffutron.diffusion.process.noise import uniform
 from diffutron.diffusion.sampling.canvas import Canvases, Denoised, Event
-from diffutron.diffusion.sampling.confidence import confidence
 from diffutron.diffusion.sampling.settings import Settings
 from diffutron.diffusion.sampling.token_choice import (
     ban_ngrams_,
+    confidence,
     draw_tokens,
     guide,
     keep_top_,
     penalize_,
     without_repeats,
 )
-
-# fn(ids [R, L], attention_mask bool [R, L] or None, positions bool [R, L])
-# -> fresh logits [N, V] at the positions, row-major
-LogitsFn = Callable[[Tensor, Tensor | None, Tensor], Tensor]
 
 _TOKEN, _PLACE, _REMASK = 1, 2, 3  # one stream of random numbers each
 
