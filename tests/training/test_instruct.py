@@ -8,11 +8,12 @@ import torch
 from peft import PeftModel
 from transformers import AutoModelForMaskedLM
 
+from diffutron.config.params import GeometricParams
 from diffutron.modeling.encoder import load_model
 from diffutron.runtime.errors import UserError
 from diffutron.training.instruct import instruct, read_instructions
 from diffutron.training.merge import merge
-from diffutron.training.pretrain import pretrain
+from diffutron.training.pretrain import objective_of, pretrain
 
 MASK = 4
 
@@ -108,3 +109,12 @@ def test_rows_that_cannot_be_used(instructions_dir, tmp_path):
     frame.head(0).write_parquet(tmp_path / "phase1_train.parquet")
     with pytest.raises(UserError, match="has no rows"):
         read_instructions(tmp_path, 1, "train", max_tokens=64)
+
+
+def test_a_schedule_is_a_name_or_a_name_with_its_range():
+    assert objective_of("cosine").name == "MDLM bound, cosine schedule"
+    own = GeometricParams(name="geometric", beta_min=0.01, beta_max=5.0)
+    assert objective_of(own).name == "MDLM bound, geometric (0.01 to 5) schedule"
+    part = objective_of(own, mask_rate=(0.5, 1.0))
+    assert part.name.endswith("schedule, mask rates 0.5 to 1 only (not the bound)")
+    assert not part.is_bound

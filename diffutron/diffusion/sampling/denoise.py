@@ -210,16 +210,14 @@ class _Loop:
         tokens: Tensor,
         sure: Tensor,
     ) -> None:
-        step, tokens, sure = self.state.step[rows].cpu(), tokens.cpu(), sure.cpu()
-        for row, place in chosen.nonzero().cpu():
+        step = self.state.step[rows].cpu()
+        tokens = tokens.masked_fill(put_back, self.state.mask_token_id).cpu()
+        sure = sure.masked_fill(put_back, 0.0).cpu()
+        for row, place in torch.cat([chosen.nonzero(), put_back.nonzero()]).cpu():
             event = Event(
                 int(step[row]), int(place), int(tokens[row, place]), float(sure[row, place])
             )
             events[int(row)].append(event)
-        for row, place in put_back.nonzero().cpu():
-            events[int(row)].append(
-                Event(int(step[row]), int(place), self.state.mask_token_id, 0.0)
-            )
 
     def _finish(self, rows: Tensor) -> None:
         """Counts the step, looks for end tokens, and moves on to the next block."""
