@@ -49,8 +49,8 @@ def generate(
     as they are. chat: apply the tokenizer's chat template if it has one, else the prompt is text
     to be continued. Settings not given come from the model's `diffutron.json`, then: 64 new
     tokens, one step a token, blocks of at most 32, temperature 0. block_length must divide
-    max_new_tokens. settings: any other field of `diffusion.settings.Settings` (strategy, top_k,
-    top_p, threshold, remask, guidance, repetition_penalty, no_repeat_ngram, suppress).
+    max_new_tokens. settings: any other field of `Settings` (strategy, top_k, top_p, threshold,
+    remask, guidance, repetition_penalty, no_repeat_ngram, suppress).
     `watch(row, events)` is called after each model pass.
 
     Raises ValueError naming the argument: empty prompts or ones that do not fit, ids outside the

@@ -1,7 +1,7 @@
 """`diffutron generate | infill | score`: use a model from the command line."""
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 from enum import StrEnum
@@ -12,6 +12,7 @@ import typer
 
 from diffutron.runtime.errors import UserError
 from diffutron.runtime.files import write_json, write_text
+from diffutron.runtime.json_lines import read_json_lines
 
 if TYPE_CHECKING:
     from diffutron.inference.results import Generated
@@ -180,26 +181,17 @@ def _rows(
         return [dict(zip(keys, (value or "" for value in given), strict=True))]
     if any(value is not None for value in given):
         raise UserError(f"give {wanted} or --input, not both")
+    rows: list[dict[str, str]] = []
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
+        for number, row in read_json_lines(path):
+            if not isinstance(row, dict) or any(not isinstance(row.get(key), str) for key in keys):
+                raise UserError(
+                    f"{path}, line {number}: need an object with the texts {', '.join(keys)}"
+                )
+            rows.append(row)
+    except OSError as error:
         raise UserError(f"--input {path}: cannot be read ({error})") from error
-    return list(_parsed(path, keys, lines))
-
-
-def _parsed(path: Path, keys: tuple[str, ...], lines: Iterable[str]) -> Iterator[dict[str, str]]:
-    for number, line in enumerate(lines, start=1):
-        if not line.strip():
-            continue
-        try:
-            row = json.loads(line)
-        except json.JSONDecodeError as error:
-            raise UserError(f"--input {path}, line {number}: no JSON ({error})") from error
-        if not isinstance(row, dict) or any(not isinstance(row.get(key), str) for key in keys):
-            raise UserError(
-                f"--input {path}, line {number}: need an object with the texts {', '.join(keys)}"
-            )
-        yield row
+    return rows
 
 
 def _print_texts(name: str, asked: list[str], found: "list[Generated]", *, as_json: bool) -> None:

@@ -1,16 +1,14 @@
 """The stages on the command line: paths as options, numbers from params.yaml."""
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable
+from functools import wraps
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import typer
 
 from diffutron.config.params import load_params
-
-if TYPE_CHECKING:
-    from diffutron.data.instructions.steps import Chat, Encode
 
 ParamsFile = Annotated[Path, typer.Option("--params", help="The file of numbers.")]
 Tokenizer = Annotated[Path, typer.Option(help="Tokenizer folder.")]
@@ -20,6 +18,27 @@ Instructions = Annotated[Path, typer.Option(help="Instructions folder.")]
 Out = Annotated[Path, typer.Option(help="What to write; replaced as a whole when complete.")]
 Metrics = Annotated[Path, typer.Option(help="Metrics file to write (JSON).")]
 PARAMS = Path("params.yaml")
+Stage = Callable[..., None]
+
+
+def per_rank(*, on_cpu: int) -> Callable[[Stage], Stage]:
+    """Let a stage run in each rank: this process starts the ranks and waits, or is one of them.
+
+    on_cpu: number of ranks on a machine without GPU, unless DIFFUTRON_RANKS says another.
+    """
+
+    def decorate(stage: Stage) -> Stage:
+        @wraps(stage)
+        def launch_or_run(**options: Any) -> None:
+            from diffutron.training.ranks import launch_ranks
+
+            load_params(options["params"])  # a wrong file is told here, before any start
+            if not launch_ranks(sys.argv[1:], ranks_on_cpu=on_cpu):
+                stage(**options)
+
+        return launch_or_run
+
+    return decorate
 
 
 def tokenizer(
@@ -75,6 +94,7 @@ def corpus(
     )
 
 
+@per_rank(on_cpu=1)
 def backbone(
     tokenizer: Tokenizer = Path("data/tokenizer"),
     corpus: Corpus = Path("data/corpus"),
@@ -83,14 +103,12 @@ def backbone(
     params: ParamsFile = PARAMS,
 ) -> None:
     """Resolve the base encoder: from the hub, a folder, or trained from scratch."""
-    loaded = load_params(params)
-    if _ranks_did_it(on_cpu=1):
-        return
     from diffutron.training.backbone import backbone as stage
 
-    stage(loaded, tokenizer=tokenizer, corpus=corpus, out=out, metrics=metrics)
+    stage(load_params(params), tokenizer=tokenizer, corpus=corpus, out=out, metrics=metrics)
 
 
+@per_rank(on_cpu=2)
 def pretrain(
     backbone: Backbone = Path("models/backbone"),
     corpus: Corpus = Path("data/corpus"),
@@ -99,12 +117,9 @@ def pretrain(
     params: ParamsFile = PARAMS,
 ) -> None:
     """Continual LoRA pre-training with the masked diffusion objective, DeepSpeed ZeRO, N ranks."""
-    loaded = load_params(params)
-    if _ranks_did_it(on_cpu=2):
-        return
     from diffutron.training.pretrain import pretrain as stage
 
-    stage(loaded, backbone=backbone, corpus=corpus, out=out, metrics=metrics)
+    stage(load_params(params), backbone=backbone, corpus=corpus, out=out, metrics=metrics)
 
 
 def merge(
@@ -128,32 +143,12 @@ def instructions(
 ) -> None:
     """Both instruction sets in the chat format, filtered and split."""
     from diffutron.data.instructions.instructions import instructions as stage
+    from diffutron.inference.prompts import chat_encoder
 
-    loaded = load_params(params)
-    stage(loaded, chat_encoder(tokenizer), out=out, metrics=metrics)
-
-
-def chat_encoder(folder: Path) -> "Encode":
-    """From prompts (texts, or the messages of a conversation) and answers to the ids of each."""
-    from diffutron.inference.prompts import encode
-    from diffutron.modeling.tokenizer import encode_chats, load_tokenizer
-
-    tokenizer = load_tokenizer(folder)
-
-    def ids(
-        prompts: Sequence["str | Chat"], answers: Sequence[str]
-    ) -> list[tuple[list[int], list[int]]]:
-        chats = [number for number, prompt in enumerate(prompts) if not isinstance(prompt, str)]
-        texts = [prompt if isinstance(prompt, str) else "" for prompt in prompts]
-        pairs = encode_chats(tokenizer, texts, answers)
-        asked = encode(tokenizer, [prompts[number] for number in chats], chat=True)
-        for number, prompt in zip(chats, asked, strict=True):
-            pairs[number] = (prompt, pairs[number][1])
-        return pairs
-
-    return ids
+    stage(load_params(params), chat_encoder(tokenizer), out=out, metrics=metrics)
 
 
+@per_rank(on_cpu=1)
 def instruct_phase1(
     model: Annotated[Path, typer.Option(help="Model to start from.")] = Path("models/merged"),
     instructions: Instructions = Path("data/instructions"),
@@ -162,9 +157,13 @@ def instruct_phase1(
     params: ParamsFile = PARAMS,
 ) -> None:
     """Instruction tuning, first phase."""
-    _instruct(1, params, model=model, instructions=instructions, out=out, metrics=metrics)
+    from diffutron.training.instruct import instruct as stage
+
+    paths = {"model": model, "instructions": instructions, "out": out, "metrics": metrics}
+    stage(load_params(params), 1, **paths)
 
 
+@per_rank(on_cpu=1)
 def instruct_phase2(
     model: Annotated[Path, typer.Option(help="Model to start from.")] = Path("models/phase1"),
     instructions: Instructions = Path("data/instructions"),
@@ -173,16 +172,10 @@ def instruct_phase2(
     params: ParamsFile = PARAMS,
 ) -> None:
     """Instruction tuning, second phase; starts from the first."""
-    _instruct(2, params, model=model, instructions=instructions, out=out, metrics=metrics)
-
-
-def _instruct(phase: int, params: Path, **paths: Path) -> None:
-    loaded = load_params(params)
-    if _ranks_did_it(on_cpu=1):
-        return
     from diffutron.training.instruct import instruct as stage
 
-    stage(loaded, phase, **paths)
+    paths = {"model": model, "instructions": instructions, "out": out, "metrics": metrics}
+    stage(load_params(params), 2, **paths)
 
 
 def evaluate(
@@ -256,13 +249,6 @@ def register(
         evaluation=evaluation,
         out=out,
     )
-
-
-def _ranks_did_it(*, on_cpu: int) -> bool:
-    """Start this same command once a rank where more than one is asked for; True when done."""
-    from diffutron.training.ranks import launch_ranks
-
-    return launch_ranks(sys.argv[1:], ranks_on_cpu=on_cpu)
 
 
 STAGES = (

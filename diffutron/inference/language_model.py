@@ -3,7 +3,6 @@
 Weights, tokenizer, device, and what `diffutron.json` says of it.
 """
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,7 +11,11 @@ from typing import Any
 import torch
 
 from diffutron.inference.results import Trace, decode_events, prompt_as_text
+from diffutron.modeling.encoder import read_model
 from diffutron.modeling.head import unwrap_masked_lm
+from diffutron.modeling.tokenizer import read_tokenizer
+from diffutron.runtime.errors import UserError
+from diffutron.runtime.files import read_json
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,19 +85,26 @@ def load_language_model(
     masked language model with head and mask token.
     """
     place = find_device(device)
-    where = folder = str(path)
+    folder = str(path)
     if not Path(folder).is_dir() and (folder.count("/") != 1 or folder[0] in "./~"):
-        raise ValueError(f"path={where!r}: there is no such folder")
-    adapter = Path(folder) / "adapter_config.json"
-    base = _adapter_base(adapter, where) if adapter.is_file() else folder
-    model = _load_weights(base, where=where, dtype=dtype or torch.float32)
-    if adapter.is_file():
-        from peft import PeftModel
+        raise ValueError(f"path={folder!r}: there is no such folder")
+    try:
+        base, adapter = folder, Path(folder) / "adapter_config.json"
+        if adapter.is_file():
+            base = read_json(adapter).get("base_model_name_or_path")
+            if not base:
+                raise ValueError("adapter_config.json names no base model")
+        model: Any = read_model(base, dtype=dtype)
+        if adapter.is_file():
+            from peft import PeftModel
 
-        model = PeftModel.from_pretrained(model, folder).merge_and_unload()
-    tokenizer = _load_tokenizer(folder, base, where=where)
+            model = PeftModel.from_pretrained(model, folder).merge_and_unload()
+        own = not Path(folder).is_dir() or (Path(folder) / "tokenizer_config.json").is_file()
+        tokenizer = read_tokenizer(folder if own else base, advice="give one beside the weights")
+    except (ValueError, UserError) as error:
+        raise ValueError(f"path={folder!r}: {error}") from error
     described = Path(folder) / "diffutron.json"
-    info = json.loads(described.read_text(encoding="utf-8")) if described.is_file() else {}
+    info = read_json(described) if described.is_file() else {}
     return LanguageModel(model.to(place).eval(), tokenizer, place, info)
 
 
@@ -112,59 +122,3 @@ def find_device(device: str | torch.device | None) -> torch.device:
         gpus = ", ".join(f"cuda:{n}" for n in range(number)) or "no GPU that this torch can use"
         raise ValueError(f"device={str(device)!r}: this machine has cpu and {gpus}")
     return place
-
-
-def _load_weights(folder: str, *, where: str, dtype: torch.dtype) -> Any:
-    from transformers import AutoConfig
-    from transformers.models.modernbert import ModernBertForMaskedLM
-
-    try:
-        kind = AutoConfig.from_pretrained(folder).model_type
-        loaded: Any = None
-        if kind == "modernbert":
-            loaded = ModernBertForMaskedLM.from_pretrained(
-                folder, dtype=dtype, use_safetensors=True, output_loading_info=True
-            )
-    except (OSError, ValueError) as error:
-        reason = str(error).strip().split("\n")[0]
-        raise ValueError(
-            f"path={where!r}: no checkpoint can be read there ({reason}); "
-            "give a folder with config.json and weights"
-        ) from error
-    if loaded is None:
-        raise ValueError(f"path={where!r} holds a {kind} model; need a modernbert")
-    model, report = loaded
-    missing = sorted(report["missing_keys"])
-    if missing:
-        kind = "language-model head" if _is_head(missing) else "complete set of weights"
-        raise ValueError(
-            f"path={where!r}: the checkpoint has no {kind} ({missing[0]} is missing"
-            f"{f' and {len(missing) - 1} more' if missing[1:] else ''}); "
-            "need a ModernBertForMaskedLM checkpoint"
-        )
-    return model
-
-
-def _is_head(names: list[str]) -> bool:
-    return all(name.startswith(("head.", "decoder.")) for name in names)
-
-
-def _load_tokenizer(folder: str, base: str, *, where: str) -> Any:
-    from transformers import AutoTokenizer
-
-    own = not Path(folder).is_dir() or (Path(folder) / "tokenizer_config.json").is_file()
-    try:
-        tokenizer = AutoTokenizer.from_pretrained(folder if own else base)
-    except (OSError, ValueError) as error:
-        reason = str(error).strip().split("\n")[0]
-        raise ValueError(f"path={where!r}: no tokenizer can be read there ({reason})") from error
-    if tokenizer.mask_token_id is None:
-        raise ValueError(f"path={where!r}: the tokenizer has no mask token")
-    return tokenizer
-
-
-def _adapter_base(adapter: Path, where: str) -> str:
-    base = json.loads(adapter.read_text(encoding="utf-8")).get("base_model_name_or_path")
-    if not base:
-        raise ValueError(f"path={where!r}: adapter_config.json names no base model")
-    return str(base)

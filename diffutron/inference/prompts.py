@@ -2,14 +2,17 @@
 
 import re
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from diffutron.modeling.encoding import begin_ids, encode_texts
 from diffutron.modeling.tokenizer import (
     END_OF_ANSWER,
     decode_answer,
+    encode_chats,
     end_token_id,
     escape_special_tokens,
+    load_tokenizer,
 )
 
 Prompt = str | Sequence[Mapping[str, str]] | Sequence[int]
@@ -39,7 +42,15 @@ def _encode_one(tokenizer: Any, prompt: Prompt, *, number: int, chat: bool) -> l
         prompt = [{"role": "user", "content": prompt}]
     if all(isinstance(part, int) for part in prompt):
         return [int(part) for part in prompt]  # type: ignore[call-overload]
-    messages = [_message(tokenizer, part, number=number) for part in prompt]
+    messages: list[dict[str, str]] = []
+    for part in prompt:
+        if not isinstance(part, Mapping) or part.get("role") not in ROLES or "content" not in part:
+            raise ValueError(
+                f"prompts: number {number} holds {part!r}; need text, token ids, or messages "
+                f"with a role ({', '.join(ROLES)}) and a content"
+            )
+        content = escape_special_tokens(tokenizer, [str(part["content"])])[0]
+        messages.append({"role": part["role"], "content": content})
     if not chat:
         raise ValueError(
             f"prompts: number {number} is a chat, but chat=False or there is no chat template"
@@ -48,13 +59,23 @@ def _encode_one(tokenizer: Any, prompt: Prompt, *, number: int, chat: bool) -> l
     return list(tokenizer(text, add_special_tokens=False)["input_ids"])
 
 
-def _message(tokenizer: Any, part: Any, *, number: int) -> dict[str, str]:
-    if not isinstance(part, Mapping) or part.get("role") not in ROLES or "content" not in part:
-        raise ValueError(
-            f"prompts: number {number} holds {part!r}; need text, token ids, or messages "
-            f"with a role ({', '.join(ROLES)}) and a content"
-        )
-    return {"role": part["role"], "content": escape_special_tokens(tokenizer, str(part["content"]))}
+def chat_encoder(folder: Path) -> Callable[..., list[tuple[list[int], list[int]]]]:
+    """The `encode(prompts, answers)` of a tokenizer folder: the ids of each prompt and answer.
+
+    A prompt is a text, or the messages of a conversation.
+    """
+    tokenizer = load_tokenizer(folder)
+
+    def ids(prompts: Sequence[Any], answers: Sequence[str]) -> list[tuple[list[int], list[int]]]:
+        chats = [number for number, prompt in enumerate(prompts) if not isinstance(prompt, str)]
+        texts = [prompt if isinstance(prompt, str) else "" for prompt in prompts]
+        pairs = encode_chats(tokenizer, texts, answers)
+        asked = encode(tokenizer, [prompts[number] for number in chats], chat=True)
+        for number, prompt in zip(chats, asked, strict=True):
+            pairs[number] = (prompt, pairs[number][1])
+        return pairs
+
+    return ids
 
 
 def encode_masked(tokenizer: Any, texts: Sequence[str]) -> list[list[int]]:

@@ -4,6 +4,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+from diffutron.diffusion.likelihood.any_order import Score
+
 
 class Committed(NamedTuple):
     """A token that got its place: in which step, where (from the first open position), which, how
@@ -85,19 +87,13 @@ class Generated:
 
 
 @dataclass(frozen=True, slots=True)
-class Scored:
+class Scored(Score):
     """The any-order bound on log p(continuation | context), in nats.
 
-    stderr: of the estimate, 0 if `exact`. num_rows: model rows that the value needs. split_token: a
-    token lay across the border, so the two sides were encoded apart. num_dropped: context tokens
-    that did not fit.
+    split_token: a token lay across the border, so the two sides were encoded apart. num_dropped:
+    context tokens that did not fit.
     """
 
-    logprob: float
-    stderr: float
-    num_tokens: int
-    num_rows: int
-    exact: bool
     split_token: bool
     num_dropped: int
 

@@ -1,16 +1,17 @@
 """The encoder: a ModernBERT masked language model, new or from a folder, in plain HF form."""
 
-import json
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from diffutron.config.params import BackboneParams
+from diffutron.modeling.tokenizer import load_tokenizer
 from diffutron.runtime.errors import UserError
 from diffutron.runtime.files import require_folder, write_json
 
 if TYPE_CHECKING:
+    import torch
     from torch import nn
     from transformers import ModernBertConfig, ModernBertForMaskedLM
 
@@ -34,33 +35,19 @@ class SpecialIds:
 
 
 def read_special_ids(folder: Path) -> SpecialIds:
-    """Special ids of a tokenizer folder, read from its files alone."""
-    try:
-        tokenizer = json.loads((folder / "tokenizer.json").read_text(encoding="utf-8"))
-        config = json.loads((folder / "tokenizer_config.json").read_text(encoding="utf-8"))
-        added = {token["content"]: token["id"] for token in tokenizer["added_tokens"]}
-        vocab = tokenizer["model"]["vocab"]
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise UserError(
-            f"{folder}: no readable tokenizer ({error}); run the stage `tokenizer` again"
-        ) from None
+    """Special ids of a tokenizer folder; begin and end may go by BERT's names, cls and sep."""
+    tokenizer = load_tokenizer(folder)
     ids: dict[str, int] = {}
-    for name in ("pad", "bos", "eos", "mask"):
-        token = _special_token(config, name)
-        if token not in added:
+    for name, other in (("pad", "pad"), ("bos", "cls"), ("eos", "sep"), ("mask", "mask")):
+        found = getattr(tokenizer, f"{name}_token_id")
+        found = getattr(tokenizer, f"{other}_token_id") if found is None else found
+        if found is None:
             raise UserError(
                 f"{folder}: the tokenizer has no {name} token, which a masked diffusion model "
                 "needs; choose a tokenizer with pad, bos, eos and mask tokens"
             )
-        ids[name] = added[token]
-    return SpecialIds(**ids, vocab_size=max(len(vocab), 1 + max(added.values())))
-
-
-def _special_token(config: dict[str, Any], name: str) -> str | None:
-    """BERT-style tokenizers name their begin and end tokens cls and sep."""
-    other = {"bos": "cls", "eos": "sep"}.get(name, name)
-    token = config.get(f"{name}_token") or config.get(f"{other}_token")
-    return token["content"] if isinstance(token, dict) else token
+        ids[name] = found
+    return SpecialIds(**ids, vocab_size=1 + max(tokenizer.get_vocab().values()))
 
 
 def scratch_config(params: BackboneParams, special: SpecialIds) -> "ModernBertConfig":
@@ -133,38 +120,64 @@ def start_from_identity(attention: Any, similar: float, copied: float) -> None:
 
 def load_model(folder: Path, *, made_by: str) -> "ModernBertForMaskedLM":
     """The masked language model of a folder, in float32; a damaged one is a `UserError`."""
-    import torch
-    from safetensors import SafetensorError
-    from transformers.models.modernbert.modeling_modernbert import ModernBertForMaskedLM
-
     require_folder(folder, made_by=made_by)
     try:
-        loaded: Any = ModernBertForMaskedLM.from_pretrained(
-            folder, dtype=torch.float32, attn_implementation="sdpa", output_loading_info=True
-        )
+        return read_model(folder)
+    except ValueError as error:
+        raise UserError(f"{folder}: {error}; run the stage `{made_by}` again") from None
+
+
+def read_model(
+    source: str | Path, *, dtype: "torch.dtype | None" = None
+) -> "ModernBertForMaskedLM":
+    """The whole masked language model of a folder or a hub name, from safetensors alone.
+
+    dtype: float32 by default.
+
+    Raises:
+        ValueError: what is there is unreadable, of another kind, or lacks weights.
+    """
+    import torch
+    from safetensors import SafetensorError
+    from transformers import AutoConfig
+    from transformers.models.modernbert.modeling_modernbert import ModernBertForMaskedLM
+
+    loaded: Any = None
+    try:
+        kind = AutoConfig.from_pretrained(source).model_type
+        if kind == "modernbert":
+            loaded = ModernBertForMaskedLM.from_pretrained(
+                source,
+                dtype=dtype or torch.float32,
+                attn_implementation="sdpa",
+                use_safetensors=True,
+                output_loading_info=True,
+            )
     except (OSError, ValueError, KeyError, SafetensorError) as error:
-        raise UserError(
-            f"{folder}: no readable masked language model ({error}); run `{made_by}` again"
-        ) from None
+        reason = str(error).strip().split("\n")[0]
+        raise ValueError(
+            f"no checkpoint can be read there ({reason}); give a folder with config.json and "
+            "weights"
+        ) from error
+    if loaded is None:
+        raise ValueError(f"holds a {kind} model; need a modernbert")
     model, report = loaded
     if lost := sorted(report["missing_keys"]) + sorted(map(str, report["mismatched_keys"])):
-        raise UserError(
-            f"{folder}: {len(lost)} weights are missing or of another shape, {lost[0]} first; "
-            f"need a ModernBertForMaskedLM checkpoint, from `{made_by}`"
+        is_head = all(name.startswith(("head.", "decoder.")) for name in lost)
+        raise ValueError(
+            f"the checkpoint has no {'language-model head' if is_head else 'complete weights'} "
+            f"({lost[0]} is missing or of another shape"
+            f"{f', and {len(lost) - 1} more' if lost[1:] else ''}); "
+            "need a ModernBertForMaskedLM checkpoint"
         )
     return model
 
 
 def save_model(
-    model: "nn.Module",
-    folder: Path,
-    *,
-    tokenizer: Path,
-    description: dict[str, Any],
-    state_dict: dict[str, Any] | None = None,
+    model: "nn.Module", folder: Path, *, tokenizer: Path, description: dict[str, Any]
 ) -> None:
     """A plain HF folder (safetensors), the tokenizer files beside it, and `diffutron.json`."""
-    model.save_pretrained(folder, state_dict=state_dict)  # type: ignore[operator]
+    model.save_pretrained(folder)  # type: ignore[operator]
     copy_tokenizer(tokenizer, folder)
     write_json(folder / "diffutron.json", description)
 

@@ -9,18 +9,17 @@ Shapes: B batch, L length, H hidden size, V vocabulary, N selected positions, M 
 """
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from diffutron.modeling.cuda_loss import cuda_kernel, kernel_nll
+from diffutron.diffusion import LogitsFn, LogprobFn
 from diffutron.modeling.fused_cross_entropy import FusedNLL, chunk_logits
 from diffutron.modeling.matmul import matmul, use_fast_matmul, wide
 
-LogitsFn = Callable[[Tensor, Tensor | None, Tensor], Tensor]
-LogprobFn = Callable[[Tensor, Tensor | None, Tensor, Tensor, Tensor], Tensor]
+CHUNK_ROWS = 128  # positions whose logits over the whole vocabulary exist at a time
 
 
 def unwrap_masked_lm(model: nn.Module) -> Any:
@@ -49,30 +48,16 @@ def run_encoder(
 ) -> Tensor:
     """Hidden states [B, L, H] of the encoder, without the head.
 
-    attention_mask: None, [B, L] (nonzero = a real token), or a bool [B, 1, L, L] (True = may
-    attend) for several samples packed in a row; `position_ids` then restart at each sample. A 4D
-    mask is cut to the window for the sliding layers here, as transformers would hand it to both
-    layer kinds as it is. A mapping gives a 4D mask for each layer kind. kernel: what the
-    attention in use takes besides (`modeling.attention`).
+    attention_mask: None, [B, L] (nonzero = a real token), or a bool [B, 1, L, L] for each layer
+    kind (True = may attend) for several samples packed in a row; `position_ids` then restart at
+    each sample. kernel: what the attention in use takes besides (`modeling.attention`).
     """
-    encoder = unwrap_masked_lm(model).model
     mask: Any = attention_mask
-    if isinstance(attention_mask, Tensor) and attention_mask.dim() == 4:
-        mask = _layer_masks(attention_mask, encoder.config)
-    return encoder(
-        input_ids=input_ids, attention_mask=mask, position_ids=position_ids, **kernel
-    ).last_hidden_state
-
-
-def _layer_masks(attention_mask: Tensor, config: Any) -> dict[str, Tensor]:
-    place = torch.arange(attention_mask.shape[-1], device=attention_mask.device)
-    window = (place[:, None] - place[None, :]).abs() <= config.sliding_window
-    masks = {"full_attention": attention_mask, "sliding_attention": attention_mask & window}
-    if (
-        config._attn_implementation == "eager"
-    ):  # adds its mask to the scores instead of selecting by it
-        return {kind: torch.where(mask, 0.0, -math.inf) for kind, mask in masks.items()}
-    return masks
+    return (
+        unwrap_masked_lm(model)
+        .model(input_ids=input_ids, attention_mask=mask, position_ids=position_ids, **kernel)
+        .last_hidden_state
+    )
 
 
 def head_logits(model: nn.Module, hidden: Tensor, *, mask_token_id: int) -> Tensor:
@@ -91,24 +76,19 @@ def head_nll(
     weights: Tensor | None = None,
     *,
     mask_token_id: int,
-    chunk_rows: int = 128,
 ) -> Tensor:
     """-log p(target) [N] for hidden states [N, H], the mask token excluded; float32 for
     half-precision models.
 
     Differentiable in `hidden` and in the head's trainable parameters. The forward pass computes
-    the gradient chunk by chunk, so that at most `chunk_rows` x V logits exist at a time. Give
+    the gradient chunk by chunk, so that at most `CHUNK_ROWS` x V logits exist at a time. Give
     `weights` [N] when the loss will be proportional to sum(weights x nll): a trainable decoder
     then gets its gradient in the same pass; any other use of the result stays right and costs one
-    more pass over the logits in the backward. In half precision on a GPU cut-cross-entropy does
-    it, where it is installed (`modeling.cuda_loss`).
+    more pass over the logits in the backward.
     """
     lm = unwrap_masked_lm(model)
     features = lm.head(hidden)
-    if features.is_cuda and features.dtype != torch.float32 and (kernel := cuda_kernel()):
-        head = (features, lm.decoder.weight, lm.decoder.bias, targets)  # cuda only
-        return kernel_nll(kernel, *head, mask_token_id=mask_token_id)  # cuda only
-    num_chunks = -(-len(targets) // chunk_rows)
+    num_chunks = -(-len(targets) // CHUNK_ROWS)
     return FusedNLL.apply(
         features,
         lm.decoder.weight,
@@ -122,9 +102,7 @@ def head_nll(
 
 
 def logits_fn(model: nn.Module, *, mask_token_id: int) -> LogitsFn:
-    """`fn(ids [R, L], attention_mask [R, L] or None, positions bool [R, L]) -> logits [N, V]`,
-    row-major.
-    """
+    """The model as the sampler calls it."""
     use_fast_matmul(model)
 
     @torch.no_grad()
@@ -135,9 +113,8 @@ def logits_fn(model: nn.Module, *, mask_token_id: int) -> LogitsFn:
     return fn
 
 
-def logprob_fn(model: nn.Module, *, mask_token_id: int, chunk_rows: int = 128) -> LogprobFn:
-    """`fn(ids [R, L], attention_mask [R, L] or None, rows [M], cols [M], targets [M]) -> log p
-    [M]`.
+def logprob_fn(model: nn.Module, *, mask_token_id: int) -> LogprobFn:
+    """The model as the likelihoods call it.
 
     Several targets at one position (the choices of a question) share its row of the head.
     """
@@ -153,13 +130,12 @@ def logprob_fn(model: nn.Module, *, mask_token_id: int, chunk_rows: int = 128) -
         features = lm.head(hidden[places])
         order = owner.argsort(stable=True)
         logprobs = torch.empty(len(targets), dtype=wide(features.dtype), device=ids.device)
-        ends = torch.searchsorted(
-            owner[order], torch.arange(0, len(places) + chunk_rows, chunk_rows, device=ids.device)
-        ).tolist()
+        borders = torch.arange(0, len(places) + CHUNK_ROWS, CHUNK_ROWS, device=ids.device)
+        ends = torch.searchsorted(owner[order], borders).tolist()
         for chunk, (start, end) in enumerate(zip(ends, ends[1:], strict=False)):
-            first = chunk * chunk_rows
+            first = chunk * CHUNK_ROWS
             logits = chunk_logits(
-                features[first : first + chunk_rows],
+                features[first : first + CHUNK_ROWS],
                 lm.decoder.weight,
                 lm.decoder.bias,
                 mask_token_id,

@@ -15,7 +15,7 @@ from typing import Any
 
 from diffutron.config.params import Params, TokenizerParams
 from diffutron.runtime.errors import UserError
-from diffutron.runtime.files import atomic_folder, write_json, write_text
+from diffutron.runtime.files import atomic_folder, require_folder, write_json, write_text
 from diffutron.runtime.progress import track
 
 SPECIAL_TOKENS = ("<pad>", "<eos>", "<bos>", "<unk>", "<mask>")
@@ -57,7 +57,15 @@ def tokenizer(params: Params, texts: Iterable[str], *, out: Path, metrics: Path)
     section = params.tokenizer
     measured: list[str] = []
     if section.source == "scratch":
-        made = train(_remember(islice(texts, section.max_documents), measured), section)
+
+        def remembered() -> Iterator[str]:
+            some = islice(texts, section.max_documents)
+            for text in track(some, desc="tokenizer", unit="texts"):
+                if len(measured) < MEASURED_TEXTS:
+                    measured.append(text)
+                yield text
+
+        made = train(remembered(), section)
     else:
         made = load_published(section)
         measured += islice(texts, MEASURED_TEXTS)
@@ -68,13 +76,6 @@ def tokenizer(params: Params, texts: Iterable[str], *, out: Path, metrics: Path)
     found = fertility(made, measured)
     seconds = round(time.perf_counter() - started, 2)
     write_json(metrics, {"vocab_size": len(made), **found, "seconds": seconds})
-
-
-def _remember(texts: Iterable[str], measured: list[str]) -> Iterator[str]:
-    for text in track(texts, desc="tokenizer", unit="texts"):
-        if len(measured) < MEASURED_TEXTS:
-            measured.append(text)
-        yield text
 
 
 def chat_template(chat_format: str) -> str:
@@ -138,52 +139,52 @@ def train(texts: Iterable[str], section: TokenizerParams) -> Any:
 
 def load_published(section: TokenizerParams) -> Any:
     """The tokenizer of a hub repository at its pinned revision, or of a local folder."""
-    from transformers import AutoTokenizer
-
     where = f"tokenizer.name = {section.name!r}"
     if section.source == "local" and not Path(section.name).is_dir():
         raise UserError(f"{where}: no such folder; with source local it must be one")
-    revision = section.revision if section.source == "hub" else None
-    try:
-        found = AutoTokenizer.from_pretrained(section.name, revision=revision)
-    except (OSError, ValueError) as error:
-        reason = " ".join(str(error).split())[:200]
-        raise UserError(
-            f"{where}: no tokenizer can be read ({reason}); check the name, the network and, "
-            "for a gated repository, `hf auth login`"
-        ) from error
-    return check_tokenizer(found, where=where)
+    return _for_training(
+        section.name,
+        where=where,
+        revision=section.revision if section.source == "hub" else None,
+        advice="check the name, the network and, for a gated repository, `hf auth login`",
+    )
 
 
 def load_tokenizer(folder: Path) -> Any:
-    """The tokenizer of a folder, checked.
+    """The tokenizer of a folder; one that training could not use is a `UserError`."""
+    require_folder(folder, made_by="tokenizer")
+    advice = "run the stage `tokenizer` again"
+    return _for_training(folder, where=str(folder), revision=None, advice=advice)
+
+
+def _for_training(source: str | Path, *, where: str, revision: str | None, advice: str) -> Any:
+    try:
+        found = read_tokenizer(source, revision=revision, advice=advice)
+    except ValueError as error:
+        raise UserError(f"{where}: {error}") from error
+    if found.eos_token_id is None and found.sep_token_id is None:
+        raise UserError(f"{where}: a tokenizer without end token (eos or sep); choose another")
+    return found
+
+
+def read_tokenizer(source: str | Path, *, revision: str | None = None, advice: str) -> Any:
+    """The tokenizer of a folder or a hub name.
 
     Raises:
-        UserError: no tokenizer there, or one without mask token.
+        ValueError: nothing readable is there (ends with `advice`), or it has no mask token.
     """
     from transformers import AutoTokenizer
 
-    if not Path(folder).is_dir():
-        raise UserError(f"folder {folder} does not exist; run the stage `tokenizer` first")
     try:
-        found = AutoTokenizer.from_pretrained(folder)
-    except (OSError, ValueError) as error:
+        found = AutoTokenizer.from_pretrained(source, revision=revision)
+    except (OSError, ValueError, KeyError) as error:
         reason = " ".join(str(error).split())[:200]
-        raise UserError(
-            f"{folder} holds no readable tokenizer ({reason}); run the stage `tokenizer` again"
-        ) from error
-    return check_tokenizer(found, where=str(folder))
-
-
-def check_tokenizer(found: Any, *, where: str) -> Any:
-    """The tokenizer itself, or a `UserError` where masked diffusion could not use it."""
+        raise ValueError(f"no tokenizer can be read there ({reason}); {advice}") from error
     if found.mask_token_id is None:
-        raise UserError(
-            f"{where}: a tokenizer without mask token; masked diffusion needs one, so choose "
-            "the tokenizer of a masked language model"
+        raise ValueError(
+            "a tokenizer without mask token; masked diffusion needs one, so choose the tokenizer "
+            "of a masked language model"
         )
-    if found.eos_token_id is None and found.sep_token_id is None:
-        raise UserError(f"{where}: a tokenizer without end token (eos or sep); choose another")
     return found
 
 
@@ -215,9 +216,8 @@ def encode_prompt(tokenizer: Any, prompt: str) -> list[int]:
 def encode_prompts(tokenizer: Any, prompts: Sequence[str]) -> list[list[int]]:
     """`encode_prompt` of many, in one call of the tokenizer."""
     before, after = _frame(tokenizer, answer=False)
-    return _encode(
-        tokenizer, [f"{before}{text.strip()}{after}" for text in _escape_all(tokenizer, prompts)]
-    )
+    texts = escape_special_tokens(tokenizer, prompts)
+    return _encode(tokenizer, [f"{before}{text.strip()}{after}" for text in texts])
 
 
 def encode_answer(tokenizer: Any, answer: str) -> list[int]:
@@ -228,8 +228,9 @@ def encode_answer(tokenizer: Any, answer: str) -> list[int]:
 def encode_answers(tokenizer: Any, answers: Sequence[str]) -> list[list[int]]:
     """`encode_answer` of many, in one call of the tokenizer."""
     before, after = _frame(tokenizer, answer=True)
-    texts = [f"{before}{text.strip()}{after}" for text in _escape_all(tokenizer, answers)]
-    return [[*ids, end_token_id(tokenizer)] for ids in _encode(tokenizer, texts)]
+    texts = escape_special_tokens(tokenizer, answers)
+    encoded = _encode(tokenizer, [f"{before}{text.strip()}{after}" for text in texts])
+    return [[*ids, end_token_id(tokenizer)] for ids in encoded]
 
 
 def encode_chats(
@@ -254,12 +255,8 @@ def _frame(tokenizer: Any, *, answer: bool) -> tuple[str, str]:
     return before, after.rstrip("\n")
 
 
-def escape_special_tokens(tokenizer: Any, text: str) -> str:
-    """`text` in which no special token or chat marker can be read: each gets a space inside."""
-    return _escape_all(tokenizer, [text])[0]
-
-
-def _escape_all(tokenizer: Any, texts: Iterable[str]) -> list[str]:
+def escape_special_tokens(tokenizer: Any, texts: Iterable[str]) -> list[str]:
+    """Texts in which no special token or chat marker can be read: each gets a space inside."""
     tokens = dict.fromkeys((*CHAT_MARKERS, *tokenizer.all_special_tokens))
     found = re.compile("|".join(re.escape(token) for token in tokens))
     return [

@@ -15,8 +15,7 @@ from typing import Any
 
 from diffutron.data.sources.row_readers import RawRow, read_file
 from diffutron.diffusion.likelihood.any_order import nelbo, windows
-from diffutron.diffusion.likelihood.by_order import pseudo_loglikelihood
-from diffutron.diffusion.likelihood.mask_rates import masked_nll
+from diffutron.diffusion.likelihood.mask_rates import masked_nll, pseudo_loglikelihood
 from diffutron.inference.language_model import LanguageModel, load_language_model
 from diffutron.modeling.encoding import begin_ids, encode_texts
 from diffutron.modeling.head import logprob_fn

@@ -209,7 +209,7 @@ class _Samples:
         )
         masked, weight = data.objective.draw_masks(
             self.position[chosen],
-            torch.from_numpy((self.maskable + self.fill)[chosen]),
+            (self.maskable + self.fill)[chosen].tolist(),
             seed=data.seed,
             epoch=self.epoch,
             index=self.index[chosen],

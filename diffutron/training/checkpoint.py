@@ -2,7 +2,7 @@
 
 The folder's name holds a fingerprint of the stage's parameters and inputs, so a changed parameter
 starts anew. Each checkpoint is written under another name, listed with the digest of every file,
-synchronised to disk and then renamed; the one before it goes only after that.
+synchronized to disk and then renamed; the one before it goes only after that.
 """
 
 import hashlib
@@ -18,7 +18,7 @@ from typing import Any, Self
 
 from diffutron.config.params import Section
 from diffutron.runtime.errors import StageFailure, UserError
-from diffutron.runtime.files import content_digest, explain_os_error, write_json
+from diffutron.runtime.files import content_digest, explain_os_error, file_digest, write_json
 from diffutron.training.ranks import Ranks
 
 ROOT = "DIFFUTRON_CHECKPOINTS"  # folder of all checkpoints; a fact of the machine
@@ -163,15 +163,15 @@ class Checkpoints:
             "world_size": self.ranks.world_size,
             "zero_stage": self.zero_stage,
             "state": state,
-            "files": {path.relative_to(partial).as_posix(): _digest(path) for path in files},
+            "files": {path.relative_to(partial).as_posix(): file_digest(path) for path in files},
         }
         for path in files:
-            _synchronise(path)
+            _synchronize(path)
         write_json(partial / MANIFEST, manifest)
-        _synchronise(partial)
+        _synchronize(partial)
         shutil.rmtree(final, ignore_errors=True)  # of an earlier, damaged attempt
         partial.rename(final)
-        _synchronise(self.folder)
+        _synchronize(self.folder)
         self._prune()
 
     def _prune(self) -> None:
@@ -193,7 +193,7 @@ def _verify(folder: Path) -> tuple[str, dict[str, Any] | None]:
     try:
         manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
         for name, digest in manifest["files"].items():
-            if _digest(folder / name) != digest:
+            if file_digest(folder / name) != digest:
                 return f"{name} has changed", None
     except FileNotFoundError as error:
         return f"{Path(error.filename).name} is missing", None
@@ -202,12 +202,7 @@ def _verify(folder: Path) -> tuple[str, dict[str, Any] | None]:
     return "", manifest
 
 
-def _digest(path: Path) -> str:
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
-
-
-def _synchronise(path: Path) -> None:
+def _synchronize(path: Path) -> None:
     handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)

@@ -15,9 +15,7 @@ from diffutron.runtime.errors import UserError
 
 NUMBER, RENDEZVOUS, IS_RENDEZVOUS_HOST = "DIFFUTRON_HOSTS", "DIFFUTRON_HEAD", "DIFFUTRON_LEADS"
 RESTARTS = 5  # of the ranks, when a host was cut off or a rank has ended
-LONELY_SECONDS = (
-    60  # seconds that a launcher may sit without ranks, waiting for hosts that are gone
-)
+LONELY_SECONDS = 60  # of a launcher without ranks that waits for hosts which are gone
 JOIN = 600  # seconds in which all hosts must have come
 
 
@@ -63,8 +61,10 @@ def this_host(environment: Mapping[str, str] = os.environ) -> Hosts | None:
             f"{RENDEZVOUS}={head!r}: give ADDRESS:PORT of the host where all of them meet"
         )
     own = address_towards(host, int(port))
-    leads = environment.get(IS_RENDEZVOUS_HOST)
-    return Hosts(int(given), head, own, leads == "1" if leads else _is(host, own))
+    if told := environment.get(IS_RENDEZVOUS_HOST):
+        return Hosts(int(given), head, own, told == "1")
+    addresses = {found[4][0] for found in socket.getaddrinfo(host, None, socket.AF_INET)}
+    return Hosts(int(given), head, own, own in addresses)
 
 
 def address_towards(host: str, port: int) -> str:
@@ -85,10 +85,6 @@ def interface(address: str) -> str:
         if any(each.address == address for each in addresses):
             return name
     raise UserError(f"no network interface of this host has the address {address}")
-
-
-def _is(host: str, own: str) -> bool:
-    return own in {found[4][0] for found in socket.getaddrinfo(host, None, socket.AF_INET)}
 
 
 def free_port(address: str = "") -> int:

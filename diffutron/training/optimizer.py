@@ -28,10 +28,8 @@ def adamw(model: "nn.Module", params: TrainingParams) -> "AdamW":
 
 def learning_rate(step: int, params: TrainingParams, *, steps: int) -> float:
     """Rate of a step counted from 0: linear warm-up, flat, linear decay to the final share."""
-    warm, flat = (
-        params.warmup_ratio * steps,
-        max(params.decay_from_ratio, params.warmup_ratio) * steps,
-    )
+    warm = params.warmup_ratio * steps
+    flat = max(params.decay_from_ratio, params.warmup_ratio) * steps
     if step < warm:
         return params.learning_rate * min(1.0, (step + 1) / warm)
     if step < flat or flat >= steps:

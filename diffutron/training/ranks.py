@@ -1,6 +1,6 @@
-"""Ranks: how many, who starts them, and what one of them is told.
+"""Ranks: how many there are, who starts them, and what one of them knows.
 
-On one machine the command starts itself once a rank through torchrun's own launcher, in this
+On one machine the command starts itself in each rank through torchrun's own launcher, in this
 process; on several it becomes torchrun; under an outer one it finds itself to be a rank already.
 """
 
@@ -63,6 +63,7 @@ class Ranks:
         return box[0]
 
     def barrier(self) -> None:
+        """Wait for all ranks."""
         if self.world_size > 1:
             import torch.distributed as dist
 
@@ -89,7 +90,7 @@ def _num_gpus() -> int:
 
 
 def launch_ranks(argv: Sequence[str], *, ranks_on_cpu: int) -> bool:
-    """Run `python -m diffutron ARGV` once a rank and wait; False if this process is to do the work.
+    """Run `python -m diffutron ARGV` in each rank and wait; False where this process does the work.
 
     With other hosts (`training.hosts`) this process becomes their common launcher's part here.
     A rank's `UserError` or `StageFailure` is raised here again; one that died otherwise is a
@@ -107,7 +108,7 @@ def launch_ranks(argv: Sequence[str], *, ranks_on_cpu: int) -> bool:
     with tempfile.TemporaryDirectory(prefix="diffutron-ranks-") as errors:
         os.environ.setdefault("OMP_NUM_THREADS", _threads(number))
         os.environ.update({ERRORS: errors, LAUNCHER: str(os.getpid())})
-        _run_elastic([sys.executable, "-u", "-m", "diffutron", *argv], number, Path(errors))
+        run_elastic([sys.executable, "-u", "-m", "diffutron", *argv], number, Path(errors))
     return True
 
 
@@ -116,7 +117,7 @@ def _threads(number: int) -> str:
     return str(max(1, len(os.sched_getaffinity(0)) // number))
 
 
-def _run_elastic(command: Sequence[str], number: int, errors: Path) -> None:
+def run_elastic(command: Sequence[str], number: int, errors: Path) -> None:
     import logging
 
     from torch.distributed.elastic.multiprocessing.api import SignalException
@@ -164,9 +165,9 @@ def training_process() -> Iterator[Ranks]:
     In a rank that a launcher of ours started, an error of the user's is left to the launcher to
     print, once for all ranks, and the rank dies with its launcher.
     """
-    _die_with_launcher()
+    die_with_launcher()
     try:
-        with _explained_collectives():
+        with explain_collectives():
             yield _join()
     except (UserError, StageFailure) as error:
         if ERRORS not in os.environ:
@@ -176,7 +177,11 @@ def training_process() -> Iterator[Ranks]:
         file.write_text(json.dumps(reason), encoding="utf-8")
         raise SystemExit(2) from None
     finally:
-        _leave()
+        import torch.distributed as dist
+
+        # A group of one stays: DeepSpeed remembers it for the life of the process.
+        if dist.is_initialized() and "RANK" in os.environ:
+            dist.destroy_process_group()
 
 
 def collective_timeout() -> float:
@@ -201,7 +206,7 @@ def limit_collectives() -> None:
 
 
 @contextmanager
-def _explained_collectives() -> Iterator[None]:
+def explain_collectives() -> Iterator[None]:
     """What the communication library says of a rank that hangs or is gone, in words."""
     try:
         yield
@@ -216,7 +221,7 @@ def _explained_collectives() -> Iterator[None]:
         ) from error
 
 
-def _die_with_launcher() -> None:
+def die_with_launcher() -> None:
     """A rank is the leader of its own session, so no signal to its launcher's group reaches it."""
     launcher = os.environ.get(LAUNCHER)
     if launcher is None or sys.platform != "linux":
@@ -243,11 +248,3 @@ def _join() -> Ranks:
     else:
         dist.init_process_group(backend, store=dist.HashStore(), rank=0, world_size=1)
     return Ranks(dist.get_rank(), dist.get_world_size(), device)
-
-
-def _leave() -> None:
-    """A group of one stays: DeepSpeed remembers it for the life of the process."""
-    import torch.distributed as dist
-
-    if dist.is_initialized() and "RANK" in os.environ:
-        dist.destroy_process_group()

@@ -61,7 +61,7 @@ def draw_alike(objective: Objective, number: int, length: int):
     """Masks bool [number, length] and weights of that many samples of one length."""
     masked, weight = objective.draw_masks(
         torch.arange(number),
-        torch.full((number,), length),
+        [length] * number,
         seed=1,
         epoch=0,
         index=torch.arange(number),
@@ -106,9 +106,7 @@ def test_masked_language_model_weighs_a_masked_token_by_the_mean():
 def test_the_weight_makes_up_for_samples_without_a_mask():
     objective = masked_diffusion("linear")
     position = torch.arange(50)
-    _, weight = objective.draw_masks(
-        position, torch.full((50,), 3), seed=4, epoch=2, index=position + 7
-    )
+    _, weight = objective.draw_masks(position, [3] * 50, seed=4, epoch=2, index=position + 7)
     t = sample_t(position, seed=4, epoch=2)
     torch.testing.assert_close(weight, (1 - (1 - t) ** 3) / t)
 

@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from diffutron.diffusion.sampling.canvas import Denoised
-from diffutron.diffusion.sampling.confidence import confidence
 from diffutron.diffusion.sampling.denoise import denoise, top_places
 from diffutron.diffusion.sampling.settings import Settings
+from diffutron.diffusion.sampling.token_choice import confidence
 
 from .denoising import run
 

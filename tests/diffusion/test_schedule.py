@@ -15,20 +15,20 @@ T = torch.linspace(0.001, 0.999, 97, dtype=torch.float64)
 @pytest.mark.parametrize("noise", ALL, ids=str)
 def test_weight_is_minus_the_derivative_over_the_masked_share(noise) -> None:
     t = T.clone().requires_grad_()
-    alpha = noise.alpha(t)
-    (slope,) = torch.autograd.grad(alpha.sum(), t)
+    masked = noise.mask_prob(t)
+    (slope,) = torch.autograd.grad(masked.sum(), t)  # minus that of alpha
     weight = noise.weight(T)
     assert (weight > 0).all()
-    torch.testing.assert_close(weight, -slope / (1 - alpha.detach()), rtol=1e-6, atol=1e-9)
-    torch.testing.assert_close(noise.mask_prob(T), 1 - noise.alpha(T))
-    assert (noise.alpha(T).diff() < 0).all()
+    torch.testing.assert_close(weight, slope / masked.detach(), rtol=1e-6, atol=1e-9)
+    assert (masked.diff() > 0).all()
 
 
 def test_definitions() -> None:
     torch.testing.assert_close(Linear().weight(T), 1 / T)
-    torch.testing.assert_close(Cosine().alpha(T), 1 - torch.cos(math.pi / 2 * (1 - T)))
-    expected = torch.exp(-(1e-5 ** (1 - T)) * 20**T)
-    torch.testing.assert_close(Geometric().alpha(T), expected)
+    torch.testing.assert_close(Linear().mask_prob(T), T)
+    torch.testing.assert_close(Cosine().mask_prob(T), torch.cos(math.pi / 2 * (1 - T)))
+    expected = 1 - torch.exp(-(1e-5 ** (1 - T)) * 20**T)
+    torch.testing.assert_close(Geometric().mask_prob(T), expected)
 
 
 @pytest.mark.parametrize("noise", ALL, ids=str)

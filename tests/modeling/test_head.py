@@ -5,7 +5,7 @@ import torch
 from torch import Tensor
 from transformers import ModernBertConfig, ModernBertForMaskedLM
 
-from diffutron.modeling import fused_cross_entropy
+from diffutron.modeling import fused_cross_entropy, head
 from diffutron.modeling.head import (
     head_logits,
     head_nll,
@@ -50,7 +50,10 @@ def gradients(model: ModernBertForMaskedLM, nll: Tensor, weights: Tensor) -> lis
 
 @pytest.mark.parametrize("chunk_rows", [1, 5, 128])
 @pytest.mark.parametrize("given", ["none", "proportional", "other"])
-def test_head_nll_matches_the_plain_formula(model, chunk_rows: int, given: str) -> None:
+def test_head_nll_matches_the_plain_formula(
+    model, chunk_rows: int, given: str, monkeypatch
+) -> None:
+    monkeypatch.setattr(head, "CHUNK_ROWS", chunk_rows)
     ids = torch.randint(5, 37, (2, 7))
     targets = torch.tensor([5, 6, 36, 7, 7, 8, 9, 30, 12, 5, 6, 1, 2, 3])
     weights = torch.linspace(0.1, 3.0, 14, dtype=torch.float64)
@@ -58,7 +61,7 @@ def test_head_nll_matches_the_plain_formula(model, chunk_rows: int, given: str) 
     expected = plain_nll(model, run_encoder(model, ids).flatten(0, 1), targets)
     expected_gradients = gradients(model, expected, weights)
     hidden = run_encoder(model, ids).flatten(0, 1)
-    nll = head_nll(model, hidden, targets, announced, mask_token_id=MASK, chunk_rows=chunk_rows)
+    nll = head_nll(model, hidden, targets, announced, mask_token_id=MASK)
     torch.testing.assert_close(nll, expected)
     torch.testing.assert_close(gradients(model, nll, weights), expected_gradients)
 
@@ -117,11 +120,12 @@ def test_no_tensor_of_more_rows_than_a_chunk_reaches_the_vocabulary(
             return out
 
     monkeypatch.setattr(fused_cross_entropy, "LARGE_DECODER", large)
+    monkeypatch.setattr(head, "CHUNK_ROWS", 20)
     model.requires_grad_(large > 0)
     hidden = torch.randn(30, 16, dtype=torch.float64, requires_grad=True)
     targets = torch.randint(5, 37, (30,))
     with Widest() as widest:
-        head_nll(model, hidden, targets, mask_token_id=MASK, chunk_rows=20).sum().backward()
+        head_nll(model, hidden, targets, mask_token_id=MASK).sum().backward()
     assert widest.rows <= 20  # the transposed decoder itself has 16
 
 
@@ -137,7 +141,7 @@ def test_half_precision_sums_in_float32(model) -> None:
     )
 
 
-def test_logits_and_logprobs_agree_with_the_whole_model(model) -> None:
+def test_logits_and_logprobs_agree_with_the_whole_model(model, monkeypatch) -> None:
     ids = torch.randint(5, 37, (2, 7))
     attention_mask = torch.ones(2, 7, dtype=torch.bool)
     attention_mask[1, 5:] = False
@@ -151,21 +155,23 @@ def test_logits_and_logprobs_agree_with_the_whole_model(model) -> None:
     rows, cols = torch.tensor([1, 0, 1, 0, 1]), torch.tensor([4, 2, 4, 2, 0])
     targets = torch.tensor([5, 6, 7, 8, MASK])
     for chunk_rows in (1, 2, 3, 128):
-        fn = logprob_fn(model, mask_token_id=MASK, chunk_rows=chunk_rows)
+        monkeypatch.setattr(head, "CHUNK_ROWS", chunk_rows)
+        fn = logprob_fn(model, mask_token_id=MASK)
         got = fn(ids, attention_mask, rows, cols, targets)
         torch.testing.assert_close(got, full.log_softmax(-1)[rows, cols, targets])
 
 
-@pytest.mark.parametrize("attention", ["sdpa", "eager"])
-def test_packed_samples_see_only_themselves(model, attention: str) -> None:
-    model.set_attn_implementation(attention)
+def test_packed_samples_see_only_themselves(model) -> None:
     samples = [torch.randint(5, 37, (n,)) for n in (9, 4)]
     packed = torch.cat(samples)[None]
     owner = torch.tensor([0] * 9 + [1] * 4)
     block = (owner[:, None] == owner[None, :])[None, None]
+    at = torch.arange(13)
+    near = (at[:, None] - at[None, :]).abs() <= model.config.sliding_window
+    masks = {"full_attention": block, "sliding_attention": block & near}
     places = torch.cat([torch.arange(9), torch.arange(4)])[None]
     with torch.no_grad():
-        together = run_encoder(model, packed, block, places)[0]
+        together = run_encoder(model, packed, masks, places)[0]
         apart = torch.cat([run_encoder(model, ids[None])[0] for ids in samples])
     torch.testing.assert_close(together, apart)
 

@@ -9,7 +9,6 @@ import pytest
 from safetensors.torch import load_file
 
 from diffutron.runtime.errors import UserError
-from diffutron.training import hosts
 from diffutron.training.hosts import Hosts, address_towards, free_port, interface, this_host
 
 HERE = {"DIFFUTRON_HOSTS": "3", "DIFFUTRON_HEAD": "127.0.0.1:29400"}
@@ -25,7 +24,9 @@ def test_the_host_where_all_meet_leads_unless_told_otherwise() -> None:
     told = this_host(HERE | {"DIFFUTRON_LEADS": "0"})
     assert told is not None
     assert not told.leads
-    assert hosts._is("localhost", "127.0.0.1")
+    by_name = this_host(HERE | {"DIFFUTRON_HEAD": "localhost:29400"})
+    assert by_name is not None
+    assert by_name.leads
 
 
 @pytest.mark.parametrize(

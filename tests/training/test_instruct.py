@@ -8,12 +8,13 @@ import torch
 from peft import PeftModel
 from transformers import AutoModelForMaskedLM
 
+from diffutron.config.params import GeometricParams
 from diffutron.data.token_store import read_instructions
 from diffutron.modeling.encoder import load_model
 from diffutron.runtime.errors import UserError
 from diffutron.training.instruct import instruct
 from diffutron.training.merge import merge
-from diffutron.training.pretrain import pretrain
+from diffutron.training.pretrain import objective_of, pretrain
 
 MASK = 4
 
@@ -109,3 +110,12 @@ def test_rows_that_cannot_be_used(instructions_dir, tmp_path):
     frame.head(0).write_parquet(tmp_path / "phase1_train.parquet")
     with pytest.raises(UserError, match="has no rows"):
         read_instructions(tmp_path, 1, "train", max_tokens=64)
+
+
+def test_a_schedule_is_a_name_or_a_name_with_its_range():
+    assert objective_of("cosine").name == "MDLM bound, cosine schedule"
+    own = GeometricParams(name="geometric", beta_min=0.01, beta_max=5.0)
+    assert objective_of(own).name == "MDLM bound, geometric (0.01 to 5) schedule"
+    part = objective_of(own, mask_rate=(0.5, 1.0))
+    assert part.name.endswith("schedule, mask rates 0.5 to 1 only (not the bound)")
+    assert not part.is_bound

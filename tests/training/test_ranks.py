@@ -13,14 +13,23 @@ import pytest
 from safetensors.torch import load_file
 
 from diffutron.runtime.errors import StageFailure, UserError
-from diffutron.training import ranks as launching
-from diffutron.training.ranks import launch_ranks, num_ranks
+from diffutron.training.ranks import (
+    COLLECTIVE_TIMEOUT,
+    ERRORS,
+    LAUNCHER,
+    collective_timeout,
+    explain_collectives,
+    launch_ranks,
+    num_ranks,
+    run_elastic,
+    training_process,
+)
 
 
 def test_number_of_ranks(monkeypatch):
-    monkeypatch.setattr(launching, "_num_gpus", lambda: 0)
+    monkeypatch.setattr("diffutron.training.ranks._num_gpus", lambda: 0)
     assert num_ranks(ranks_on_cpu=2) == 2
-    monkeypatch.setattr(launching, "_num_gpus", lambda: 8)
+    monkeypatch.setattr("diffutron.training.ranks._num_gpus", lambda: 8)
     assert num_ranks(ranks_on_cpu=2) == 8
     monkeypatch.setenv("DIFFUTRON_RANKS", "3")
     assert num_ranks(ranks_on_cpu=2) == 3
@@ -172,7 +181,7 @@ def test_a_users_mistake_is_told_once(command, tmp_path):
 )
 def test_a_rank_that_dies_is_named(program, reason, tmp_path):
     with pytest.raises(StageFailure, match=reason):
-        launching._run_elastic([sys.executable, "-c", program], 2, tmp_path)
+        run_elastic([sys.executable, "-c", program], 2, tmp_path)
 
 
 def test_the_reason_of_the_lowest_rank_is_raised_again(tmp_path):
@@ -180,14 +189,14 @@ def test_the_reason_of_the_lowest_rank_is_raised_again(tmp_path):
         reason = {"kind": kind, "message": f"told by rank {rank}"}
         (tmp_path / f"{rank:06}.json").write_text(json.dumps(reason))
     with pytest.raises(StageFailure, match="told by rank 1"):
-        launching._run_elastic([sys.executable, "-c", "raise SystemExit(2)"], 1, tmp_path)
+        run_elastic([sys.executable, "-c", "raise SystemExit(2)"], 1, tmp_path)
 
 
 def test_sigterm_ends_the_ranks_first(tmp_path):
     program = f"open(r'{tmp_path}/' + __import__('os').environ['RANK'], 'w'); input()"
     starter = (
-        "import sys, pathlib; from diffutron.training import ranks as launching;"
-        f"launching._run_elastic([sys.executable, '-c', {program!r}], 2, pathlib.Path())"
+        "import sys, pathlib; from diffutron.training.ranks import run_elastic;"
+        f"run_elastic([sys.executable, '-c', {program!r}], 2, pathlib.Path())"
     )
     process = subprocess.Popen([sys.executable, "-c", starter], stdin=subprocess.PIPE)
     wait_for(lambda: (tmp_path / "0").exists() and (tmp_path / "1").exists())
@@ -197,11 +206,10 @@ def test_sigterm_ends_the_ranks_first(tmp_path):
 
 
 def test_a_rank_leaves_its_reason_to_the_launcher(tmp_path, monkeypatch):
-    monkeypatch.setenv(launching.ERRORS, str(tmp_path))
+    monkeypatch.setenv(ERRORS, str(tmp_path))
     monkeypatch.setenv("RANK", "1")
-    monkeypatch.setattr(launching, "_join", lambda: None)
-    monkeypatch.setattr(launching, "_leave", lambda: None)
-    with pytest.raises(SystemExit) as ended, launching.training_process():
+    monkeypatch.setattr("diffutron.training.ranks._join", lambda: None)
+    with pytest.raises(SystemExit) as ended, training_process():
         raise UserError("no such thing")
     assert ended.value.code == 2
     expected = {"kind": "UserError", "message": "no such thing"}
@@ -209,8 +217,8 @@ def test_a_rank_leaves_its_reason_to_the_launcher(tmp_path, monkeypatch):
 
 
 def test_a_rank_whose_launcher_is_gone_ends(monkeypatch):
-    monkeypatch.setenv(launching.LAUNCHER, "1" if os.getppid() != 1 else "2")
-    program = "from diffutron.training import ranks; ranks._die_with_launcher(); print('alive')"
+    monkeypatch.setenv(LAUNCHER, "1" if os.getppid() != 1 else "2")
+    program = "from diffutron.training.ranks import die_with_launcher as die; die(); print('alive')"
     done = subprocess.run(
         [sys.executable, "-c", program], capture_output=True, text=True, check=False
     )
@@ -219,16 +227,16 @@ def test_a_rank_whose_launcher_is_gone_ends(monkeypatch):
 
 @pytest.mark.parametrize("given", ["soon", "0", "-3", "nan", "90000"])
 def test_a_time_limit_that_cannot_be(given, monkeypatch):
-    monkeypatch.setenv(launching.COLLECTIVE_TIMEOUT, given)
-    with pytest.raises(UserError, match=f"{launching.COLLECTIVE_TIMEOUT}='{given}': give seconds"):
-        launching.collective_timeout()
+    monkeypatch.setenv(COLLECTIVE_TIMEOUT, given)
+    with pytest.raises(UserError, match=f"{COLLECTIVE_TIMEOUT}='{given}': give seconds"):
+        collective_timeout()
 
 
 def test_the_time_limit(monkeypatch):
-    monkeypatch.delenv(launching.COLLECTIVE_TIMEOUT, raising=False)
-    assert launching.collective_timeout() == 300
-    monkeypatch.setenv(launching.COLLECTIVE_TIMEOUT, "7.5")
-    assert launching.collective_timeout() == 7.5
+    monkeypatch.delenv(COLLECTIVE_TIMEOUT, raising=False)
+    assert collective_timeout() == 300
+    monkeypatch.setenv(COLLECTIVE_TIMEOUT, "7.5")
+    assert collective_timeout() == 7.5
 
 
 @pytest.mark.parametrize("rank", [None, "1"])
@@ -236,9 +244,9 @@ def test_what_the_communication_library_says_is_explained(rank, monkeypatch):
     hangs = "[gloo/transport] Timed out waiting 5000ms for recv operation to complete\nat x.cc"
     monkeypatch.setenv("RANK", rank) if rank else monkeypatch.delenv("RANK", raising=False)
     kind = StageFailure if rank else RuntimeError
-    with pytest.raises(kind, match="Timed out waiting 5000ms"), launching._explained_collectives():
+    with pytest.raises(kind, match="Timed out waiting 5000ms"), explain_collectives():
         raise RuntimeError(hangs)
-    with pytest.raises(RuntimeError, match="^shape"), launching._explained_collectives():
+    with pytest.raises(RuntimeError, match="^shape"), explain_collectives():
         raise RuntimeError("shape mismatch")
 
 
@@ -249,7 +257,7 @@ def test_an_idle_rank_ends_the_run_with_a_reason(command, tmp_path, monkeypatch)
     environment = os.environ | {"DIFFUTRON_RANKS": "2", "OMP_NUM_THREADS": "1"}
     process = subprocess.Popen(
         command("idle", steps=100_000),
-        env=environment | {launching.COLLECTIVE_TIMEOUT: "5"},
+        env=environment | {COLLECTIVE_TIMEOUT: "5"},
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
         text=True,

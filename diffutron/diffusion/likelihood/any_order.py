@@ -19,7 +19,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from diffutron.diffusion.likelihood.masked_rows import Item, LogprobFn, MaskedRows
+from diffutron.diffusion import LogprobFn
+from diffutron.diffusion.likelihood.masked_rows import Item, MaskedRows
 from diffutron.diffusion.likelihood.subsets import Plan, plan_subsets
 from diffutron.diffusion.process.noise import hash_keys
 
@@ -73,7 +74,13 @@ def score_continuations(
     together need one. An empty continuation scores 0. Raises ValueError for a mask token in a
     continuation (it has no probability) and for `max_rows` < 2 where a sample is needed.
     """
-    _check(items, mask_token_id=mask_token_id, max_rows=max_rows, batch_rows=batch_rows)
+    if max_rows < 1 or batch_rows < 1:
+        raise ValueError(f"max_rows={max_rows}, batch_rows={batch_rows}: both must be at least 1")
+    for number, (_, continuation) in enumerate(items):
+        if mask_token_id in continuation:
+            raise ValueError(
+                f"items: continuation {number} holds the mask token, which has no probability"
+            )
     scores: list[Score | None] = [None] * len(items)
     for group in _groups(items, most_rows=8 * batch_rows, max_rows=max_rows):
         rows = MaskedRows(mask_token_id)
@@ -95,16 +102,6 @@ def score_continuations(
             length = len(items[number][1])
             scores[number] = Score(logprob, stderr, length, len(plan.masked), plan.exact)
     return [score for score in scores if score is not None]
-
-
-def _check(items: Sequence[Item], *, mask_token_id: int, max_rows: int, batch_rows: int) -> None:
-    if max_rows < 1 or batch_rows < 1:
-        raise ValueError(f"max_rows={max_rows}, batch_rows={batch_rows}: both must be at least 1")
-    for number, (_, continuation) in enumerate(items):
-        if mask_token_id in continuation:
-            raise ValueError(
-                f"items: continuation {number} holds the mask token, which has no probability"
-            )
 
 
 def _fold(seed: int, context: Sequence[int], continuation: Sequence[int]) -> int:

@@ -1,4 +1,4 @@
-"""Masked-token negative log-likelihood by mask rate: a diagnosis, not a likelihood of the text."""
+"""Sums over masked tokens that are no likelihood of the text: by mask rate, and one at a time."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -6,7 +6,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from diffutron.diffusion.likelihood.masked_rows import Item, LogprobFn, MaskedRows
+from diffutron.diffusion import LogprobFn
+from diffutron.diffusion.likelihood.masked_rows import Item, MaskedRows
 from diffutron.diffusion.process.masking import mask_samples
 from diffutron.diffusion.process.noise import uniform
 
@@ -60,6 +61,32 @@ def masked_nll(
         ]
         for row in parts
     ]
+
+
+def pseudo_loglikelihood(
+    logprob_fn: LogprobFn,
+    items: Sequence[Item],
+    *,
+    mask_token_id: int,
+    pad_token_id: int,
+    batch_rows: int = 64,
+    device: torch.device | str = "cpu",
+) -> list[float]:
+    """sum over i of log p(x_i | context, all other tokens): Salazar et al., arXiv 1910.14659, eq.
+    2.
+
+    Not a likelihood: it does not sum to 1 over texts, and is too high for tokens that give each
+    other away.
+    """
+    rows = MaskedRows(mask_token_id)
+    parts = [
+        rows.add(context, continuation, torch.eye(len(continuation), dtype=torch.bool))[1]
+        for context, continuation in items
+    ]
+    logprobs = rows.logprobs(
+        logprob_fn, pad_token_id=pad_token_id, batch_rows=batch_rows, device=device
+    )
+    return [float(logprobs[part].sum()) for part in parts]
 
 
 def _band_masks(

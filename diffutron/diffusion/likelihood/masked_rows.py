@@ -3,15 +3,13 @@
 Shapes: R rows of a batch, L the longest of them, M scored tokens.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
 
-# fn(ids [R, L], attention_mask bool [R, L] or None if no row is padded,
-#    rows [M], cols [M], targets [M])
-# -> log p(targets[m] | ids[rows[m]]) at position cols[m], [M]; the mask token has no probability
-LogprobFn = Callable[[Tensor, Tensor | None, Tensor, Tensor, Tensor], Tensor]
+from diffutron.diffusion import LogprobFn
+
 Item = tuple[Sequence[int], Sequence[int]]  # context ids, continuation ids
 
 

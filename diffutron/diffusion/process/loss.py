@@ -19,7 +19,7 @@ Shapes: B samples, N masked tokens of all of them.
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -42,19 +42,17 @@ class Objective:
     at: Callable[[Tensor], tuple[Tensor, Tensor]]
 
     def draw_masks(
-        self, position: Tensor, lengths: Tensor, *, seed: int, epoch: int, index: Tensor
+        self, position: Tensor, lengths: Sequence[int], *, seed: int, epoch: int, index: Tensor
     ) -> tuple[list[Tensor], Tensor]:
         """The masks of samples, and the weight of each masked token of a sample, float64 [B].
 
-        position: [B], the places of the samples in the order of the epoch. lengths, index: [B],
-        their maskable tokens and their indices in the data set. With the weights the sum of
-        weight x token_nll of a sample has the bound of eq. 10 as its mean, in nats.
+        position, index: [B], the places of the samples in the order of the epoch and in the data
+        set. lengths: their numbers of maskable tokens. The sum of weight x token_nll of a sample
+        has the bound of eq. 10 as its mean, in nats.
         """
         mask_prob, weight = self.at(sample_t(position, seed=seed, epoch=epoch))
-        masked = mask_samples(
-            lengths.tolist(), mask_prob=mask_prob, seed=seed, epoch=epoch, index=index
-        )
-        return masked, weight * truncation_factor(mask_prob, lengths)
+        masked = mask_samples(lengths, mask_prob=mask_prob, seed=seed, epoch=epoch, index=index)
+        return masked, weight * truncation_factor(mask_prob, torch.tensor(lengths))
 
 
 def weighted_nll(token_nll: Tensor, weight: Tensor, *, normalizer: Tensor | float) -> Tensor:

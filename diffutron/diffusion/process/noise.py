@@ -18,7 +18,8 @@ def hash_keys(*keys: int | Tensor, device: torch.device | str | None = None) -> 
     state = torch.zeros((), dtype=torch.int64, device=device)
     for key in keys:
         if isinstance(key, int):
-            key = torch.tensor(_signed(key), dtype=torch.int64, device=device)
+            signed = (key + 2**63) % 2**64 - 2**63
+            key = torch.tensor(signed, dtype=torch.int64, device=device)
         state = _mix((state ^ key.to(torch.int64)) + _GAMMA)
     return state
 
@@ -38,7 +39,3 @@ def _mix(state: Tensor) -> Tensor:
 def _shift_right(state: Tensor, bits: int) -> Tensor:
     """Logical shift: torch shifts signed integers arithmetically."""
     return (state >> bits) & ((1 << (64 - bits)) - 1)
-
-
-def _signed(key: int) -> int:
-    return (key + 2**63) % 2**64 - 2**63

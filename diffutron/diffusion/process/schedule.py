@@ -18,12 +18,8 @@ from torch import Tensor
 class Schedule(Protocol):
     """A decreasing alpha with alpha(0) = 1 and alpha(1) = 0 (the geometric one up to its range)."""
 
-    def alpha(self, t: Tensor) -> Tensor:
-        """Probability that a token is visible at time t."""
-        ...
-
     def mask_prob(self, t: Tensor) -> Tensor:
-        """1 - alpha(t), without the cancellation near t = 0."""
+        """1 - alpha(t), the probability that a token is masked at time t."""
         ...
 
     def weight(self, t: Tensor) -> Tensor:
@@ -35,9 +31,6 @@ class Schedule(Protocol):
 class Linear:
     """alpha = 1 - t, so the weight is 1 / t (MDLM's code calls it log-linear)."""
 
-    def alpha(self, t: Tensor) -> Tensor:
-        return 1 - t
-
     def mask_prob(self, t: Tensor) -> Tensor:
         return t
 
@@ -48,9 +41,6 @@ class Linear:
 @dataclass(frozen=True, slots=True)
 class Cosine:
     """alpha = 1 - cos(pi/2 (1 - t)), so the weight is pi/2 tan(pi/2 (1 - t))."""
-
-    def alpha(self, t: Tensor) -> Tensor:
-        return 1 - self.mask_prob(t)
 
     def mask_prob(self, t: Tensor) -> Tensor:
         return torch.sin(math.pi / 2 * t)  # = cos(pi/2 (1 - t))
@@ -75,9 +65,6 @@ class Geometric:
             raise ValueError(
                 f"beta_min={self.beta_min}, beta_max={self.beta_max}: need 0 < beta_min < beta_max"
             )
-
-    def alpha(self, t: Tensor) -> Tensor:
-        return torch.exp(-self._beta(t))
 
     def mask_prob(self, t: Tensor) -> Tensor:
         return -torch.expm1(-self._beta(t))

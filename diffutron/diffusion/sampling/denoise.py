@@ -16,22 +16,19 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
+from diffutron.diffusion import LogitsFn
 from diffutron.diffusion.process.noise import uniform
 from diffutron.diffusion.sampling.canvas import Canvases, Denoised, Event
-from diffutron.diffusion.sampling.confidence import confidence
 from diffutron.diffusion.sampling.settings import Settings
 from diffutron.diffusion.sampling.token_choice import (
     ban_ngrams_,
+    confidence,
     draw_tokens,
     guide,
     keep_top_,
     penalize_,
     without_repeats,
 )
-
-# fn(ids [R, L], attention_mask bool [R, L] or None, positions bool [R, L])
-# -> fresh logits [N, V] at the positions, row-major
-LogitsFn = Callable[[Tensor, Tensor | None, Tensor], Tensor]
 
 _TOKEN, _PLACE, _REMASK = 1, 2, 3  # one stream of random numbers each
 
@@ -213,16 +210,14 @@ class _Loop:
         tokens: Tensor,
         sure: Tensor,
     ) -> None:
-        step, tokens, sure = self.state.step[rows].cpu(), tokens.cpu(), sure.cpu()
-        for row, place in chosen.nonzero().cpu():
+        step = self.state.step[rows].cpu()
+        tokens = tokens.masked_fill(put_back, self.state.mask_token_id).cpu()
+        sure = sure.masked_fill(put_back, 0.0).cpu()
+        for row, place in torch.cat([chosen.nonzero(), put_back.nonzero()]).cpu():
             event = Event(
                 int(step[row]), int(place), int(tokens[row, place]), float(sure[row, place])
             )
             events[int(row)].append(event)
-        for row, place in put_back.nonzero().cpu():
-            events[int(row)].append(
-                Event(int(step[row]), int(place), self.state.mask_token_id, 0.0)
-            )
 
     def _finish(self, rows: Tensor) -> None:
         """Counts the step, looks for end tokens, and moves on to the next block."""

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any, Literal
 
-from diffutron.diffusion.sampling.confidence import MEASURES, Measure
+from diffutron.diffusion.sampling.token_choice import MEASURES, Measure
 
 Strategy = Literal["random"] | Measure
 STRATEGIES: tuple[Strategy, ...] = (*MEASURES, "random")

@@ -1,4 +1,4 @@
-"""What is decided at a masked position: the token, from logits that only this position asked for.
+"""What is decided at a masked position: the token, and how sure the model is of it.
 
 Shapes: N positions, V vocabulary, R rows of the batch, L their length. Functions ending in `_`
 change the logits.
@@ -7,10 +7,13 @@ change the logits.
 import math
 from collections import defaultdict
 from collections.abc import Sequence
+from typing import Literal
 
 import torch
 from torch import Tensor
 
+Measure = Literal["low_confidence", "margin", "entropy"]
+MEASURES: tuple[Measure, ...] = ("low_confidence", "margin", "entropy")
 _BLOCK = 512  # the vocabulary is summed in blocks of this size
 
 
@@ -70,6 +73,25 @@ def draw_tokens(logits: Tensor, u: Tensor) -> Tensor:
 def _below(value: Tensor, limit: Tensor) -> Tensor:
     """value, or the next number under the limit where rounding has reached it."""
     return torch.minimum(value, torch.nextafter(limit, torch.zeros_like(limit)))
+
+
+def confidence(logits: Tensor, tokens: Tensor, *, measure: Measure) -> Tensor:
+    """Confidence [N] in `tokens` [N] under logits [N, V]; higher is surer.
+
+    low_confidence: the token's probability (LLaDA, arXiv 2502.09992: the low ones stay masked).
+    margin: the probability of the best token less that of the second (Kim et al., arXiv
+    2502.06768). entropy: the negative entropy in nats (Dream, arXiv 2508.15487). The last two
+    describe the position, whatever token is taken.
+    """
+    normalizer = logits.logsumexp(dim=1)
+    if measure == "low_confidence":
+        return (logits.gather(1, tokens[:, None]).squeeze(1) - normalizer).exp()
+    if measure == "margin":
+        best = logits.topk(min(2, logits.shape[1]), dim=1).values
+        best = (best - normalizer[:, None]).exp()
+        return best[:, 0] - best[:, 1:].sum(dim=1)
+    probs = (logits - normalizer[:, None]).exp()
+    return torch.xlogy(probs, probs).sum(dim=1)
 
 
 def ban_ngrams_(

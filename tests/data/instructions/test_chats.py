@@ -8,13 +8,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from diffutron.cli.stages import chat_encoder
 from diffutron.config.params import Params
 from diffutron.data.instructions.instructions import instructions
 from diffutron.data.instructions.steps import Row, draw, equal_shares, raw_row
 from diffutron.data.sources.instruction_schemas import Instruction, instruction_of, phase_of
 from diffutron.data.sources.row_readers import BadLine, RawRow
 from diffutron.data.sources.sources import local_digest
+from diffutron.inference.prompts import chat_encoder
 from diffutron.modeling.tokenizer import decode_answer, encode_prompt, load_tokenizer
 
 MARKS = "\u0301\u0327\u0308\u0307"  # acute, cedilla, diaeresis, dot above
