@@ -3,7 +3,7 @@
 from typing import Any
 
 from diffutron.config.names import TASK_NAMES
-from diffutron.reporting import format
+from diffutron.pages import format
 from diffutron.reporting.inputs import Inputs
 from diffutron.reporting.tables import Cell, Table, cell
 

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from diffutron.reporting import format
+from diffutron.pages import format
 from diffutron.reporting.inputs import Inputs
 from diffutron.reporting.summary import Summary
 from diffutron.reporting.tables import SIGNIFICANT

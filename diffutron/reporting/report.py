@@ -6,11 +6,11 @@ from typing import Any
 
 from diffutron.config.names import MODEL_NAMES, MODELS, TASK_NAMES
 from diffutron.config.params import Params
-from diffutron.pages import charts
+from diffutron.pages import charts, format
 from diffutron.pages.render import render
 from diffutron.paper import published
 from diffutron.paper.caveats import caveats
-from diffutron.reporting import format, tables
+from diffutron.reporting import tables
 from diffutron.reporting.data_tables import data_tables
 from diffutron.reporting.denoising.trace import read_trace
 from diffutron.reporting.headline import tiles, verdict

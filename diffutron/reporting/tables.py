@@ -5,8 +5,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from diffutron.config.names import MODEL_NAMES, TASK_NAMES
+from diffutron.pages import format
 from diffutron.paper import published
-from diffutron.reporting import format
 from diffutron.reporting.inputs import EARLIER, Inputs
 from diffutron.reporting.summary import Summary, TaskScore
 from diffutron.runtime.tables import flatten, markdown_table
