@@ -140,12 +140,14 @@ def why(stage: str, stale: Changes, needed: set[str]) -> str:
 
 def publish_plan(stages: Sequence[str], stale: Changes, *, force: bool) -> None:
     """Before anything runs: which stages will, why, and what each will cost."""
+    from diffutron.runtime.tables import markdown_table
+
     needs = all_needs()
-    lines = ["| stage | |", "|---|---|"]
-    lines += [
-        f"| {stage} | {'runs in any case' if force else why(stage, stale, needs[stage])} |"
+    rows = [
+        (stage, "runs in any case" if force else why(stage, stale, needs[stage]))
         for stage in stages
     ]
+    lines = [markdown_table(["stage", ""], rows)]
     if PARAMS.exists():
         cost: list[str] = []
         try:

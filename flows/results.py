@@ -1,6 +1,7 @@
 """What a finished build prints: the table of results, one answer, the next commands to try."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,6 @@ SUMMARY = Path("metrics/summary.json")
 ANSWERS = Path("data/evaluation/instructions_phase2.jsonl")
 REGISTERED = Path("registry/registered.json")
 PAGE = Path("report/report.html")
-MODELS = {"base": "base", "merged": "merged", "phase1": "phase 1", "phase2": "phase 2"}
 NEXT = (
     ("open {page}", "the report: curves, intervals, answers being denoised"),
     ("diffutron up", "Prefect and MLflow in the browser; train again with other settings"),
@@ -38,42 +38,36 @@ def show_results(console: Console) -> None:
 
 
 def results_table(models: dict[str, Any]) -> Table:
-    """One row a measure, one column a model; fractions as percentages."""
-    shown = [model for model in MODELS if model in models]
+    """One row per measure, one column per model; shares as percentages."""
+    from diffutron.config.names import MODELS
+    from diffutron.runtime.tables import flatten
+
+    shown = {model: flatten(models[model]) for model in MODELS if model in models}
     table = Table(title="Results")
     table.add_column("measure")
     for model in shown:
-        table.add_column(MODELS[model], justify="right")
+        table.add_column(model.replace("phase", "phase "), justify="right")
 
-    def row(name: str, *path: str, percent: bool = True) -> None:
-        cells = [_cell(_at(models[model], path), percent=percent) for model in shown]
-        table.add_row(name, *cells)
+    def row(name: str, key: str, write: Callable[[float], str]) -> None:
+        found = [values.get(key) for values in shown.values()]
+        table.add_row(name, *("-" if value is None else write(value) for value in found))
 
-    row("bits a byte, held-out text", "bits_per_byte", percent=False)
-    for task in _at(models[shown[-1]], ("tasks",)) or {}:
-        cells = [_task_cell(_at(models[model], ("tasks", task))) for model in shown]
+    row("bits a byte, held-out text", "bits_per_byte", "{:.3f}".format)
+    final = list(shown)[-1]
+    for task in models[final].get("tasks") or {}:
+        cells = []
+        for values in shown.values():
+            acc, p_value = (values.get(f"tasks.{task}.{key}") for key in ("acc", "p_value"))
+            star = "*" if p_value is not None and p_value < 0.001 else " "
+            cells.append("-" if acc is None else f"{100 * acc:.1f}{star}")
         table.add_row(f"{task}, % right", *cells)
-    row("instructions answered exactly, %", "instructions", "acc")
-    row("valid words in what it writes, %", "generation", "valid_words")
+    row("instructions answered exactly, %", "instructions.acc", _percent)
+    row("valid words in what it writes, %", "generation.valid_words", _percent)
     return table
 
 
-def _at(value: Any, path: tuple[str, ...]) -> Any:
-    for key in path:
-        value = value.get(key) if isinstance(value, dict) else None
-    return value
-
-
-def _cell(value: float | None, *, percent: bool) -> str:
-    if value is None:
-        return "-"
-    return f"{100 * value:.1f}" if percent else f"{value:.3f}"
-
-
-def _task_cell(task: dict[str, Any] | None) -> str:
-    if task is None or task["acc"] is None:
-        return "-"
-    return f"{100 * task['acc']:.1f}{'*' if task['p_value'] < 0.001 else ' '}"
+def _percent(share: float) -> str:
+    return f"{100 * share:.1f}"
 
 
 def registered_line() -> str:

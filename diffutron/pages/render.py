@@ -2,6 +2,8 @@
 
 from typing import Any
 
+from diffutron.pages.format import percent
+
 
 def render(template: str, view: dict[str, Any], *, package: str) -> str:
     """Fill a template of `package`, which may include the shared ones of this folder.
@@ -16,6 +18,7 @@ def render(template: str, view: dict[str, Any], *, package: str) -> str:
         undefined=StrictUndefined,
         keep_trailing_newline=True,
     )
+    environment.filters["percent"] = percent
     environment.filters["bar"] = lambda text: text.replace("|", "\\|")
     environment.filters["quote"] = lambda text: "\n".join(f"> {line}" for line in text.split("\n"))
     return environment.get_template(template).render(view)

@@ -4,9 +4,10 @@ A claim with a check is computed, or read from a result file, each time; a statu
 number contradicts is a fault. A claim without one has to say why.
 """
 
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -157,10 +158,6 @@ def claim_lines(found: list[Found]) -> list[str]:
         if claim.why:
             line += f" ({claim.why})"
         lines.append(line + (f"  FAULT: {one.fault}" if one.fault else ""))
-    counts = {status: sum(one.claim.status == status for one in found) for status in _statuses()}
-    lines.append(", ".join(f"{count} {status}" for status, count in counts.items() if count))
+    counts = Counter(one.claim.status for one in found)
+    lines.append(", ".join(f"{counts[one]} {one}" for one in get_args(Status) if counts[one]))
     return lines
-
-
-def _statuses() -> tuple[str, ...]:
-    return Status.__args__  # pyright: ignore[reportAttributeAccessIssue] the list of a Literal

@@ -40,7 +40,9 @@ def shape_of(params: Params) -> Shape:
     from diffutron.modeling.encoder import SpecialIds, count_parameters, scratch_config
     from diffutron.modeling.lora import attach_lora
 
-    vocabulary = vocabulary_size(params)
+    vocabulary = params.tokenizer.vocab_size
+    if params.tokenizer.source == "hub":  # the published size
+        vocabulary = HUB_VOCABULARY.get(params.tokenizer.name, vocabulary)
     special = SpecialIds(pad=0, eos=1, bos=2, mask=4, vocab_size=vocabulary)
     config = scratch_config(params.backbone, special)
     with torch.device("meta"):
@@ -57,13 +59,6 @@ def shape_of(params: Params) -> Shape:
         num_layers=config.num_hidden_layers,
         vocab_size=vocabulary,
     )
-
-
-def vocabulary_size(params: Params) -> int:
-    """Of a hub tokenizer the published size; else what `tokenizer.vocab_size` asks for."""
-    if params.tokenizer.source == "hub":
-        return HUB_VOCABULARY.get(params.tokenizer.name, params.tokenizer.vocab_size)
-    return params.tokenizer.vocab_size
 
 
 def model_state_bytes(

@@ -171,22 +171,12 @@ class Planner:
         micro_batches = max(1, math.ceil(training.batch_size * length / ranks / held))
         trainable = shape.adapter_parameters if adapter else shape.parameters
         frozen = shape.parameters if adapter else 0
+        common = {"trainable": trainable, "ranks": ranks, "weight_bytes": machine.weight_bytes}
+        steps = {"whole": whole, "cut": cut, "micro_batches": micro_batches}
         zero = []
         for stage in ZERO_STAGES:
-            common = {
-                "trainable": trainable,
-                "stage": stage,
-                "ranks": ranks,
-                "weight_bytes": machine.weight_bytes,
-            }
-            sent = communication_bytes(
-                whole=whole,
-                cut=cut,
-                micro_batches=micro_batches,
-                scatters=machine.on_gpu,
-                **common,
-            )
-            states = model_state_bytes(frozen=frozen, **common)
+            states = model_state_bytes(stage=stage, frozen=frozen, **common)
+            sent = communication_bytes(stage=stage, scatters=machine.on_gpu, **steps, **common)
             zero.append(ZeroStage(stage, states + working, sent))
         chosen = zero[training.zero_stage]
         return StagePlan(

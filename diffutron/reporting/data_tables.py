@@ -3,9 +3,9 @@
 from typing import Any
 
 from diffutron.config.names import TASK_NAMES
-from diffutron.reporting import format
+from diffutron.pages import format
 from diffutron.reporting.inputs import Inputs
-from diffutron.reporting.tables import Cell, Table, cell
+from diffutron.reporting.tables import Cell, Table, cell, said
 
 CARDS = {
     "corpus": "Corpus",
@@ -32,8 +32,17 @@ def _card(title: str, card: dict[str, Any]) -> Table:
     rows += [_row(f"dropped: {_words(reason)}", number, read) for reason, number in seen.items()]
     rows += [_row(_words(name), counted[name], read) for name in counted if name != "read"]
     never = [_words(reason) for reason, number in dropped.items() if not number]
-    notes = [f"No {unit} dropped as: {', '.join(never)}."] if never else []
-    return Table(title, ["", unit, "share, %"], rows, [*_tokens(card), *notes])
+    notes = []
+    tokens = card.get("tokens")
+    total = tokens.get("kept") if isinstance(tokens, dict) else tokens
+    if total is not None:
+        learned = card.get("answer_tokens")
+        answers = "" if learned is None else f", {format.count(learned)} of them in answers"
+        fertility = said(", {:.2f} tokens a word", card.get("fertility"))
+        notes.append(f"{format.count(total)} tokens kept{answers}{fertility}.")
+    if never:
+        notes.append(f"No {unit} dropped as: {', '.join(never)}.")
+    return Table(title, ["", unit, "share, %"], rows, notes)
 
 
 def _row(name: str, number: int | None, read: int | None) -> list[Cell]:
@@ -43,19 +52,6 @@ def _row(name: str, number: int | None, read: int | None) -> list[Cell]:
 
 def _words(key: str) -> str:
     return {"heldout": "held out"}.get(key, key.replace("_", " "))
-
-
-def _tokens(card: dict[str, Any]) -> list[str]:
-    tokens = card.get("tokens")
-    total = tokens.get("kept") if isinstance(tokens, dict) else tokens
-    if total is None:
-        return []
-    text = f"{format.count(total)} tokens kept"
-    if card.get("answer_tokens") is not None:
-        text += f", {format.count(card['answer_tokens'])} of them in answers"
-    if card.get("fertility") is not None:
-        text += f", {card['fertility']:.2f} tokens a word"
-    return [f"{text}."]
 
 
 def _sets(inputs: Inputs, source: str) -> list[Table]:

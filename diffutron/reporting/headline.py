@@ -2,10 +2,10 @@
 
 from dataclasses import dataclass
 
-from diffutron.reporting import format
+from diffutron.pages import format
 from diffutron.reporting.inputs import Inputs
 from diffutron.reporting.summary import Summary
-from diffutron.reporting.tables import SIGNIFICANT
+from diffutron.reporting.tables import SIGNIFICANT, said
 
 
 @dataclass(frozen=True)
@@ -24,39 +24,24 @@ def learned_tasks(summary: Summary, model: str = "phase2") -> tuple[int, int]:
 
 def tiles(summary: Summary, inputs: Inputs) -> list[Tile]:
     """Five figures: tasks, instructions, words, likelihood, cost."""
-    final, base = summary.models["phase2"], summary.models["base"].bits_per_byte
+    final = summary.models["phase2"]
     learned, tested = learned_tasks(summary)
-    asked = final.instructions
-    unigram = inputs.measured("unigram_bits_per_byte")
-    others = [] if base is None else [f"backbone {base:.3f}"]
-    others += [] if unigram is None else [f"unigram model {unigram:.2f}"]
+    tasks = f"{learned} of {tested}" if tested else format.NOT_MEASURED
+    asked, words = final.instructions, _percent(final.generation.valid_words)
+    answers = f"{asked.correct} of {asked.n} held out" if asked.n is not None else ""
+    bits = format.decimal(summary.models["merged"].bits_per_byte)
+    others = [
+        said("backbone {:.3f}", summary.models["base"].bits_per_byte),
+        said("unigram model {:.2f}", inputs.measured("unigram_bits_per_byte")),
+    ]
     seconds = [value for value in summary.seconds.values() if value is not None]
+    cost = f"{len(seconds)} stages, {summary.device or 'device not recorded'}"
     return [
-        Tile(
-            "Tasks above chance",
-            f"{learned} of {tested}" if tested else format.NOT_MEASURED,
-            "phase 2, p < 0.001 each",
-        ),
-        Tile(
-            "Instructions, exactly",
-            _percent(asked.acc),
-            f"{asked.correct} of {asked.n} held out" if asked.n is not None else "",
-        ),
-        Tile(
-            "Valid Turkish words",
-            _percent(final.generation.valid_words),
-            "of all that phase 2 generated",
-        ),
-        Tile(
-            "Bits a byte, held out",
-            format.decimal(summary.models["merged"].bits_per_byte),
-            ", ".join(others),
-        ),
-        Tile(
-            "Time to build",
-            format.duration(sum(seconds)) if seconds else format.NOT_MEASURED,
-            f"{len(seconds)} stages, {summary.device or 'device not recorded'}",
-        ),
+        Tile("Tasks above chance", tasks, "phase 2, p < 0.001 each"),
+        Tile("Instructions, exactly", _percent(asked.acc), answers),
+        Tile("Valid Turkish words", words, "of all that phase 2 generated"),
+        Tile("Bits a byte, held out", bits, ", ".join(filter(None, others))),
+        Tile("Time to build", format.duration(sum(seconds) if seconds else None), cost),
     ]
 
 

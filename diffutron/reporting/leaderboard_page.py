@@ -5,8 +5,8 @@ from pathlib import Path
 from typing import Any
 
 from diffutron.config.names import TASK_NAMES
+from diffutron.pages import format
 from diffutron.pages.render import render
-from diffutron.reporting import format
 from diffutron.runtime.files import write_text
 
 Row = dict[str, Any]
@@ -28,13 +28,14 @@ def build_view(results: dict[str, Any]) -> dict[str, Any]:
     return {
         "options": results["options"],
         "tables": [_table(results, protocol) for protocol in protocols],
-        "published": _published(results["published"]),
+        "published": results["published"],
+        "task_names": TASK_NAMES,
         "pairs": [_pair(one) for one in results["pairs"]],
         "not_scored": results["not_scored"],
         "missing": results["missing_sets"],
         "sets": results["sets"],
         "checks": _checks(results["rows"]),
-        "recalls": [_recall(row) for row in results["rows"] if row["acc"] is not None],
+        "recalls": [row for row in results["rows"] if row["acc"] is not None],
     }
 
 
@@ -99,30 +100,17 @@ def _uncontaminated(row: Row) -> str | None:
 
 def _mean_cell(mean: Row | None) -> dict[str, Any]:
     if mean is None:
-        return {"acc": None, "text": "-", "interval": ""}
-    text = format.percent(mean["acc"], digits=2)
-    chance = format.percent(mean["chance"], digits=2)
-    constant = format.percent(mean["constant"], digits=2)
-    return {
-        "acc": mean["acc"],
-        "text": text,
-        "interval": f"{mean['tasks']} tasks; chance {chance}, constant {constant}",
-    }
+        return {"text": "-", "interval": ""}
+    acc, references = _mean_texts(mean)
+    return {"text": acc, "interval": f"{mean['tasks']} tasks; {references}"}
 
 
-def _published(columns: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """The published table as published: it is nobody's measurement here."""
-    tasks = list(TASK_NAMES)
-    return {
-        "columns": [one["column"] or one["system"] for one in columns],
-        "lines": [
-            {
-                "task": TASK_NAMES[task],
-                "cells": [format.percent(one["published"].get(task), digits=2) for one in columns],
-            }
-            for task in tasks
-        ],
-    }
+def _mean_texts(mean: Row) -> tuple[str, str]:
+    """The mean, and what it is to be held against."""
+    acc, chance, constant = (
+        format.percent(mean[key], digits=2) for key in ("acc", "chance", "constant")
+    )
+    return acc, f"chance {chance}, constant {constant}"
 
 
 def _pair(one: Row) -> dict[str, Any]:
@@ -166,27 +154,13 @@ def _checks(rows: Sequence[Row]) -> list[dict[str, Any]]:
     ]
 
 
-def _recall(row: Row) -> dict[str, Any]:
-    """What a system answers, and how much of each class it finds."""
-    return {
-        "system": row["system"],
-        "task": row["task"],
-        "protocol": row["protocol"],
-        "recall": ", ".join(f"{k}: {format.percent(v)}" for k, v in row["recall"].items()),
-        "predicted": ", ".join(f"{k}: {v}" for k, v in row["predicted"].items()),
-        "ties": row["ties"],
-    }
-
-
 def summary_lines(results: dict[str, Any]) -> list[str]:
     """What the command prints at its end: means, what could be told, what was not scored."""
     lines = []
     for one in results["means"]:
-        lines.append(
-            f"{one['system']} ({one['protocol']}): mean {format.percent(one['acc'], digits=2)} of "
-            f"{one['tasks']} tasks (chance {format.percent(one['chance'], digits=2)}, constant "
-            f"{format.percent(one['constant'], digits=2)})"
-        )
+        acc, references = _mean_texts(one)
+        place = f"{one['system']} ({one['protocol']})"
+        lines.append(f"{place}: mean {acc} of {one['tasks']} tasks ({references})")
     lines += [says(one) for one in results["pairs"] if one["task"] == MEAN]
     lines += [f"not in the folder: {task}" for task in results["missing_sets"]]
     return lines + [

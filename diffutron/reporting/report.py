@@ -6,11 +6,11 @@ from typing import Any
 
 from diffutron.config.names import MODEL_NAMES, MODELS, TASK_NAMES
 from diffutron.config.params import Params
-from diffutron.pages import charts
+from diffutron.pages import charts, format
 from diffutron.pages.render import render
 from diffutron.paper import published
 from diffutron.paper.caveats import caveats
-from diffutron.reporting import format, tables
+from diffutron.reporting import tables
 from diffutron.reporting.data_tables import data_tables
 from diffutron.reporting.denoising.trace import read_trace
 from diffutron.reporting.headline import tiles, verdict
@@ -21,16 +21,6 @@ from diffutron.runtime.files import atomic_folder, write_json, write_text
 from diffutron.runtime.provenance import stage_outputs
 
 SHOWN_ANSWERS = 3
-SECTIONS = (
-    ("denoising", "Denoising"),
-    ("tasks", "Tasks"),
-    ("instructions", "Instructions"),
-    ("language", "Held-out text"),
-    ("training", "Training"),
-    ("limits", "Limits"),
-    ("data", "Data"),
-    ("provenance", "Provenance and cost"),
-)
 
 
 def report(
@@ -67,7 +57,6 @@ def build_view(params: Params, inputs: Inputs, summary: Summary) -> dict[str, An
         "profile": params.profile,
         "verdict": verdict(summary, inputs),
         "tiles": tiles(summary, inputs),
-        "sections": SECTIONS,
         "names": MODEL_NAMES,
         "traces": [read_trace(trace) for trace in inputs.traces],
         "answers": shown_answers(inputs.answers.get("phase2", [])),

@@ -5,8 +5,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from diffutron.config.names import MODEL_NAMES, TASK_NAMES
+from diffutron.pages import format
 from diffutron.paper import published
-from diffutron.reporting import format
 from diffutron.reporting.inputs import EARLIER, Inputs
 from diffutron.reporting.summary import Summary, TaskScore
 from diffutron.runtime.tables import flatten, markdown_table
@@ -67,37 +67,34 @@ def stage_table(inputs: Inputs, outputs: dict[str, dict[str, str]]) -> Table:
     )
 
 
+def said(text: str, value: float | None) -> str:
+    """The text with a value in it, empty where there is none; `%` in a format takes a share."""
+    return "" if value is None else text.format(value).replace("%", " %")
+
+
 def training_table(metrics: dict[str, dict[str, Any]]) -> Table:
     """What each training did and how well it used the machine."""
     rows = []
     for stage, values in metrics.items():
         if "tokens_per_s" not in values:
             continue
-        share, peak = values.get("trainable_share"), values.get("peak_share")
-        ranks, before = values.get("world_size"), values.get("eval_loss_before")
         objective = str(values.get("objective") or "").replace("_", " ")
         named = values.get("is_bound", True) or "bound" in objective
+        parameters, steps, tokens, speed = (
+            format.count(values.get(key))
+            for key in ("parameters", "steps", "tokens", "tokens_per_s")
+        )
+        ranks = values.get("world_size")
+        loss = format.decimal(values.get("eval_loss"))
         rows.append(
             [
                 Cell(stage),
                 cell(objective, "" if named else "not a likelihood bound"),
-                cell(
-                    format.count(values.get("parameters")),
-                    "" if share is None else f"{100 * share:.2f} % learn",
-                ),
-                cell(
-                    format.count(values.get("steps")),
-                    "" if ranks is None else f"{ranks} rank{'s' if ranks != 1 else ''}",
-                ),
-                cell(format.count(values.get("tokens"))),
-                cell(
-                    format.count(values.get("tokens_per_s")),
-                    "" if peak is None else f"{100 * peak:.0f} % of the peak",
-                ),
-                cell(
-                    format.decimal(values.get("eval_loss")),
-                    "" if before is None else f"before: {before:.3f}",
-                ),
+                cell(parameters, said("{:.2%} learn", values.get("trainable_share"))),
+                cell(steps, said("{} rank" if ranks == 1 else "{} ranks", ranks)),
+                cell(tokens),
+                cell(speed, said("{:.0%} of the peak", values.get("peak_share"))),
+                cell(loss, said("before: {:.3f}", values.get("eval_loss_before"))),
             ]
         )
     columns = ["stage", "objective", "parameters", "steps", "tokens", "tokens a second"]
@@ -120,10 +117,7 @@ def language_table(summary: Summary, inputs: Inputs) -> Table:
         rows.append(
             [
                 Cell(name),
-                cell(
-                    format.decimal(scores.bits_per_byte),
-                    "" if error is None else f"s.e. {error:.3f}",
-                ),
+                cell(format.decimal(scores.bits_per_byte), said("s.e. {:.3f}", error)),
                 cell(format.decimal(scores.nelbo)),
                 *(cell(format.decimal(scores.perplexity.get(b), digits=2)) for b in bands),
             ]
@@ -131,13 +125,11 @@ def language_table(summary: Summary, inputs: Inputs) -> Table:
     columns = ["model", "bits a byte", "NELBO, nats a token", *(f"mask rate {b}" for b in bands)]
     difference = inputs.measured("merged_below_base", "difference")
     p_value = format.p_value(inputs.measured("merged_below_base", "p_value"))
-    gain = format.NOT_MEASURED
-    if difference is not None:
-        gain = f"{difference:+.4f} bits a byte, {p_value or 'p not measured'}"
+    gain = said("{:+.4f} bits a byte, " + (p_value or "p not measured"), difference)
     notes = [
         "The last four columns are masked-token perplexities on the same held-out text, by the "
         "share of tokens that is hidden.",
-        f"Pre-training against the backbone, paired over documents: {gain}.",
+        f"Pre-training against the backbone, paired over documents: {gain or format.NOT_MEASURED}.",
     ]
     return Table("Held-out text", columns, rows, notes)
 
@@ -154,14 +146,9 @@ def perplexity_table(inputs: Inputs, *, source: str) -> Table:
     bands = bands_of(list(found.values()))
     rows = []
     for model, name in MODEL_NAMES.items():
-        claim = published.PERPLEXITY.get(model)
-        rows.append(
-            [
-                Cell(name),
-                Cell("" if claim is None else f"{claim:.2f}", tone="published"),
-                *(cell(format.decimal(found[model].get(band), digits=2)) for band in bands),
-            ]
-        )
+        claim = Cell(said("{:.2f}", published.PERPLEXITY.get(model)), tone="published")
+        ours = (cell(format.decimal(found[model].get(band), digits=2)) for band in bands)
+        rows.append([Cell(name), claim, *ours])
     columns = ["model", "published", *(f"ours, mask rate {band}" for band in bands)]
     notes = [
         f"Ours: {TEXTS[source]}.",

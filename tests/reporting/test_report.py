@@ -6,9 +6,9 @@ from html.parser import HTMLParser
 
 import pytest
 
+from diffutron.pages.format import NOT_MEASURED
 from diffutron.pages.render import render
 from diffutron.reporting.denoising.players import trace_page
-from diffutron.reporting.format import NOT_MEASURED
 from diffutron.reporting.report import report
 from diffutron.runtime.errors import UserError
 

@@ -4,9 +4,9 @@ from dataclasses import replace
 
 import pytest
 
+from diffutron.pages import format
 from diffutron.paper import published
 from diffutron.paper.caveats import caveats
-from diffutron.reporting import format
 from diffutron.reporting.denoising.trace import read_trace
 from diffutron.reporting.headline import tiles, verdict
 from diffutron.reporting.inputs import Inputs, read_inputs
