@@ -15,7 +15,6 @@ from pathlib import Path
 
 from diffutron.operations.guard import GRACE, guarded
 from diffutron.runtime.errors import StageFailure, UserError
-from diffutron.runtime.project import require_project
 
 HOST = "127.0.0.1"
 STATE = Path(".prefect")
@@ -61,10 +60,9 @@ def up(*, prefect_port: int, mlflow_port: int) -> None:
     """Start everything, say what to open, and stop everything on Ctrl-C or SIGTERM.
 
     Raises:
-        UserError: a port is taken, or this is not the folder of the project.
+        UserError: a port is taken.
         StageFailure: a service ended, or did not answer in time.
     """
-    require_project("up", "dvc.yaml", "flows")
     check_port(prefect_port, option="--prefect-port")
     check_port(mlflow_port, option="--mlflow-port")
     with _until_stopped(), ExitStack() as stack:
