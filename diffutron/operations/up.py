@@ -27,6 +27,8 @@ SETTINGS = {
     "PREFECT_SERVER_UI_SHOW_PROMOTIONAL_CONTENT": "false",
     # Seconds that a write waits for another one; on a busy machine ten, the default, are too few.
     "PREFECT_SERVER_DATABASE_TIMEOUT": "60",
+    # A temporary server starts in five seconds; on a busy machine 20, the default, are too few.
+    "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "300",
     # In memory, a slot would stay taken for ever when the server restarts during a run.
     "PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE": (
         "prefect.server.concurrency.lease_storage.filesystem"

@@ -140,6 +140,7 @@ def test_bad_parameters_are_refused(served, params, message):
     assert caught.value.error_code == "INVALID_PARAMETER_VALUE"
 
 
+@pytest.mark.slow
 def test_a_fresh_process_uses_the_code_of_the_version(inside):
     code = (
         "import mlflow; mlflow.set_tracking_uri('sqlite:///mlflow.db');"
