@@ -53,7 +53,13 @@ def direct_needs(path: Path = PIPELINE) -> dict[str, set[str]]:
         stage: {
             other
             for other in stages
-            if other != stage and _touch({*_paths(entry, "deps")}, outs[other])
+            if other != stage
+            # A dependency is an output, lies in one or holds one.
+            and any(
+                dep == out or dep in out.parents or out in dep.parents
+                for dep in _paths(entry, "deps")
+                for out in outs[other]
+            )
         }
         for stage, entry in stages.items()
     }
@@ -69,10 +75,3 @@ def _paths(entry: dict[str, Any], *kinds: str) -> Iterator[PurePosixPath]:
     for kind in kinds:
         for item in entry.get(kind, []):
             yield PurePosixPath(next(iter(item)) if isinstance(item, dict) else item)
-
-
-def _touch(deps: set[PurePosixPath], outs: set[PurePosixPath]) -> bool:
-    """Whether a dependency is an output, lies in one or holds one."""
-    return any(
-        dep == out or dep in out.parents or out in dep.parents for dep in deps for out in outs
-    )

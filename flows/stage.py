@@ -9,7 +9,6 @@ import sys
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import IO
 from uuid import UUID
 
 from prefect import task
@@ -72,7 +71,9 @@ def run_command(
     assert process.stdout is not None
     tail: deque[str] = deque(maxlen=TAIL)
     try:
-        for line in readable(_lines(process.stdout)):
+        # Lines end at a line feed only: a progress bar redrawn after `\r` stays one line.
+        said = io.TextIOWrapper(process.stdout, encoding="utf-8", errors="replace", newline="\n")
+        for line in readable(said):
             tail.append(line)
             log(line)
         code = process.wait()
@@ -91,11 +92,6 @@ def environment() -> dict[str, str]:
     """The `python` of dvc.yaml is the one that runs this; output is not held back in buffers."""
     path = f"{os.path.dirname(sys.executable)}{os.pathsep}{os.environ.get('PATH', os.defpath)}"
     return {**os.environ, "PATH": path, "PYTHONUNBUFFERED": "1"}
-
-
-def _lines(stream: IO[bytes]) -> Iterator[str]:
-    """Lines end at a line feed only: a progress bar redrawn after `\\r` stays one line."""
-    return iter(io.TextIOWrapper(stream, encoding="utf-8", errors="replace", newline="\n"))
 
 
 def readable(lines: Iterable[str]) -> Iterator[str]:

@@ -38,6 +38,13 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) ->
     return report
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Whatever needs a Prefect server is slow: `make quick` starts none."""
+    for item in items:
+        if "prefect_server" in getattr(item, "fixturenames", ()):
+            item.add_marker(pytest.mark.slow)
+
+
 @pytest.fixture(scope="session", autouse=True)
 def _away_from_the_clone(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """Fixtures of a session or a file begin in an empty folder too."""

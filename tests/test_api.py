@@ -250,6 +250,7 @@ def test_the_package_imports_nothing_heavy() -> None:
         _ = diffutron.train
 
 
+@pytest.mark.slow
 def test_generating_needs_torch_and_transformers_alone(tiny_model_dir) -> None:
     absent = ["deepspeed", "mlflow", "prefect", "lm_eval", "datasets", "polars", "dvc", "peft"]
     absent.append("accelerate")

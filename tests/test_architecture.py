@@ -147,6 +147,7 @@ def test_nothing_heavy_is_imported_by_the_command_line():
     assert done.stdout.strip() == "[]"
 
 
+@pytest.mark.slow
 def test_prefect_server_imports():
     """A clean `pip check` does not catch a FastAPI too new for Prefect; an import does."""
     import prefect.server.api.server  # noqa: F401  the import is the test

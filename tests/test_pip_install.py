@@ -23,9 +23,11 @@ pytestmark = pytest.mark.slow
 ARGUMENTS = {
     "params": ["--profile", "demo"],
     "plan": ["--profile", "demo"],
-    "generate": ["Merhaba"],
-    "infill": ["Bir [MASK]."],
-    "score": ["Merhaba"],
+    "generate": ["--model", "models/phase2", "Merhaba"],
+    "infill": ["--model", "models/phase2", "Bir [MASK]."],
+    "score": ["--model", "models/phase2", "Merhaba", "dünya"],
+    "chat": ["--model", "models/phase2"],
+    "perplexity": ["--model", "models/phase2"],
     "compare": ["models:/diffutron@champion", "models:/diffutron@challenger"],
     "gate": ["1"],
     "promote": ["1", "--by", "x", "--reason", "y"],
@@ -103,16 +105,16 @@ def run(*command: object, **more: str) -> "subprocess.CompletedProcess[str]":
     )
 
 
-def test_the_wheel_installs_diffutron_alone(wheel):
+def test_the_wheel_installs_diffutron_alone(wheel, repo):
     names = zipfile.ZipFile(wheel).namelist()
     tops = {name.split("/", 1)[0] for name in names}
     assert {top for top in tops if not top.endswith(".dist-info")} == {"diffutron"}
-    for data in ("evaluation/cetvel/", "modeling/", "reporting/"):
-        assert any(name.startswith(f"diffutron/{data}") and name[-3:] != ".py" for name in names)
+    whole = {path.relative_to(repo).as_posix() for path in (repo / "diffutron").rglob("*.*")}
+    assert whole == {name for name in names if name.startswith("diffutron/")}
 
 
 def test_a_model_answers_from_an_empty_folder(base, tiny_model_dir, tmp_path):
-    words = ["--model", tiny_model_dir, "--max-new-tokens", 4, "--steps", 2, "Merhaba"]
+    words = ["--model", tiny_model_dir, "--max-new-tokens", 4, "--num-steps", 2, "Merhaba"]
     done = run(base / "diffutron", "generate", "--json", *words)
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["prompt"] == "Merhaba"

@@ -16,6 +16,7 @@ from diffutron.config.params import load_params, parse_params
 from diffutron.config.renamed import refuse_old_variables
 from diffutron.runtime.errors import StageFailure, UserError
 from diffutron.runtime.files import explain_os_error
+from diffutron.runtime.project import require_project
 
 app = typer.Typer(
     name="diffutron",
@@ -108,6 +109,7 @@ def up(
     mlflow_port: Annotated[int, typer.Option(min=1, max=65535, help="MLflow's port.")] = 5000,
 ) -> None:
     """Start Prefect, MLflow and the deployments on 127.0.0.1; Ctrl-C stops all of it."""
+    require_project("up", "dvc.yaml", "flows")
     from diffutron.operations.up import up as start
 
     start(prefect_port=prefect_port, mlflow_port=mlflow_port)

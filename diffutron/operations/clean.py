@@ -32,7 +32,13 @@ def find_waste(checkpoints: Path = CHECKPOINTS) -> list[Waste]:
     Errors: a folder without a pipeline, or one in which DVC is at work, is a `UserError`.
     """
     require_project("clean", "dvc.yaml")
-    found = [*_old_checkpoints(checkpoints), *_half_written(), *_unused_cache()]
+    half_written = [
+        (path, "half-written output of a run that was killed")
+        for folder in map(Path, OUTPUTS)
+        for path in sorted(folder.glob(".*"))
+        if _HALF_WRITTEN.match(path.name)
+    ]
+    found = [*_old_checkpoints(checkpoints), *half_written, *_unused_cache()]
     return [Waste(path, why, size_of(path)) for path, why in found]
 
 
@@ -55,13 +61,6 @@ def _old_checkpoints(folder: Path) -> Iterator[tuple[Path, str]]:
         newest = max(paths, key=lambda path: path.stat().st_mtime)
         yield from ((path, "checkpoints of other settings") for path in paths if path != newest)
         yield from ((path, "half-written checkpoint") for path in newest.glob("step-*.partial"))
-
-
-def _half_written() -> Iterator[tuple[Path, str]]:
-    for folder in map(Path, OUTPUTS):
-        for path in sorted(folder.glob(".*")) if folder.is_dir() else ():
-            if _HALF_WRITTEN.match(path.name):
-                yield path, "half-written output of a run that was killed"
 
 
 def _unused_cache() -> Iterator[tuple[Path, str]]:

@@ -17,7 +17,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 import psutil
 
@@ -89,14 +89,16 @@ def _follow(parent: int) -> None:
 def end_with_dvc() -> None:
     """SIGTERM for this process once the dvc above it has died; there may be shells between."""
     above = (one for one in psutil.Process().parents() if one.name() not in SHELLS)
-    if dvc := next(above, None):
-        threading.Thread(target=_end_after, args=(dvc,), daemon=True).start()
+    dvc = next(above, None)
+    if dvc is None:
+        return
 
+    def end_after(process: psutil.Process) -> None:
+        while alive(process):
+            time.sleep(1.0)
+        os.kill(os.getpid(), signal.SIGTERM)
 
-def _end_after(process: psutil.Process) -> None:
-    while _alive(process):
-        time.sleep(1.0)
-    os.kill(os.getpid(), signal.SIGTERM)
+    threading.Thread(target=end_after, args=(dvc,), daemon=True).start()
 
 
 def _run(command: Sequence[str]) -> int:
@@ -120,7 +122,8 @@ def end_descendants(*, grace: float) -> None:
         deadline = time.monotonic() + seconds
         while left := _descendants():
             for process in left - told:
-                _send(process, signum)
+                with suppress(psutil.NoSuchProcess):
+                    process.send_signal(signum)
             told |= left
             if time.monotonic() > deadline:
                 break
@@ -133,21 +136,14 @@ def _descendants() -> set[psutil.Process]:
             pass
     except ChildProcessError:
         return set()
-    return {process for process in psutil.Process().children(recursive=True) if _alive(process)}
+    return {process for process in psutil.Process().children(recursive=True) if alive(process)}
 
 
-def _alive(process: psutil.Process) -> bool:
+def alive(process: psutil.Process) -> bool:
     try:
         return process.status() != psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:
         return False
-
-
-def _send(process: psutil.Process, signum: int) -> None:
-    try:
-        process.send_signal(signum)
-    except psutil.NoSuchProcess:
-        return
 
 
 if __name__ == "__main__":

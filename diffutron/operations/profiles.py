@@ -43,8 +43,13 @@ def compose(profile: str, overrides: Sequence[str] = (), *, folder: Path = PROFI
     for override in overrides:
         values = merged(values, _override(override, values))
         origin = f"override {' '.join(overrides)}"
-    if isinstance(values, dict):
-        _fill_digests(values)
+    for section in LOCAL_SECTIONS if isinstance(values, dict) else ():
+        entry = values.get(section)
+        if isinstance(entry, dict) and entry.get("source") == "local":
+            from diffutron.data.sources.sources import local_digest
+
+            # Results depend on the content of a local folder, and DVC cannot see it.
+            values[section] = {**entry, "digest": local_digest(section)}
     parse_params(values, origin=origin)
     return values
 
@@ -95,16 +100,6 @@ def _holds(values: Any, path: Sequence[str]) -> bool:
             return False
         values = values[part]
     return True
-
-
-def _fill_digests(values: Any) -> None:
-    """The content of a local folder is a number that results depend on, and DVC cannot see it."""
-    for section in LOCAL_SECTIONS:
-        entry = values.get(section)
-        if isinstance(entry, dict) and entry.get("source") == "local":
-            from diffutron.data.sources.sources import local_digest
-
-            entry["digest"] = local_digest(section)
 
 
 def values_digest(values: Any) -> str:

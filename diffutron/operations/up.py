@@ -15,7 +15,6 @@ from pathlib import Path
 
 from diffutron.operations.guard import GRACE, guarded
 from diffutron.runtime.errors import StageFailure, UserError
-from diffutron.runtime.project import require_project
 
 HOST = "127.0.0.1"
 STATE = Path(".prefect")
@@ -28,6 +27,8 @@ SETTINGS = {
     "PREFECT_SERVER_UI_SHOW_PROMOTIONAL_CONTENT": "false",
     # Seconds that a write waits for another one; on a busy machine ten, the default, are too few.
     "PREFECT_SERVER_DATABASE_TIMEOUT": "60",
+    # A temporary server starts in five seconds; on a busy machine 20, the default, are too few.
+    "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "300",
     # In memory, a slot would stay taken for ever when the server restarts during a run.
     "PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE": (
         "prefect.server.concurrency.lease_storage.filesystem"
@@ -61,10 +62,9 @@ def up(*, prefect_port: int, mlflow_port: int) -> None:
     """Start everything, say what to open, and stop everything on Ctrl-C or SIGTERM.
 
     Raises:
-        UserError: a port is taken, or this is not the folder of the project.
+        UserError: a port is taken.
         StageFailure: a service ended, or did not answer in time.
     """
-    require_project("up", "dvc.yaml", "flows")
     check_port(prefect_port, option="--prefect-port")
     check_port(mlflow_port, option="--mlflow-port")
     with _until_stopped(), ExitStack() as stack:

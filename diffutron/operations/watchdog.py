@@ -10,10 +10,11 @@ import subprocess
 import sys
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 
 import psutil
 
-from diffutron.operations.guard import Stopped, stoppable
+from diffutron.operations.guard import Stopped, alive, stoppable
 
 POLL = 0.5
 KILL_AFTER = 10.0  # seconds between SIGTERM and SIGKILL; all ranks have ended by then
@@ -38,7 +39,10 @@ def watch(command: Sequence[str], *, grace: float) -> int:
             return launcher.wait(timeout=POLL)
         except subprocess.TimeoutExpired:
             pass
-        if _has_children(launcher.pid):
+        ranks: list[psutil.Process] = []
+        with suppress(psutil.NoSuchProcess):
+            ranks = psutil.Process(launcher.pid).children()
+        if any(alive(rank) for rank in ranks):
             had_ranks, alone_since = True, time.monotonic()
         elif had_ranks and time.monotonic() - alone_since > grace:
             print(
@@ -49,14 +53,6 @@ def watch(command: Sequence[str], *, grace: float) -> int:
                 flush=True,
             )
             return STUCK
-
-
-def _has_children(pid: int) -> bool:
-    try:
-        found = psutil.Process(pid).children()
-        return any(child.status() != psutil.STATUS_ZOMBIE for child in found)
-    except psutil.NoSuchProcess:
-        return False
 
 
 if __name__ == "__main__":

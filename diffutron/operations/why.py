@@ -3,12 +3,13 @@
 import json
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from diffutron.runtime.errors import UserError
 from diffutron.runtime.project import require_project
+from diffutron.runtime.tables import flatten
 from diffutron.runtime.yaml_files import read_yaml
 
 LOCK = Path("dvc.lock")
@@ -85,20 +86,18 @@ def _phrases(facts: list[Any], lock: Mapping[str, Any] | None) -> Iterator[str]:
             continue
         for path, state in fact.get("changed deps", {}).items():
             if isinstance(state, Mapping):
-                yield from _keys(path, state, lock.get("params", {}).get(path, {}))
-            else:
-                yield f"{_kind(path)} {path} {_state(state)}"
+                recorded = lock.get("params", {}).get(path, {})
+                yield from _differences(path, state, flatten(recorded), flatten(_yaml(Path(path))))
+                continue
+            kind = "its input"
+            if path.startswith("diffutron/"):
+                kind = "the code file" if path.endswith(".py") else "the code folder"
+            yield f"{kind} {path} {_state(state)}"
         outputs += [
             f"its output {path} {_state(state)}"
             for path, state in fact.get("changed outs", {}).items()
         ]
     yield from outputs
-
-
-def _kind(path: str) -> str:
-    if path.startswith("diffutron/"):
-        return "the code file" if path.endswith(".py") else "the code folder"
-    return "its input"
 
 
 def _state(state: str) -> str:
@@ -110,32 +109,19 @@ def _state(state: str) -> str:
     }.get(state, f"is {state}")
 
 
-def _keys(path: str, changed: Mapping[str, str], recorded: Mapping[str, Any]) -> Iterator[str]:
-    """Each changed key of a parameters file, with its value at the last run and now."""
-    values = _yaml(Path(path))
-    for key in changed:
-        old = recorded.get(key, _MISSING)
-        yield from _differences(f"{path} {key}", old, _at(values, key))
-
-
-def _differences(key: str, old: Any, new: Any) -> Iterator[str]:
-    if isinstance(old, Mapping) and isinstance(new, Mapping):
-        for name in {**old, **new}:
-            yield from _differences(
-                f"{key}.{name}", old.get(name, _MISSING), new.get(name, _MISSING)
-            )
-    elif old != new:
-        yield f"{key} is {_value(new)} and was {_value(old)}"
+def _differences(
+    path: str, changed: Iterable[str], old: Mapping[str, Any], new: Mapping[str, Any]
+) -> Iterator[str]:
+    """Each value of a parameters file that stands under a changed key, now and at the last run."""
+    for name in {**old, **new}:
+        under = any(name == key or name.startswith(f"{key}.") for key in changed)
+        was, now = old.get(name, _MISSING), new.get(name, _MISSING)
+        if under and was != now:
+            yield f"{path} {name} is {_value(now)} and was {_value(was)}"
 
 
 def _value(value: Any) -> str:
     return "not there" if value is _MISSING else json.dumps(value, ensure_ascii=False)
-
-
-def _at(values: Any, key: str) -> Any:
-    for part in key.split("."):
-        values = values.get(part, _MISSING) if isinstance(values, Mapping) else _MISSING
-    return values
 
 
 def _yaml(path: Path) -> Any:

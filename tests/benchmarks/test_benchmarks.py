@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
+pytestmark = pytest.mark.slow
 KEYS = {"case", "speedup", "memory_ratio", "peak_share", "max_abs_diff"}
 
 

@@ -18,6 +18,7 @@ systems:
 """
 
 
+@pytest.mark.slow
 def test_two_ranks_of_torchrun_give_the_results_of_one(tmp_path, tiny_model_dir, rows_dir):
     listed = tmp_path / "systems.yaml"
     listed.write_text(SYSTEMS.format(model=tiny_model_dir))

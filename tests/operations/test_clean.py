@@ -11,6 +11,8 @@ from diffutron.cli.app import main
 from diffutron.operations.clean import find_waste, remove
 from diffutron.runtime.errors import UserError
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def project(tmp_path, monkeypatch):

@@ -10,6 +10,7 @@ from diffutron.operations.reproduce import compare, reproduce
 from diffutron.registry.mlflow_client import experiment_id, tracking
 from diffutron.runtime.errors import StageFailure, UserError
 
+pytestmark = pytest.mark.slow
 WORK = """
 import json, pathlib, sys
 value = json.loads(pathlib.Path("params.yaml").read_text())["value"]

@@ -127,12 +127,6 @@ def test_a_taken_port_is_named_with_its_option(project, ports, position, option)
         up.up(prefect_port=ports[0], mlflow_port=ports[1])
 
 
-def test_a_folder_without_a_pipeline_is_refused(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    with pytest.raises(UserError, match=r"no dvc.yaml here"):
-        up.up(prefect_port=1, mlflow_port=2)
-
-
 def service(name: str, code: str, *, ready: bool) -> up.Service:
     return up.Service(name, [sys.executable, "-c", code], {}, lambda: ready)
 

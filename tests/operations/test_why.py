@@ -9,6 +9,7 @@ import pytest
 from diffutron.operations.why import changes, why
 from diffutron.runtime.errors import UserError
 
+pytestmark = pytest.mark.slow
 PIPELINE = """
 stages:
   corpus:

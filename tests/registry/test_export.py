@@ -14,6 +14,7 @@ from diffutron.registry.export import export, publication
 from diffutron.runtime.errors import UserError
 
 
+@pytest.mark.slow
 def test_transformers_alone_loads_it(versions, tmp_path):
     files = export(2, tmp_path / "out")
     assert {"README.md", "model.safetensors", "config.json", "checksums.json"} <= {*files}

@@ -61,6 +61,7 @@ def test_an_unreadable_file_of_facts(content, training, monkeypatch, tmp_path):
         engine_config(training, ALONE, universal=False)
 
 
+@pytest.mark.slow
 def test_importing_deepspeed_is_quiet_and_leaves_mlflow_alone():
     program = (
         "from diffutron.training.engine import import_deepspeed; import sys; import_deepspeed();"
