@@ -1,10 +1,7 @@
 """The DeepSpeed engine around the loss; the batch arithmetic stays with us."""
 
 import json
-import logging
 import os
-import sys
-import warnings
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -15,6 +12,7 @@ from torch import Tensor, nn
 from diffutron.config.params import TrainingParams
 from diffutron.runtime.errors import UserError
 from diffutron.training.optimizer import adamw
+from diffutron.training.quiet_deepspeed import import_deepspeed
 from diffutron.training.ranks import Ranks, limit_collectives
 
 CONFIG = "DIFFUTRON_DEEPSPEED"  # a JSON file of machine facts: offloading, bucket sizes, logging
@@ -28,33 +26,6 @@ OURS = (
     "fp16",
     "bf16",
 )
-
-
-def import_deepspeed() -> Any:
-    """DeepSpeed without what it does by the way.
-
-    Its autotuner imports MLflow if it is there (4 s of every rank, never used); its CPU back end
-    compiles a communication kernel with a C++ compiler at run time; each rank announces its device.
-    """
-    if not torch.cuda.is_available():
-        os.environ.setdefault("DS_ACCELERATOR", "cpu")
-    kept = sys.modules.get("mlflow")
-    if kept is None:
-        sys.modules["mlflow"] = None  # type: ignore[assignment] an import of it fails
-    logging.getLogger("deepspeed").setLevel(logging.ERROR)
-    logging.getLogger("DeepSpeed").setLevel(logging.ERROR)
-    try:
-        import deepspeed
-        import deepspeed.ops
-    finally:
-        if kept is None:
-            del sys.modules["mlflow"]
-    deepspeed.ops.__compatible_ops__["deepspeed_shm_comm"] = False
-    for logger in (logging.getLogger("DeepSpeed"), deepspeed.utils.logger):
-        logger.setLevel(logging.ERROR)
-    for message in (".*all_gather_into_tensor.*", ".*reduce_scatter_tensor.*"):
-        warnings.filterwarnings("ignore", message=message, category=FutureWarning)
-    return deepspeed
 
 
 def start_engine(

@@ -7,7 +7,7 @@ from diffutron.config.params import Params
 from diffutron.modeling.encoder import count_parameters, load_model, save_model
 from diffutron.modeling.lora import merge_lora
 from diffutron.runtime.files import atomic_folder, write_json
-from diffutron.training.engine import import_deepspeed
+from diffutron.training.quiet_deepspeed import import_deepspeed
 
 
 def merge(params: Params, *, backbone: Path, adapter: Path, out: Path, metrics: Path) -> None:
