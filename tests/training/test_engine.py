@@ -64,7 +64,8 @@ def test_an_unreadable_file_of_facts(content, training, monkeypatch, tmp_path):
 @pytest.mark.slow
 def test_importing_deepspeed_is_quiet_and_leaves_mlflow_alone():
     program = (
-        "import sys; from diffutron.training.quiet_deepspeed import import_deepspeed as load; load();"
+        "import sys; from diffutron.training import quiet_deepspeed as quiet;"
+        "quiet.import_deepspeed();"
         "print([m for m in sys.modules if m == 'mlflow']); import mlflow; print(mlflow.__name__)"
     )
     done = subprocess.run(
