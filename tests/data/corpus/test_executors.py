@@ -139,7 +139,7 @@ missing = [f for f in files if f.name != "__init__.py" and f not in decide]
 print([str(f) for f in missing if f.parent not in ground], len(decide & set(files)))
 """
     numbers = tmp_path / "params.yaml"
-    numbers.write_text(make_params().model_dump_json(), encoding="utf-8")
+    numbers.write_text(make_params().model_dump_json(by_alias=True), encoding="utf-8")
     command = [sys.executable, "-c", code, numbers, tiny_tokenizer_dir]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     missing, number = done.stdout.rsplit(maxsplit=1)
