@@ -284,8 +284,10 @@ def _measure_tasks(
         for check, found in one.checks.items():
             if found.passed is False:
                 print(f"evaluate: {name}, {one.task.name}: {check} failed: {found.detail}")
+    not_made = f"asked of {FINAL}, which has the same shape"
     return {
-        one.task.name: {key: results[one.task.name][key] for key in TASK_KEYS} | one.check_values()
+        one.task.name: {key: results[one.task.name][key] for key in TASK_KEYS}
+        | one.check_values(not_made=not_made)
         for one in outcomes
     }
 

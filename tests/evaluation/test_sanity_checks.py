@@ -27,7 +27,7 @@ def honest(context: str, choice: str, place: int, batch: int) -> float:
 class Fake:
     """A scorer whose values are a function of context, choice, place in the batch and its size."""
 
-    max_length, tokenizer = 10**6, None
+    max_length, max_rows, tokenizer = 10**6, 1, None
     model = SimpleNamespace(parameters=lambda: iter([torch.zeros(1)]))
 
     def __init__(self, value):

@@ -47,7 +47,7 @@ def row_of(
         "protocol": task.protocol.name,
         "shots": task.shots,
         "published": None if task.stand_in else system.published.get(task.dataset.task),
-        **outcome.check_values(),
+        **outcome.check_values(not_made=outcome.why or "the system is no model"),
         "supervised": system.architecture == "supervised",
         "why": outcome.why,
         **without,

@@ -25,21 +25,15 @@ class CausalDecoder(Scorer):
         return 1
 
     def score(self, pairs: Sequence[EncodedPair]) -> list[Score]:
-        known: dict[tuple[int, ...], int] = {}
-        owner: list[int] = []
-        cols: list[int] = []
-        targets: list[int] = []
+        asked = []
         for pair in pairs:
             context = self._context(pair)
             row = (*context, *pair.continuation[:-1])
-            number = known.setdefault(row, len(known))
-            first = len(context) - 1
-            owner += [number] * len(pair.continuation)
-            cols += range(first, first + len(pair.continuation))
-            targets += pair.continuation
-        values = self.batched([torch.tensor(row) for row in known], owner, cols, targets)
-        parts = values.split([len(pair.continuation) for pair in pairs])
-        return [Score(float(part.sum()), 0.0, len(part), 1, exact=True) for part in parts]
+            asked.append([(row, n, t) for n, t in enumerate(pair.continuation, len(context) - 1)])
+        return [
+            Score(value, 0.0, len(tokens), 1, exact=True)
+            for value, tokens in zip(self.score_tokens(asked), asked, strict=True)
+        ]
 
     def _context(self, pair: EncodedPair) -> tuple[int, ...]:
         """At least one token: without one there is nothing that the first would follow."""

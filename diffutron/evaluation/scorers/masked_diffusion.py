@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from diffutron.diffusion.likelihood.any_order import Score, add_scores, fit, score_continuations
@@ -43,15 +42,12 @@ class MaskedDiffusion(Scorer):
 
     def _score_single(self, pairs: Sequence[EncodedPair]) -> list[Score]:
         """The bound of one token is its log p behind the context: one row serves all choices."""
-        known: dict[tuple[int, ...], int] = {}
-        owner = [known.setdefault(pair.context, len(known)) for pair in pairs]
-        rows = []
-        for context in known:
-            ((kept, mask),) = self._fit(context, [int(self.tokenizer.mask_token_id)])
-            rows.append(torch.tensor([*kept, *mask]))
-        cols = [len(rows[number]) - 1 for number in owner]
-        values = self.batched(rows, owner, cols, [pair.continuation[0] for pair in pairs])
-        return [Score(value, 0.0, 1, 1, exact=True) for value in values.tolist()]
+        mask = int(self.tokenizer.mask_token_id)
+        asked = []
+        for pair in pairs:
+            ((context, _),) = self._fit(pair.context, [mask])
+            asked.append([((*context, mask), len(context), pair.continuation[0])])
+        return [Score(value, 0.0, 1, 1, exact=True) for value in self.score_tokens(asked)]
 
     def _fit(self, context: Sequence[int], continuation: Sequence[int]) -> list[Item]:
         begin = len(self.begin)

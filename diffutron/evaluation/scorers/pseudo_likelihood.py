@@ -31,10 +31,7 @@ class PseudoLikelihood(Scorer):
 
     def score(self, pairs: Sequence[EncodedPair]) -> list[Score]:
         mask = int(self.tokenizer.mask_token_id)
-        known: dict[tuple[int, ...], int] = {}
-        owner: list[int] = []
-        cols: list[int] = []
-        targets: list[int] = []
+        asked = []
         for pair in pairs:
             room = self.max_length - len(pair.continuation) - len(self.end)
             if room < 0:
@@ -46,15 +43,16 @@ class PseudoLikelihood(Scorer):
             # Under the public pair encoding the continuation holds the end token itself.
             end = () if pair.continuation[-1:] == self.end[:1] else self.end
             whole = (*context, *pair.continuation, *end)
-            for number, target in enumerate(pair.continuation):
-                place = len(context) + number
-                row = (*whole[:place], mask, *whole[place + 1 :])
-                owner.append(known.setdefault(row, len(known)))
-                cols.append(place)
-                targets.append(target)
-        values = self.batched([torch.tensor(row) for row in known], owner, cols, targets)
-        parts = values.split([len(pair.continuation) for pair in pairs])
-        return [Score(float(part.sum()), 0.0, len(part), len(part), exact=True) for part in parts]
+            asked.append(
+                [
+                    ((*whole[:place], mask, *whole[place + 1 :]), place, target)
+                    for place, target in enumerate(pair.continuation, len(context))
+                ]
+            )
+        return [
+            Score(value, 0.0, len(tokens), len(tokens), exact=True)
+            for value, tokens in zip(self.score_tokens(asked), asked, strict=True)
+        ]
 
     def logits(
         self, ids: Tensor, attention_mask: Tensor | None, rows: Tensor, cols: Tensor

@@ -13,6 +13,7 @@ from diffutron.evaluation.cetvel.protocols import Protocol, encode
 from diffutron.modeling.encoding import EncodedPair
 
 UNLIMITED = 1 << 20  # some tokenizers name a length of 10^30
+Asked = tuple[tuple[int, ...], int, int]  # a row of ids, and the target at a position of it
 LENGTHS = ("max_position_embeddings", "n_positions", "max_sequence_length")
 
 
@@ -20,7 +21,10 @@ class Scorer(ABC):
     """A model that gives log p(continuation | context).
 
     batch_tokens: tokens that run through the model at a time; without influence on the values.
+    max_rows: model rows that a continuation may cost where its value is an estimate.
     """
+
+    max_rows = 1
 
     def __init__(self, model: Any, tokenizer: Any, *, batch_tokens: int = 16_384) -> None:
         self.model, self.tokenizer, self.batch_tokens = model, tokenizer, batch_tokens
@@ -52,21 +56,22 @@ class Scorer(ABC):
         head = min(head, max(0, room))
         return (*context[:head], *context[len(context) - (room - head) :])
 
-    def batched(
-        self, rows: list[Tensor], owner: list[int], cols: list[int], targets: list[int]
-    ) -> Tensor:
-        """log p of `targets` at positions `cols` of `rows[owner]`, by `self.logprobs`."""
-        longest = max((len(row) for row in rows), default=1)
-        return batched_logprobs(
+    def score_tokens(self, asked: Sequence[Sequence[Asked]]) -> list[float]:
+        """The sum of log p over the tokens of each pair; equal rows run once."""
+        known: dict[tuple[int, ...], int] = {}
+        tokens = [token for pair in asked for token in pair]
+        owner = [known.setdefault(row, len(known)) for row, _, _ in tokens]
+        values = batched_logprobs(
             self.logprobs,
-            rows,
+            [torch.tensor(row) for row in known],
             torch.tensor(owner, dtype=torch.int64),
-            torch.tensor(cols, dtype=torch.int64),
-            torch.tensor(targets, dtype=torch.int64),
+            torch.tensor([col for _, col, _ in tokens], dtype=torch.int64),
+            torch.tensor([target for _, _, target in tokens], dtype=torch.int64),
             pad_token_id=pad_id(self.tokenizer),
-            batch_rows=max(1, self.batch_tokens // longest),
+            batch_rows=max(1, self.batch_tokens // max(map(len, known), default=1)),
             device=self.device,
         )
+        return [float(part.sum()) for part in values.split([len(pair) for pair in asked])]
 
     @torch.no_grad()
     def logprobs(

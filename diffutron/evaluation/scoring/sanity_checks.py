@@ -28,7 +28,9 @@ if TYPE_CHECKING:
 
 NAMES = ("oracle", "target", "batch", "shuffled", "context", "random_weights")
 SAMPLE = 8  # questions asked again
+SINGLE = 4  # questions asked again one row at a time, which is slow
 RANDOM_ITEMS = 100  # questions asked of random weights
+RANDOM_ROWS = 3  # model rows that a choice may cost there: a rough estimate does
 TOLERANCE = 1e-4  # nats, float32
 HALF_TOLERANCE = 0.02  # of a value, in half precision
 Answers = dict[str, Answer]
@@ -83,7 +85,7 @@ def target(scorer: "Scorer", task: EvalTask, answers: Answers) -> SanityCheck:
 
 def batch(scorer: "Scorer", task: EvalTask, answers: Answers) -> SanityCheck:
     """A few questions asked again, one row at a time."""
-    sample = spread(task.questions, SAMPLE)
+    sample = spread(task.questions, SINGLE)
     tokens, scorer.batch_tokens = scorer.batch_tokens, 1
     again = _ask(scorer, task, sample)
     scorer.batch_tokens = tokens
@@ -140,7 +142,9 @@ def random_weights(scorer: "Scorer", task: EvalTask) -> SanityCheck:
     sample = [one for one in spread(task.questions, RANDOM_ITEMS) if one.gold >= 0]
     if not sample:
         return SanityCheck(None, "no question has an answer")
+    rows, scorer.max_rows = scorer.max_rows, min(RANDOM_ROWS, scorer.max_rows)
     answers = _ask(scorer, task, sample)
+    scorer.max_rows = rows
     items = [answered(one, answers[one.key]) for one in sample]
     predicted, gold = [item.predicted for item in items], [item.gold for item in items]
     low, high = permutation_interval(predicted, gold)

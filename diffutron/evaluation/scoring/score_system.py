@@ -44,15 +44,16 @@ class Outcome:
         answers = self.answers or {}
         return [answered(one, answers[one.key]) for one in self.task.questions]
 
-    def check_values(self) -> dict[str, Any]:
+    def check_values(self, *, not_made: str) -> dict[str, Any]:
         """The sanity checks as they stand in a result: a verdict for each name, and the details.
 
-        A check that was not made is null.
+        A check that was not made is null, for the reason `not_made`.
         """
-        found = {name: self.checks.get(name) for name in sanity_checks.NAMES}
+        absent = sanity_checks.SanityCheck(None, f"not made: {not_made}")
+        found = {name: self.checks.get(name, absent) for name in sanity_checks.NAMES}
         return {
-            "sanity_checks": {name: one.passed if one else None for name, one in found.items()},
-            "sanity_check_details": {name: one.detail for name, one in self.checks.items()},
+            "sanity_checks": {name: one.passed for name, one in found.items()},
+            "sanity_check_details": {name: one.detail for name, one in found.items()},
         }
 
 
