@@ -71,17 +71,16 @@ def paired_difference(
     low, high = np.quantile(drawn, [(1 - confidence) / 2, (1 + confidence) / 2])
     tail = min(int((drawn <= 0).sum()), int((drawn >= 0).sum()))
     rate = float(delta.sum() / weight.sum())
-    p_t: Any = 1.0 if delta[0] == 0 else 0.0
-    if np.ptp(delta):  # a constant difference has no spread to test against
-        p_t = stats.ttest_1samp(delta, 0.0).pvalue
+    # A constant difference has no spread to test against.
+    by_t: Any = stats.ttest_1samp(delta, 0.0) if np.ptp(delta) else None
     signed: Any = stats.wilcoxon(delta / weight) if delta.any() else None
     return PairedDifference(
         n=len(delta),
         difference=rate,
         low=float(low),
         high=float(high),
-        p_t=float(p_t),
-        p_wilcoxon=float(signed.pvalue) if signed else 1.0,
+        p_t=float(by_t.pvalue) if by_t is not None else float(delta[0] == 0),
+        p_wilcoxon=1.0 if signed is None else float(signed.pvalue),
         p_bootstrap=min(1.0, 2 * (tail + 1) / (draws + 1)),
     )
 
