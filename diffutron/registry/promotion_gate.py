@@ -13,6 +13,7 @@ from diffutron.registry.package import smoke_test
 from diffutron.registry.promote import NAME, champion
 from diffutron.registry.registration_gate import Condition, conditions
 from diffutron.runtime.errors import UserError
+from diffutron.runtime.tables import flatten
 
 
 @dataclass(frozen=True)
@@ -144,9 +145,9 @@ def _against(
 
 def _own(found: Evidence, *, limits: PromoteParams, use: Use) -> Iterator[Condition]:
     """What a version must show whether there is a champion or not."""
-    checks = list(sanity_checks(found.measured))
+    checks = sanity_checks(found.measured)
     if checks:
-        failed = [name for name, passed in checks if not passed]
+        failed = [name for name, passed in checks.items() if not passed]
         said = f"failed: {', '.join(failed)}" if failed else f"{len(checks)} passed"
         yield Condition("sanity checks of the evaluation", "all passed", said, not failed)
     share = contamination(found.measured)
@@ -177,18 +178,13 @@ def contamination(measured: Mapping[str, Any]) -> float | None:
     return max(hit / max(read, 1) for hit, read in counts)
 
 
-def sanity_checks(values: Any) -> Iterator[tuple[str, bool]]:
-    """Name and outcome of every sanity check in nested results.
+def sanity_checks(measured: Mapping[str, Any]) -> dict[str, bool]:
+    """Place and outcome of every sanity check in the results.
 
     A check that is null, or whose `passed` is null, could not fail there: it does not count.
     """
-    if not isinstance(values, Mapping):
-        return
-    for key, value in values.items():
-        if key != "sanity_checks" or not isinstance(value, Mapping):
-            yield from sanity_checks(value)
-            continue
-        for name, outcome in value.items():
-            passed = outcome.get("passed") if isinstance(outcome, Mapping) else outcome
-            if isinstance(passed, bool):
-                yield name, passed
+    return {
+        name.removesuffix("/passed").replace("/sanity_checks/", "/"): passed
+        for name, passed in flatten(measured, separator="/").items()
+        if "/sanity_checks/" in name and isinstance(passed, bool)
+    }

@@ -111,10 +111,13 @@ def test_sanity_checks_count_where_a_result_file_has_them(evidence, good, bad):
     checks = {"oracle": good, "shuffled": None, "batch": {"passed": None, "detail": "one item"}}
     measured["evaluate"]["models"] = {"phase2": {"sanity_checks": checks}}
     found = changed(evidence, measured=measured)
+    limits = found.params.promote
     assert own(found) == []
-    assert [*gate._own(found, limits=found.params.promote, use="research")][0].found == "1 passed"
+    assert [*gate._own(found, limits=limits, use="research")][0].found == "1 passed"
     checks["batch"] = bad
     assert own(found) == ["sanity checks of the evaluation"]
+    (fault,) = [one for one in gate._own(found, limits=limits, use="research") if not one.holds]
+    assert fault.found == "failed: evaluate/models/phase2/batch"
 
 
 @pytest.mark.usefixtures("versions")

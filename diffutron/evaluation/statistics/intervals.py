@@ -71,13 +71,16 @@ def paired_difference(
     low, high = np.quantile(drawn, [(1 - confidence) / 2, (1 + confidence) / 2])
     tail = min(int((drawn <= 0).sum()), int((drawn >= 0).sum()))
     rate = float(delta.sum() / weight.sum())
+    # A constant difference has no spread to test against.
+    by_t: Any = stats.ttest_1samp(delta, 0.0) if np.ptp(delta) else None
+    signed: Any = stats.wilcoxon(delta / weight) if delta.any() else None
     return PairedDifference(
         n=len(delta),
         difference=rate,
         low=float(low),
         high=float(high),
-        p_t=_p_t(delta),
-        p_wilcoxon=_p_wilcoxon(delta / weight),
+        p_t=float(by_t.pvalue) if by_t is not None else float(delta[0] == 0),
+        p_wilcoxon=1.0 if signed is None else float(signed.pvalue),
         p_bootstrap=min(1.0, 2 * (tail + 1) / (draws + 1)),
     )
 
@@ -91,20 +94,6 @@ def _bootstrap_rates(delta: np.ndarray, weight: np.ndarray, *, draws: int, seed:
         index = generator.integers(0, len(delta), size=(rows, len(delta)))
         rates[start : start + rows] = delta[index].sum(1) / weight[index].sum(1)
     return rates
-
-
-def _p_t(delta: np.ndarray) -> float:
-    if np.ptp(delta) == 0:  # a constant difference has no spread to test against
-        return 1.0 if delta[0] == 0 else 0.0
-    found: Any = stats.ttest_1samp(delta, 0.0)
-    return float(found.pvalue)
-
-
-def _p_wilcoxon(delta: np.ndarray) -> float:
-    if not delta.any():
-        return 1.0
-    found: Any = stats.wilcoxon(delta)
-    return float(found.pvalue)
 
 
 def one_sided(p_value: float, difference: float, *, less: bool) -> float:

@@ -143,6 +143,10 @@ def _mean(a: Results, b: Results, tasks: Sequence[str], seed: int) -> dict[str, 
     difference = round(float(total / len(tasks)), 12)  # sums that cancel leave a residue
     drawn /= len(tasks)
     low, high = np.quantile(drawn, [ALPHA / 2, 1 - ALPHA / 2])
+    reach = stats.norm.ppf(1 - ALPHA / 2) + stats.norm.ppf(POWER)
+    needed = None  # over all tasks, in the present proportions, by the normal approximation
+    if difference:
+        needed = max(1, math.ceil(n * (reach * float(drawn.std()) / difference) ** 2))
     tail = min(int((drawn <= 0).sum()), int((drawn >= 0).sum()))
     p_value = min(1.0, 2 * (tail + 1) / (DRAWS + 1))
     return {
@@ -153,7 +157,7 @@ def _mean(a: Results, b: Results, tasks: Sequence[str], seed: int) -> dict[str, 
         "high": float(high),
         "p_value": p_value,
         "p_holm": p_value,  # one test: there is nothing to adjust for
-        "items_needed": _needed(difference, float(drawn.std()), n),
+        "items_needed": needed,
     }
 
 
@@ -171,11 +175,3 @@ def _bootstrap(
     num_groups = int(counts.sum())
     drawn = generator.multinomial(num_groups, counts / num_groups, size=DRAWS)
     return (drawn @ kinds[0]) / (drawn @ kinds[1])
-
-
-def _needed(difference: float, stderr: float, n: int) -> int | None:
-    """Items over all tasks, in the present proportions, by the normal approximation."""
-    if difference == 0:
-        return None
-    reach = stats.norm.ppf(1 - ALPHA / 2) + stats.norm.ppf(POWER)
-    return max(1, math.ceil(n * (reach * stderr / difference) ** 2))
