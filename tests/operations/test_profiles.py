@@ -65,7 +65,7 @@ class TestProfiles:
             ("evaluate.tasks=[news_cat,sts_tr]", "evaluate.tasks", ["news_cat", "sts_tr"]),
             ("evaluate.tasks=[ news_cat ]", "evaluate.tasks", ["news_cat"]),
             ("evaluate.max_items=null", "evaluate.max_items", None),
-            ("instructions.balance='source'", "instructions.balance", "source"),
+            ("evaluate.casing='cetvel'", "evaluate.casing", "cetvel"),
             ('backbone.revision="1.0"', "backbone.revision", "1.0"),
             ("corpus.language.kept=[]", "corpus.language.kept", []),
             ("report.title=Türkçe ışık: İyi", "report.title", None),
