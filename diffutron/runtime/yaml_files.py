@@ -44,8 +44,10 @@ def yaml_text(values: Any) -> str:
     """Plain values as a YAML file; keys keep their order."""
     from ruamel.yaml import YAML
 
-    stream = io.StringIO()
-    YAML().dump(values, stream)
+    stream, writer = io.StringIO(), YAML(typ="safe", pure=True)
+    writer.default_flow_style = False
+    writer.sort_base_mapping_type_on_output = False  # pyright: ignore[reportAttributeAccessIssue]
+    writer.dump(values, stream)
     return stream.getvalue()
 
 

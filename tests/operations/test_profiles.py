@@ -58,11 +58,62 @@ class TestProfiles:
             compose("small")
 
     @pytest.mark.parametrize(
+        ("override", "path", "value"),
+        [
+            ("seed=7", "seed", 7),
+            ("pretrain.training.learning_rate=1e-3", "pretrain.training.learning_rate", 0.001),
+            ("evaluate.tasks=[news_cat,sts_tr]", "evaluate.tasks", ["news_cat", "sts_tr"]),
+            ("evaluate.tasks=[ news_cat ]", "evaluate.tasks", ["news_cat"]),
+            ("evaluate.max_items=null", "evaluate.max_items", None),
+            ("evaluate.casing='cetvel'", "evaluate.casing", "cetvel"),
+            ('backbone.revision="1.0"', "backbone.revision", "1.0"),
+            ("corpus.language.kept=[]", "corpus.language.kept", []),
+            ("report.title=Türkçe ışık: İyi", "report.title", None),
+            ("report.title='Türkçe ışık: İyi'", "report.title", "Türkçe ışık: İyi"),
+            ("report.title=a=b", "report.title", "a=b"),
+            ("corpus.quotas={bilim: 3}", "corpus.quotas", {"bilim": 3}),
+            (
+                "pretrain.schedule={name: geometric, beta_min: 0.001, beta_max: 10}",
+                "pretrain.schedule",
+                {"name": "geometric", "beta_min": 0.001, "beta_max": 10},
+            ),
+            (
+                "corpus.near_duplicate={bands: 10}",  # the other keys stay
+                "corpus.near_duplicate",
+                {"ngram": 3, "bands": 10, "rows": 5, "threshold": 0.95},
+            ),
+        ],
+    )
+    def test_an_override_is_a_key_and_a_value_of_yaml(self, override, path, value, tmp_path):
+        if value is None and "null" not in override:
+            with pytest.raises(UserError, match="report.title"):  # a mapping, by its colon
+                compose("demo", [override])
+            return
+        out = tmp_path / "params.yaml"
+        write_params("demo", [override], path=out, keep_changes=True)
+        for found in (compose("demo", [override]), read_yaml(out)):
+            for key in path.split("."):
+                found = found[key]
+            assert found == value
+
+    def test_the_last_override_of_a_key_counts(self):
+        assert compose("demo", ["seed=1", "seed=2"])["seed"] == 2
+
+    @pytest.mark.parametrize(
         ("overrides", "message"),
         [
-            (["pretrain.lora.rnk=3"], "rnk"),
+            (["pretrain.lora.rnk=3"], "unknown key `pretrain.lora.rnk`; allowed here: rank, alp"),
             (["pretrain.lora.rank=x"], "pretrain.lora.rank"),
-            (["pretrain"], "pretrain"),
+            (["pretrain"], "override pretrain: write -S section.key=value"),
+            (["=3"], "override =3: write -S section.key=value"),
+            (["seed..x=3"], "override seed..x=3: write -S section.key=value"),
+            (["seed=[1"], r"override seed=\[1 is not valid YAML"),
+            (["evaluation.items=3"], "`evaluation.items` is now called `evaluate.max_items`"),
+            (["evaluate.items=3"], "`evaluate.items` is now called `evaluate.max_items`"),
+            (
+                ["pretrain.training.row_tokens=64"],
+                "`pretrain.training.row_tokens` is now called `pretrain.training.packed_length`",
+            ),
         ],
     )
     def test_a_wrong_override_is_named(self, overrides, message):
