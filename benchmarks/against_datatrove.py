@@ -25,7 +25,7 @@ from typing import Any
 import zstandard
 
 from benchmarks.corpus import cpu_seconds, make_tokenizer, run_stage
-from benchmarks.haystack import Text
+from benchmarks.parts.haystack import Text
 
 CHAIN = Path(__file__).with_name("datatrove_chain.py")
 

@@ -24,9 +24,9 @@ import pyarrow.parquet as pq
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # also as `benchmarks/corpus.py`
 
-from benchmarks.haystack import Place, Text  # noqa: E402
-from benchmarks.pairs import jaccard_of, most_alike  # noqa: E402
-from benchmarks.planted import PLACEHOLDER, Plant  # noqa: E402
+from benchmarks.parts.haystack import Place, Text  # noqa: E402
+from benchmarks.parts.pairs import jaccard_of, most_alike  # noqa: E402
+from benchmarks.parts.planted import PLACEHOLDER, Plant  # noqa: E402
 
 QUOTA = 0.6  # of the documents, from a group that has two thirds of them
 ALONE = 2  # processes of the stage without helpers: itself and what multiprocessing leaves behind

@@ -27,7 +27,7 @@ from pathlib import Path
 
 import psutil
 
-from benchmarks.tiny_project import OUTPUTS, STAGES, make_project, select
+from benchmarks.parts.tiny_project import OUTPUTS, STAGES, make_project, select
 from diffutron.operations.guard import LOWER
 
 ZERO_STAGES = (1, 2, 3)

@@ -6,11 +6,11 @@ from collections.abc import Iterator, Sequence
 import torch
 from torch import nn
 
-from benchmarks import plain
-from benchmarks.command import main
-from benchmarks.estimators import eight_token_row
-from benchmarks.measure import compare, max_abs_diff
-from benchmarks.shapes import BOS, MASK, PAD, Pair, Shape, forward_flops, new_pair, random_ids
+from benchmarks.parts import plain
+from benchmarks.parts.command import main
+from benchmarks.parts.estimators import eight_token_row
+from benchmarks.parts.measure import compare, max_abs_diff
+from benchmarks.parts.shapes import BOS, MASK, PAD, Pair, Shape, forward_flops, new_pair, random_ids
 from diffutron.diffusion.likelihood.any_order import Score, score_continuations
 from diffutron.modeling.head import logprob_fn
 

@@ -5,8 +5,8 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from benchmarks.command import main
-from benchmarks.shapes import Shape
+from benchmarks.parts.command import main
+from benchmarks.parts.shapes import Shape
 from benchmarks.train_step import step_case
 
 ROWS, MEDIAN, SIGMA, LONGEST, SEED = 8, 90, 0.8, 256, 0

@@ -11,9 +11,9 @@ from itertools import count
 import torch
 from torch import Tensor
 
-from benchmarks.command import main
-from benchmarks.measure import compare, max_abs_diff
-from benchmarks.shapes import Shape
+from benchmarks.parts.command import main
+from benchmarks.parts.measure import compare, max_abs_diff
+from benchmarks.parts.shapes import Shape
 from diffutron.modeling.matmul import onednn_matmul, weight_gradient
 
 TOKENS, MASKED, VOCABULARY = 1024, 525, 1024

@@ -11,10 +11,10 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor, nn
 
-from benchmarks import plain
-from benchmarks.command import main
-from benchmarks.measure import compare, max_abs_diff
-from benchmarks.shapes import BOS, MASK, PAD, Pair, Shape, forward_flops, new_pair, random_ids
+from benchmarks.parts import plain
+from benchmarks.parts.command import main
+from benchmarks.parts.measure import compare, max_abs_diff
+from benchmarks.parts.shapes import BOS, MASK, PAD, Pair, Shape, forward_flops, new_pair, random_ids
 from diffutron.diffusion.sampling.canvas import Event
 from diffutron.diffusion.sampling.denoise import denoise
 from diffutron.diffusion.sampling.settings import Settings

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks.kill import environment
-from benchmarks.tiny_project import make_project, write_params
+from benchmarks.parts.tiny_project import make_project, write_params
 from diffutron.runtime.progress import Progress
 from diffutron.runtime.yaml_files import read_yaml
 

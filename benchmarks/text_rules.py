@@ -10,8 +10,8 @@ from collections import Counter
 from pathlib import Path
 from random import Random
 
-from benchmarks.planted import PLACEHOLDER, personal_data
-from benchmarks.recombine import real_texts
+from benchmarks.parts.planted import PLACEHOLDER, personal_data
+from benchmarks.parts.recombine import real_texts
 from diffutron.config.params import load_params
 from diffutron.text.language import in_kept_language
 from diffutron.text.normalize import normalize

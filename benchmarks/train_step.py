@@ -4,10 +4,10 @@ from collections.abc import Iterator
 
 import torch
 
-from benchmarks.command import main
-from benchmarks.measure import compare, max_abs_diff
-from benchmarks.problems import batch_of, gradients, make_task, our_step, padded, plain_step
-from benchmarks.shapes import MASK, Shape, new_adapted_model
+from benchmarks.parts.command import main
+from benchmarks.parts.measure import compare, max_abs_diff
+from benchmarks.parts.problems import batch_of, gradients, make_task, our_step, padded, plain_step
+from benchmarks.parts.shapes import MASK, Shape, new_adapted_model
 from diffutron.modeling.flops import training_flops
 from diffutron.training.trainer import MaskedLoss
 

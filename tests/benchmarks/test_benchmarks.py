@@ -20,7 +20,7 @@ def _from_the_repository(repo: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def run(capsys):
     def measured(name: str) -> dict[str, dict]:
         benchmark = importlib.import_module(f"benchmarks.{name}")
-        main = importlib.import_module("benchmarks.command").main
+        main = importlib.import_module("benchmarks.parts.command").main
         main(benchmark.cases, ["--shape", "tiny", "--json", "--repeats", "1"])
         rows = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
         assert all(row.keys() >= KEYS for row in rows)
@@ -52,7 +52,7 @@ def test_sampling_gives_equal_canvases(run) -> None:
 
 
 def test_likelihoods_equal_the_bound_by_enumeration(run, monkeypatch) -> None:
-    estimators = importlib.import_module("benchmarks.estimators")
+    estimators = importlib.import_module("benchmarks.parts.estimators")
     monkeypatch.setattr(estimators, "REPLAYS", 300)
     rows = run("likelihood")
     assert list(rows) == ["choice1_shared4", "choice1", "choice3", "choice8"]
@@ -66,7 +66,7 @@ def test_likelihoods_equal_the_bound_by_enumeration(run, monkeypatch) -> None:
 
 
 def test_all_128_steps_of_eight_unequal_prompts_agree_in_float64() -> None:
-    shapes = importlib.import_module("benchmarks.shapes")
+    shapes = importlib.import_module("benchmarks.parts.shapes")
     sampling = importlib.import_module("benchmarks.sampling")
     nano = shapes.Shape(60, 32, 2, 2, 48, 4)
     model = shapes.new_model(nano).double()
@@ -80,7 +80,7 @@ def test_all_128_steps_of_eight_unequal_prompts_agree_in_float64() -> None:
 
 
 def test_rounds_are_paired_in_changing_order() -> None:
-    measure = importlib.import_module("benchmarks.measure")
+    measure = importlib.import_module("benchmarks.parts.measure")
     order: list[str] = []
     found = measure.compare(
         "case", lambda: order.append("plain"), lambda: order.append("ours"), repeats=2, scale=3
@@ -94,7 +94,7 @@ def test_rounds_are_paired_in_changing_order() -> None:
 
 
 def test_the_peak_of_memory_counts_what_a_run_held() -> None:
-    measure = importlib.import_module("benchmarks.measure")
+    measure = importlib.import_module("benchmarks.parts.measure")
     runs = measure.Runs()
     runs.add(lambda: torch.ones(2**25).sum())
     if runs.memory is None:
@@ -103,7 +103,7 @@ def test_the_peak_of_memory_counts_what_a_run_held() -> None:
 
 
 def test_the_lines_for_readers_name_every_figure(capsys) -> None:
-    command = importlib.import_module("benchmarks.command")
+    command = importlib.import_module("benchmarks.parts.command")
     command.main(
         lambda shape, repeats: iter([{"case": "a", "speedup": repeats}]),
         ["--shape", "tiny", "--repeats", "7"],

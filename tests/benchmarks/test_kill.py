@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks import kill
-from benchmarks.tiny_project import OUTPUTS, STAGES, make_project
+from benchmarks.parts.tiny_project import OUTPUTS, STAGES, make_project
 
 
 def test_three_runs_hit_every_stage_and_nine_every_pair():

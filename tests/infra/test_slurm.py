@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks.kill import newest, weights
-from benchmarks.tiny_project import make_project, select
+from benchmarks.parts.tiny_project import make_project, select
 from tests.support.processes import wait_for
 
 from .conftest import need, output

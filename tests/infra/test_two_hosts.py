@@ -13,7 +13,7 @@ import pytest
 from safetensors.torch import load_file
 
 from benchmarks.kill import newest, weights
-from benchmarks.tiny_project import write_params
+from benchmarks.parts.tiny_project import write_params
 from diffutron.planning.model_cost import communication_bytes
 from diffutron.runtime.yaml_files import read_yaml
 from tests.support.processes import wait_for

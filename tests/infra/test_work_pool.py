@@ -11,7 +11,7 @@ import psutil
 import pytest
 
 from benchmarks.kill import newest, uninterrupted, weights
-from benchmarks.tiny_project import make_project, select, write_params
+from benchmarks.parts.tiny_project import make_project, select, write_params
 from diffutron.runtime.yaml_files import read_yaml
 from tests.support.prefect_api import PrefectApi
 from tests.support.processes import processes_in, wait_for

@@ -194,11 +194,12 @@ def _shake(training):
 
 
 def test_a_loss_that_rises_far_above_the_start_ends_the_run(train, monkeypatch):
-    steady = train(name="steady", learning_rate=1e-9, spike_steps=3)
+    rule = {"spike_steps": 3, "spike_ratio": 2.0}
+    steady = train(name="steady", learning_rate=1e-9, **rule)
     assert len(steady.state.curve) == 12
     monkeypatch.setattr(Trainer, "_start", _poisoned_at(7, Trainer._start, _shake))
     with pytest.raises(StageFailure, match=r"the loss rose to .* by step \d+, .* of the start"):
-        train(name="spike", learning_rate=1e-9, spike_steps=3)
+        train(name="spike", learning_rate=1e-9, **rule)
     with training_process() as ranks:
         assert Checkpoints("spike", ranks, zero_stage=0).newest().step == 5
 

@@ -15,7 +15,7 @@ OUTPUTS = {
     "instruct_phase1": "models/phase1",
     "instruct_phase2": "models/phase2",
 }
-REPOSITORY = Path(__file__).resolve().parent.parent
+REPOSITORY = Path(__file__).resolve().parents[2]
 TRAINING = {
     "epochs": None,
     "batch_size": 16,

@@ -6,8 +6,8 @@ import math
 import torch
 from torch import Tensor, nn
 
-from benchmarks import plain
-from benchmarks.shapes import FIRST_TOKEN, MASK, Shape, new_model
+from benchmarks.parts import plain
+from benchmarks.parts.shapes import FIRST_TOKEN, MASK, Shape, new_model
 from diffutron.diffusion.likelihood.subsets import plan_subsets
 from diffutron.diffusion.process.loss import weighted_nll
 from diffutron.modeling.head import head_nll, run_encoder

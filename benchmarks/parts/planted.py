@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from random import Random
 
-from benchmarks.recombine import Recombiner
+from benchmarks.parts.recombine import Recombiner
 from diffutron.data.matching.decontaminate import FIELDS
 from diffutron.text.privacy import KINDS, iban_holds, identity_number_holds, luhn_holds
 from diffutron.text.turkish import turkish_lower, turkish_upper

@@ -8,7 +8,7 @@ from typing import Any
 
 import zstandard
 
-from benchmarks.planted import (
+from benchmarks.parts.planted import (
     BOILERPLATE,
     NEAR_CHANGED,
     NEAR_WORDS,
@@ -17,7 +17,7 @@ from benchmarks.planted import (
     exam_texts,
     secrets,
 )
-from benchmarks.recombine import Recombiner
+from benchmarks.parts.recombine import Recombiner
 from diffutron.config.params import TASKS
 from diffutron.data.evaluation_sets.evaluation_sets import load_sets
 from diffutron.text.turkish import turkish_upper

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from benchmarks.shapes import FIRST_TOKEN, MASK, PAD, Shape
+from benchmarks.parts.shapes import FIRST_TOKEN, MASK, PAD, Shape
 from diffutron.data.token_store import Samples
 from diffutron.diffusion.process.loss import masked_diffusion
 from diffutron.training.batches import GlobalBatch, Layout, TrainingSet, training_batch

@@ -9,7 +9,7 @@ from typing import TextIO
 
 import torch
 
-from benchmarks.shapes import SHAPES, Shape
+from benchmarks.parts.shapes import SHAPES, Shape
 
 Cases = Callable[[Shape, int], Iterator[dict]]
 REPEATS = 5

@@ -1,6 +1,7 @@
 """Kill the stage `corpus` at random moments, run it again, and compare every byte.
 
-    DIFFUTRON_DATA=... python -m benchmarks.kills --documents 5000 --kills 20 --tokenizer FOLDER
+    DIFFUTRON_DATA=... python -m benchmarks.corpus_kills --documents 5000 --kills 20 \
+        --tokenizer FOLDER
 
 A run is a forked process that is sent SIGKILL once it has used a random share of the processor
 time that an uninterrupted run uses, so a busy machine changes no moment.
@@ -21,7 +22,7 @@ from random import Random
 import psutil
 
 from benchmarks.corpus import write_params
-from benchmarks.haystack import Text
+from benchmarks.parts.haystack import Text
 from diffutron.config.params import load_params
 from diffutron.data.corpus.corpus import corpus
 
