@@ -98,11 +98,13 @@ def gather_full_weights(
     import deepspeed
     from deepspeed.utils import safe_get_full_fp32_param
 
-    exact = engine.zero_optimization() or engine.bfloat16_enabled()
+    exact = _exact_weights(engine)
     for name, parameter in engine.module.named_parameters():
         if averages and name in averages:
             whole = averages[name]
-        elif parameter.requires_grad and exact:
+        elif parameter in exact:
+            whole = exact[parameter]
+        elif parameter.requires_grad and engine.zero_optimization():
             whole = safe_get_full_fp32_param(parameter)
         else:
             with deepspeed.zero.GatheredParameters(
@@ -112,3 +114,11 @@ def gather_full_weights(
         if ranks.is_main:
             assert whole is not None
             parameter.data = whole.to("cpu", torch.float32)
+
+
+def _exact_weights(engine: Any) -> dict[Tensor, Tensor]:
+    """The float32 weights that bf16 training keeps apart where ZeRO does not, by their weight."""
+    if engine.zero_optimization() or not engine.bfloat16_enabled():
+        return {}
+    groups = zip(engine.optimizer.fp16_groups, engine.optimizer.fp32_groups, strict=True)
+    return {low: high for lows, highs in groups for low, high in zip(lows, highs, strict=True)}

@@ -13,6 +13,7 @@ from diffutron.runtime.errors import StageFailure
 from diffutron.training.batches import TrainingSet
 from diffutron.training.checkpoint import Checkpoints
 from diffutron.training.ema import MovingAverage
+from diffutron.training.engine import engine_config
 from diffutron.training.ranks import training_process
 from diffutron.training.trainer import Trainer, number_of_steps
 
@@ -115,6 +116,24 @@ def test_zero_stages_train_alike(lora, train):
         for one, two in zip(plain.state.curve, zero.state.curve, strict=True):
             assert one["loss"] == pytest.approx(two["loss"], rel=1e-5)
         torch.testing.assert_close(_weights(plain), _weights(zero), rtol=1e-3, atol=2e-4)
+
+
+@pytest.mark.parametrize("ema_decay", [None, 0.5], ids=["plain", "ema"])
+@pytest.mark.parametrize("lora", [None, 0.0], ids=["full", "lora"])
+@pytest.mark.parametrize("zero_stage", [0, 1, 2, 3])
+def test_bf16_ends_in_exact_weights(zero_stage, lora, ema_decay, train, monkeypatch):
+    """What a GPU does, forced on the CPU: every stage ends, in weights finer than bf16."""
+
+    def in_bf16(*arguments, **options):
+        return engine_config(*arguments, **options) | {"bf16": {"enabled": True}}
+
+    monkeypatch.setattr("diffutron.training.engine.engine_config", in_bf16)
+    done = train(steps=3, zero_stage=zero_stage, lora=lora, ema_decay=ema_decay)
+    trained = [p for name, p in done.model.named_parameters() if lora is None or "lora" in name]
+    assert trained
+    for weight in trained:
+        assert weight.dtype == torch.float32
+    assert any(not torch.equal(weight, weight.bfloat16().float()) for weight in trained)
 
 
 @pytest.mark.parametrize("zero_stage", [0, 2])
