@@ -91,8 +91,11 @@ def test_a_day_with_the_servers(project: Path, ports: list[int]):
 
         lost = hanging_run()
         listening(ports[0]).kill()
-    finally:
-        rest = ended(running)
+    except BaseException:
+        running.send_signal(signal.SIGINT)
+        ended(running)
+        raise
+    rest = ended(running)
     assert running.returncode == 1
     assert [line for line in rest.splitlines() if line.startswith("error: prefect ended")], rest
     assert processes_in(project) == []

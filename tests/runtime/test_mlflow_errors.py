@@ -57,11 +57,20 @@ def test_a_driver_that_is_missing_is_named():
     assert "secret" not in str(caught.value)
 
 
-@pytest.mark.parametrize("uri", ["", "http://127.0.0.1:9", "sqlite:///a.db", "./mlruns"])
-def test_other_stores_are_left_to_mlflow(uri, tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
+@pytest.mark.parametrize("uri", ["http://127.0.0.1:9", "./mlruns"])
+def test_other_stores_are_left_to_mlflow(uri, tmp_path):
     reach(uri)
     assert not any(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(("uri", "file"), [("", "mlflow.db"), ("sqlite:///a.db", "a.db")])
+def test_a_database_file_is_made_only_for_what_writes(uri, file, tmp_path):
+    with pytest.raises(UserError, match=f"no registry here: {file} does not exist"):
+        reach(uri)
+    reach(uri, make=True)  # left to MLflow
+    assert not any(tmp_path.iterdir())
+    (tmp_path / file).touch()
+    reach(uri)
 
 
 def test_passwords_do_not_reach_a_message():

@@ -1,5 +1,6 @@
 """The few calls of a Prefect server that a person makes by clicking."""
 
+import time
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,7 +14,12 @@ class PrefectApi:
     url: str
 
     def call(self, method: str, path: str, **body: Any) -> Any:
-        answer = httpx.request(method, f"{self.url}{path}", json=body or None, timeout=60)
+        deadline = time.monotonic() + 60
+        while True:
+            answer = httpx.request(method, f"{self.url}{path}", json=body or None, timeout=60)
+            if answer.status_code != 503 or time.monotonic() > deadline:
+                break
+            time.sleep(1)  # its database is busy; Prefect's own client asks again as well
         answer.raise_for_status()
         return answer.json() if answer.content else None
 
