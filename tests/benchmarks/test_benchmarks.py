@@ -14,6 +14,7 @@ KEYS = {"case", "speedup", "memory_ratio", "peak_share", "max_abs_diff"}
 @pytest.fixture(autouse=True)
 def _from_the_repository(repo: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.syspath_prepend(str(repo))
+    monkeypatch.chdir(repo)
 
 
 @pytest.fixture

@@ -8,7 +8,9 @@ from diffutron.cli import app as cli
 
 
 @pytest.fixture
-def run(monkeypatch, capsys):
+def run(monkeypatch, capsys, repo):
+    monkeypatch.chdir(repo)  # the list of systems stands there
+
     def call(*words):
         monkeypatch.setattr("sys.argv", ["diffutron", *map(str, words)])
         try:

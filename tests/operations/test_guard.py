@@ -124,7 +124,7 @@ def test_a_stage_ends_with_the_dvc_that_runs_it(mark, monkeypatch, shell):
     monkeypatch.setenv("DVC_STAGE", "pretrain")
     stage = (
         "import time; from diffutron.cli import app as cli; "
-        "cli.app = lambda obj: (print('ready', flush=True), time.sleep(600)); cli.main()"
+        "cli.app = lambda: (print('ready', flush=True), time.sleep(600)); cli.main()"
     )
     code = "import subprocess, sys; subprocess.run(sys.argv[1:])"
     command = [shell, "-c", shlex.join([sys.executable, "-c", stage, mark])]

@@ -53,7 +53,7 @@ def project(tmp_path, monkeypatch):
     git("commit", "-qam", "later")
 
     def version(value: float, *, acc: float, **tags: str) -> None:
-        with tracking() as client:
+        with tracking(make=True) as client:
             if not client.search_registered_models("name='diffutron'"):
                 client.create_registered_model("diffutron")
             run = client.create_run(experiment_id(client)).info.run_id

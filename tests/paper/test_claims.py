@@ -30,13 +30,14 @@ def test_every_published_score_is_a_claim(claims):
     assert {c.value for c in claims} >= {*PERPLEXITY.values(), round(100 * TRAINABLE_SHARE, 2)}
 
 
-def test_counts_agree_with_the_real_shape(make_params):
+def test_counts_agree_with_the_real_shape(repo):
     """The closed form against a model of that shape, counted on the meta device."""
     from diffutron.config.params import parse_params
     from diffutron.operations.profiles import compose
     from diffutron.planning.model_cost import shape_of
 
-    shape = shape_of(parse_params(compose("paper"), origin="paper"))
+    values = compose("paper", folder=repo / "infra" / "profiles")
+    shape = shape_of(parse_params(values, origin="paper"))
     assert shape.parameters == claim_checks.BACKBONE
     assert shape.adapter_parameters == claim_checks.ADAPTER
 

@@ -110,7 +110,7 @@ def empty_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
         patch.delenv("MLFLOW_TRACKING_URI", raising=False)
-        with tracking() as client:
+        with tracking(make=True) as client:
             client.search_registered_models()
     return folder / "mlflow.db"
 

@@ -14,7 +14,7 @@ def test_default_store_lies_in_the_working_folder(tmp_path, monkeypatch):
 
 
 def test_artifacts_have_a_fixed_root_without_a_server(store):
-    with tracking() as client:
+    with tracking(make=True) as client:
         first = experiment_id(client)
         assert client.get_experiment(first).artifact_location == (store / "mlartifacts").as_uri()
         assert experiment_id(client) == first
@@ -22,19 +22,19 @@ def test_artifacts_have_a_fixed_root_without_a_server(store):
 
 @pytest.mark.usefixtures("store")
 def test_a_deleted_experiment_is_named():
-    with tracking() as client:
+    with tracking(make=True) as client:
         client.delete_experiment(experiment_id(client))
     deleted = "experiment diffutron is deleted; restore it"
-    with pytest.raises(UserError, match=deleted), tracking() as client:
+    with pytest.raises(UserError, match=deleted), tracking(make=True) as client:
         experiment_id(client)
 
 
 @pytest.mark.usefixtures("store")
 def test_files_behind_a_server_are_not_reached_without_it():
-    with tracking() as client:
+    with tracking(make=True) as client:
         client.create_experiment("diffutron", artifact_location="mlflow-artifacts:/1")
     behind = "keeps its files behind a server; start it and set MLFLOW_TRACKING_URI"
-    with pytest.raises(UserError, match=behind), tracking() as client:
+    with pytest.raises(UserError, match=behind), tracking(make=True) as client:
         experiment_id(client)
 
 
@@ -51,6 +51,6 @@ def test_a_store_that_does_not_work_is_one_line(tmp_path, monkeypatch, uri, mess
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
     (tmp_path / "damaged.db").write_bytes(b"no database at all" * 100)
     monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
-    with pytest.raises(UserError, match=message) as caught, tracking() as client:
+    with pytest.raises(UserError, match=message) as caught, tracking(make=True) as client:
         experiment_id(client)
     assert "\n" not in str(caught.value)

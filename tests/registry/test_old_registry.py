@@ -4,7 +4,6 @@ import importlib.util
 import json
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 
@@ -15,18 +14,17 @@ from diffutron.registry.mlflow_client import tracking
 from diffutron.registry.promote import promote, rollback
 from diffutron.registry.promotion_gate import judge
 
-GOLDEN = Path(__file__).resolve().parent.parent / "golden"
-
 
 @pytest.fixture
-def old(tmp_path, monkeypatch):
+def old(repo, tmp_path, monkeypatch):
     """The registry of 0.1 in the current folder."""
-    spec = importlib.util.spec_from_file_location("make_registry", GOLDEN / "make_registry.py")
+    golden = repo / "tests" / "golden"
+    spec = importlib.util.spec_from_file_location("make_registry", golden / "make_registry.py")
     assert spec
     assert spec.loader
     maker = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(maker)
-    maker.unpack(GOLDEN / "registry-0.1.tar.gz", tmp_path)
+    maker.unpack(golden / "registry-0.1.tar.gz", tmp_path)
     monkeypatch.chdir(tmp_path)
     return tmp_path
 

@@ -13,14 +13,14 @@ from diffutron.runtime.errors import UserError
 @pytest.fixture
 def versions(store):
     """A registered model with three versions."""
-    with tracking() as client:
+    with tracking(make=True) as client:
         client.create_registered_model("diffutron")
         for _ in range(3):
             client.create_model_version("diffutron", source=store.as_uri())
 
 
 def current():
-    with tracking() as client:
+    with tracking(make=True) as client:
         return champion(client)
 
 
@@ -33,7 +33,7 @@ def test_first_promotion_has_no_predecessor():
 
 
 def made() -> list:
-    with tracking() as client:
+    with tracking(make=True) as client:
         return decisions(client)
 
 
@@ -86,7 +86,7 @@ def test_without_a_model_the_error_says_what_to_do():
 
 
 def move_by_hand(which: str, version: int) -> None:
-    with tracking() as client:
+    with tracking(make=True) as client:
         client.set_registered_model_alias("diffutron", which, str(version))
 
 
@@ -94,10 +94,10 @@ def move_by_hand(which: str, version: int) -> None:
 def test_the_challenger_ends_with_the_promotion():
     move_by_hand(CHALLENGER, 2)
     promote(1, by="kurul", reason="first")
-    with tracking() as client:
+    with tracking(make=True) as client:
         assert alias(client, CHALLENGER) == 2
     promote(2, by="kurul", reason="better")
-    with tracking() as client:
+    with tracking(make=True) as client:
         assert alias(client, CHALLENGER) is None
 
 
@@ -143,13 +143,13 @@ def test_of_twenty_promotions_at_once_one_wins():
 
 @pytest.mark.usefixtures("versions")
 def test_a_lock_left_by_a_killed_command_is_taken_away(monkeypatch):
-    with tracking() as client:
+    with tracking(make=True) as client:
         client.create_registered_model("diffutron.promotion-lock")
     with pytest.raises(UserError, match="another promotion of diffutron is under way"):
         promote(1, by="kurul", reason="first")
     monkeypatch.setattr("diffutron.registry.promote.STALE", 0.0)
     promote(1, by="kurul", reason="first")
-    with tracking() as client:
+    with tracking(make=True) as client:
         assert not client.search_registered_models("name='diffutron.promotion-lock'")
 
 
