@@ -36,7 +36,7 @@ PATIENCE = 300.0  # seconds for a run to reach the next checkpoint
 GONE = 20.0  # seconds after which no process may be left
 ENGINE = """
 import subprocess, sys
-from diffutron.guard import guarded
+from diffutron.operations.guard import guarded
 sys.exit(subprocess.run(guarded(sys.argv[1:])).returncode)
 """
 _RESUMED = re.compile(r"resumed at step (\d+)")

@@ -6,6 +6,11 @@ from benchmarks.cetvel import LETTERS, measure, questions, scorer_of
 from diffutron.evaluation.cetvel.protocols import PROTOCOLS
 
 
+@pytest.fixture(autouse=True)
+def _in_the_project(repo, monkeypatch):
+    monkeypatch.chdir(repo)
+
+
 def test_a_question_of_four_one_token_choices_costs_one_row():
     found = measure("tiny", 40)
     assert found["rows_per_item"] == 1

@@ -38,6 +38,8 @@ def lost(folder: Path, text: str, *, saved: int) -> list[str]:
 
 def test_what_counts_as_lost(tmp_path, monkeypatch):
     monkeypatch.setattr(kill, "GONE", 1.0)
+    tmp_path = tmp_path / "project"  # who works in it counts as left over, and is killed
+    tmp_path.mkdir()
     assert lost(tmp_path, "pretrain: resumed at step 20 of 60", saved=20) == []
     assert lost(tmp_path, "nothing", saved=20) == []  # killed before it came to that
     (gone,) = lost(tmp_path, "pretrain: resumed at step 10 of 60", saved=20)
