@@ -17,7 +17,7 @@ CARDS = {
 def data_tables(inputs: Inputs, *, source: str) -> list[Table]:
     """One table per data set with its drop reasons, and one of the evaluation sets."""
     blocks = {"corpus": inputs.cards["corpus"], **inputs.cards["instructions"]}
-    tables = [_card(CARDS.get(name, name), block) for name, block in blocks.items() if block]
+    tables = [_card(title, blocks[name]) for name, title in CARDS.items() if blocks.get(name)]
     return [*tables, *_sets(inputs, source)]
 
 
