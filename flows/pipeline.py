@@ -22,8 +22,10 @@ from prefect.client.schemas.objects import State
 from prefect.concurrency.sync import concurrency
 from prefect.exceptions import ObjectNotFound
 from prefect.logging import get_run_logger
+from prefect.runtime import flow_run
 from prefect.settings import get_current_settings
 from prefect.states import Completed, Failed
+from prefect.types._concurrency import ConcurrencyLeaseHolder
 
 from diffutron.config.params import Stage
 from diffutron.operations.why import Changes, changes, sentence
@@ -189,6 +191,7 @@ def training_slot() -> Iterator[None]:
     if not _slot_exists():
         yield
         return
+    holder = ConcurrencyLeaseHolder(type="flow_run", id=UUID(flow_run.id))
     with ExitStack() as stack:
         while True:
             try:
@@ -199,6 +202,7 @@ def training_slot() -> Iterator[None]:
                         lease_duration=LEASE,
                         # A server that is away for a minute must not end a training of days.
                         raise_on_lease_renewal_failure=False,
+                        holder=holder,
                     )
                 )
                 break
