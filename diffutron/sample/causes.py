@@ -4,50 +4,14 @@ from dataclasses import dataclass
 from random import Random
 
 from diffutron.sample.lexicon import NAMES
+from diffutron.sample.material import material
 from diffutron.sample.phrases import phrase, reason
 from diffutron.text.turkish import turkish_capitalize, word_list
 
-# Field one: a theme. Pairs of one theme could explain each other, so they never meet as choices.
-_PAIRS = """
-yemek = kahvaltı ye! = çok acık
-koşu = çok hızlı koş = çok yorul
-soğuk = palto:my.acc unut = çok üşü
-uyku = gece uyu! = ders:loc uyu
-sınav = çok ders çalış = sınav:acc kazan
-sınav = hiç ders çalış! = sınav:loc kal
-soğuk = şemsiye:my.acc unut = yağmur:loc ıslan
-koşu = buz:loc hızlı yürü = yol:loc düş
-bıçak = bıçak:ins oyna = parmak:my.acc kes
-ağız = çok sıcak çay iç = ağız:my.acc yak
-yemek = bozuk yumurta ye = çok hastalan
-deniz = deniz:loc çok kal = güneş:loc yan
-ağız = çok tuz ye = çok susa
-kapı = anahtar:my.acc unut = kapı:acc aç!
-haber = komik şaka dinle = çok gül
-haber = kötü haber al = çok ağla
-ödül = büyük ödül kazan = çok sevin
-ödül = yarış:acc kazan = madalya tak
-para = çok para biriktir = yeni araba al
-çamur = çamur:loc oyna = gömlek:my.acc yıka
-hata = büyük hata yap = özür dile
-ceza = hızlı araba sür = ceza öde
-ev = misafir bekle = ev:acc temizle
-korku = köpek:abl kork = hızlı kaç
-telefon = telefon:my.acc kır = yeni telefon al
-orman = doğru yol:acc bil! = orman:loc kaybol
-geç = otobüs:acc kaçır = iş:dat geç kal
-ilaç = ilaç:my.acc iç = hemen iyileş
-ev = vazo:acc düşür = oda:acc topla
-film = film:acc hiç sev! = sinema:abl çık
-uyku = saat:my.acc kur! = geç uyan
-müzik = müzik:acc çok sev = gitar öğren
-misafir = arkadaş:my.acc çok özle = mektup yaz
-"""
-
 TENSES = ("past", "narrative")
 PEOPLE = ("3sg", "1sg")
-TIMES = word_list("dün bugün sabah akşam cuma cumartesi pazartesi")
-ADVERBS = ("o gün", "yine", "gerçekten", "galiba", "sanırım", "ilk kez", "ister istemez")
+TIMES = word_list(material("events")["causes"]["times"])
+ADVERBS = tuple(material("events")["causes"]["adverbs"])
 
 
 @dataclass(frozen=True)
@@ -70,7 +34,8 @@ class Telling:
 
 
 PAIRS = tuple(
-    Pair(*(part.strip() for part in line.split("="))) for line in _PAIRS.strip().splitlines()
+    Pair(*(part.strip() for part in line.split("=")))
+    for line in material("events")["causes"]["pairs"].splitlines()
 )
 
 

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from functools import cache
 
 from diffutron.sample.lexicon import ADJECTIVES, COUNTRIES, noun, nouns_of
+from diffutron.sample.material import material
 from diffutron.sample.morphology import copula, noun_form
-from diffutron.sample.wordings import WORDINGS
 from diffutron.text.turkish import turkish_capitalize
 
 
@@ -32,51 +32,18 @@ class Fact:
     answer: str
 
 
-_COLORS = """sarı: limon muz kayısı güneş mısır bal; kırmızı: domates çilek kiraz kan gül; yeşil:
-salatalık ıspanak marul yaprak kurbağa çimen; turuncu: portakal havuç kaplan; mor: patlıcan lavanta
-menekşe; beyaz: kar süt tuz un pamuk pirinç; siyah: kömür karga gece; kahverengi: toprak çikolata
-kestane; gri: fil fare duman; mavi: deniz gökyüzü göl"""
-_WORKPLACES = """okul: öğretmen öğrenci; hastane: doktor hemşire cerrah; tarla: çiftçi; lokanta:
-garson aşçı; eczane: eczacı; banka: bankacı; stadyum: hakem kaleci; bahçe: bahçıvan; fabrika: işçi
-mühendis; mahkeme: avukat; gemi: kaptan; uçak: pilot; meclis: bakan; sahne: şarkıcı"""
-_MATERIALS = """cam: bardak pencere ayna; ahşap: masa sandalye dolap kapı; metal: kaşık çatal bıçak
-anahtar; kumaş: gömlek perde elbise etek; deri: ayakkabı kemer çanta; yün: kazak atkı eldiven
-battaniye"""
-_SEASONS = """kış: aralık ocak şubat; ilkbahar: mart nisan mayıs; yaz: haziran temmuz ağustos;
-sonbahar: eylül ekim kasım"""
-_HABITATS = """deniz: balık balina yunus; ahır: inek koyun at; orman: ayı kurt tilki geyik; çöl:
-deve akrep yılan; göl: kurbağa ördek kuğu; ev: kedi köpek"""
-_KINDS = """hayvan: kedi köpek at inek koyun keçi tavuk kuş balık aslan fil ayı kurt yılan tilki;
-meyve: elma armut muz üzüm kiraz çilek limon portakal karpuz erik; sebze: domates biber patlıcan
-havuç soğan patates ıspanak kabak; meslek: öğretmen doktor hemşire aşçı çiftçi pilot garson terzi
-avukat mühendis; taşıt: otobüs tren uçak gemi bisiklet araba vapur taksi; giysi: gömlek pantolon
-ceket palto elbise etek çorap şapka; mobilya: masa sandalye koltuk dolap yatak raf; çalgı: gitar
-piyano keman flüt davul saz"""
-
-
-def _table(text: str) -> dict[str, str]:
-    groups = (group.split(":") for group in text.split(";"))
-    return {subject: answer.strip() for answer, subjects in groups for subject in subjects.split()}
-
-
 def _following(kind: str) -> dict[str, str]:
     names = nouns_of(kind)
     return {name: names[(i + 1) % len(names)] for i, name in enumerate(names)}
 
 
-def _answers() -> dict[str, dict[str, str]]:
-    """Return subject and answer of every fact, by relation."""
+def _derived() -> dict[str, dict[str, str]]:
+    """Return subject and answer of the relations whose answers stand in the lexicon."""
     countries = {name: value.split() for name, value in COUNTRIES.items()}
     opposites = list(zip(ADJECTIVES[:44:2], ADJECTIVES[1:44:2], strict=True))
     return {
-        "renk": _table(_COLORS),
-        "tür": _table(_KINDS),
         "başkent": {name: capital for name, (capital, _) in countries.items() if capital != name},
         "kıta": {name: continent for name, (_, continent) in countries.items()},
-        "iş yeri": _table(_WORKPLACES),
-        "malzeme": _table(_MATERIALS),
-        "mevsim": _table(_SEASONS),
-        "yaşam yeri": _table(_HABITATS),
         "karşıt": dict(opposites) | {b: a for a, b in opposites},
         "sonraki ay": _following("ay_adı"),
         "sonraki gün": _following("gün_adı"),
@@ -86,11 +53,16 @@ def _answers() -> dict[str, dict[str, str]]:
 @cache
 def relations() -> dict[str, Relation]:
     """Return every relation by name."""
-    written = {name: [part.splitlines() for part in parts] for name, parts in WORDINGS.items()}
-    return {
-        name: Relation(name, answers, tuple(written[name][0]), tuple(written[name][1]))
-        for name, answers in _answers().items()
-    }
+    found: dict[str, Relation] = {}
+    for name, written in material("facts").items():
+        answers = {
+            subject: answer
+            for answer, subjects in written.get("answers", {}).items()
+            for subject in subjects.split()
+        }
+        wordings = (tuple(written[kind].splitlines()) for kind in ("questions", "statements"))
+        found[name] = Relation(name, answers or _derived()[name], *wordings)
+    return found
 
 
 @cache

@@ -9,16 +9,12 @@ import re
 from functools import lru_cache
 from zlib import crc32
 
+from diffutron.sample.material import material
 from diffutron.text.turkish import turkish_lower, word_list
 
 TRAINING, EVALUATION, ESSAY = "training", "evaluation", "essay"
 
-FUNCTION_WORDS = frozenset(
-    word_list("""
-    bir ve ile de da mi mı mu mü çok bu şu o için çünkü ise ama hem ne nedir kim kimdir
-    hangi hangisi hangisidir nerede nereye nereden neresi neresidir neyi kaç nasıl en daha gibi
-    kadar yüzden""")
-)
+FUNCTION_WORDS = frozenset(word_list(material("words")["function_words"]))
 
 _WORD = re.compile(r"[^\W\d_]+(?:'[^\W\d_]+)?")
 

@@ -4,39 +4,14 @@ from dataclasses import dataclass, replace
 from random import Random
 
 from diffutron.sample.lexicon import NAMES, noun, verbs
+from diffutron.sample.material import material
 from diffutron.sample.morphology import attach, nonfinite, noun_form, particle, verb_form
 from diffutron.text.turkish import turkish_capitalize, word_list
 
-TIMES = word_list(
-    "dün sabah akşam gece öğlen pazartesi salı çarşamba perşembe cuma cumartesi bugün"
-)
-
-# verb: (objects, places). Objects stand without case, as indefinite objects do: kitap okudu.
-_ACTIONS: dict[str, tuple[str, str]] = {
-    "oku": ("kitap gazete dergi mektup şiir", "park ev kütüphane okul bahçe tren"),
-    "iç": ("çay kahve su süt ayran", "mutfak lokanta bahçe ofis salon otel"),
-    "ye": ("elma armut muz üzüm kiraz çilek peynir zeytin", "park mutfak bahçe ev lokanta okul"),
-    "al": ("ekmek domates biber patates soğan peynir gömlek çorap", "market pazar çarşı köy"),
-    "yıka": ("bardak tabak araba gömlek perde halı", "mutfak ev garaj bahçe otel"),
-    "çal": ("gitar piyano keman flüt davul", "salon oda sahil okul sinema"),
-    "çiz": ("resim kuş çiçek ağaç", "okul oda park sahil"),
-    "pişir": ("çorba pilav makarna börek pasta balık", "mutfak lokanta ev otel köy"),
-    "sat": ("balık bilet çiçek oyuncak kavun karpuz", "pazar çarşı meydan sahil liman"),
-    "bekle": ("otobüs tren taksi vapur arkadaş", "durak istasyon meydan cadde liman"),
-    "bul": ("anahtar top şapka saat para yüzük", "park sokak sahil bahçe okul orman"),
-    "taşı": ("masa sandalye dolap koltuk lamba", "ofis ev okul otel fabrika"),
-    "gör": ("kedi köpek kuş tavşan at tilki", "bahçe orman sokak park köy dağ"),
-    "besle": ("kedi köpek inek tavuk koyun ördek", "bahçe köy ahır ev park"),
-    "boya": ("kapı duvar masa pencere gemi", "ev okul ofis liman köy"),
-    "topla": ("elma kiraz üzüm erik çiçek", "bahçe tarla köy dağ"),
-    "yaz": ("mektup ödev şiir öykü", "okul ev kütüphane ofis otel"),
-    "izle": ("film maç oyun haber", "ev sinema salon okul stadyum"),
-    "dik": ("elbise gömlek perde etek", "ev fabrika okul oda"),
-    "ara": ("anahtar kitap saat telefon bilet", "ev ofis okul otel istasyon"),
-}
+TIMES = word_list(material("scenes")["times"])
 ACTIONS = {
-    verb: (tuple(objects.split()), tuple(places.split()))
-    for verb, (objects, places) in _ACTIONS.items()
+    verb: (tuple(action["things"].split()), tuple(action["places"].split()))
+    for verb, action in material("scenes")["actions"].items()
 }
 
 

@@ -6,6 +6,7 @@ from itertools import product
 
 from diffutron.sample import causes, facts, moods, news, running_text, scenes, tasks
 from diffutron.sample.lexicon import ADJECTIVES, COLORS, NUMBERS, nouns, proper_nouns, verbs
+from diffutron.sample.material import material
 from diffutron.sample.morphology import (
     CASES,
     NONFINITE,
@@ -24,14 +25,6 @@ from diffutron.sample.morphology import (
 )
 from diffutron.sample.partition import FUNCTION_WORDS, words
 from diffutron.text.turkish import turkish_lower
-
-_FRAMES = """
-yazılır çoğul çoğulu sözcük sözcüğü sözcüğün sözcüğünün durum durumu durumunda olur deriz örnek
-örnekler eylem eylemi eylemin eyleminin zaman zamanı olumsuz olumsuzu evet hayır yarın cümle
-cümlenin cümlede soru soruyu kısaca yanıtla cevap ironi var konu konusu aşağıda iki verilmektedir
-arasındaki arasında ilişki kadar benzerlik vardır şu p q a b c d answer ben sen o biz siz onlar
-benim senin onun bizim sizin onların bu şu çok hiç yine nasıl yaz sözlükte
-"""
 
 
 def _noun_forms(noun: Noun) -> Iterator[str]:
@@ -57,7 +50,14 @@ def _verb_forms(verb: Verb) -> Iterator[str]:
 
 def _frame_words() -> Iterator[str]:
     """Yield the words that stand in wordings and phrases as they are."""
-    texts = [_FRAMES, *moods.PRAISE, *moods.BLAME, *moods.TIMES, *causes.ADVERBS, *scenes.TIMES]
+    texts = [
+        material("words")["frames"],
+        *moods.PRAISE,
+        *moods.BLAME,
+        *moods.TIMES,
+        *causes.ADVERBS,
+        *scenes.TIMES,
+    ]
     texts += [*tasks.RELATION_LABELS, *tasks.SIMILARITY_LABELS, *news.LABELS]
     texts += [*running_text.CASE_NAMES.values(), *running_text.TENSE_NAMES.values()]
     texts += [q for fact in facts.facts() for q in facts.questions(fact)]
