@@ -18,14 +18,13 @@ from prefect.artifacts import (
     update_progress_artifact,
 )
 from prefect.client.orchestration import get_client
-from prefect.client.schemas.objects import State
+from prefect.client.schemas.objects import ConcurrencyLeaseHolder, State
 from prefect.concurrency.sync import concurrency
 from prefect.exceptions import ObjectNotFound
 from prefect.logging import get_run_logger
 from prefect.runtime import flow_run
 from prefect.settings import get_current_settings
 from prefect.states import Completed, Failed
-from prefect.types._concurrency import ConcurrencyLeaseHolder
 
 from diffutron.config.params import Stage
 from diffutron.operations.why import Changes, changes, sentence
