@@ -98,10 +98,7 @@ def with_dependencies(needed: list[str]) -> list[metadata.Distribution]:
 def run(*command: object, **more: str) -> "subprocess.CompletedProcess[str]":
     environment = {name: text for name, text in os.environ.items() if name != "PYTHONPATH"}
     return subprocess.run(
-        [str(word) for word in command],
-        env={**environment, **more},
-        capture_output=True,
-        text=True,
+        [str(word) for word in command], env={**environment, **more}, capture_output=True, text=True
     )
 
 

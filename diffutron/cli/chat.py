@@ -1,7 +1,8 @@
 """`diffutron chat`: a conversation in the terminal, with the denoising shown live."""
 
-from collections.abc import Iterator
-from typing import TYPE_CHECKING, Annotated, Any
+from collections.abc import Callable, Iterator
+from functools import partial
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -10,8 +11,7 @@ from diffutron.cli.model import PRESETS, Device, Model, Preset, Seed, user_error
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from diffutron.inference.language_model import LanguageModel
-    from diffutron.inference.results import Committed
+    from diffutron.inference.results import Committed, Generated
 
 
 def chat(
@@ -27,13 +27,13 @@ def chat(
 
         from diffutron import api
 
-        lm = api.load(model, device=device)
+        settings = PRESETS[preset] if preset else {}
+        ask = partial(api.generate, api.load(model, device=device), seed=seed, **settings)
         console = Console()
         history: list[dict[str, str]] = []
         for question in _questions(console):
             history.append({"role": "user", "content": question})
-            settings = PRESETS[preset] if preset else {}
-            answer = _answer(console, lm, history[-1 - 2 * memory :], seed=seed, settings=settings)
+            answer = _answer(console, ask, history[-1 - 2 * memory :])
             history.append({"role": "assistant", "content": answer})
 
 
@@ -49,36 +49,22 @@ def _questions(console: "Console") -> Iterator[str]:
 
 
 def _answer(
-    console: "Console",
-    lm: "LanguageModel",
-    messages: list[dict[str, str]],
-    *,
-    seed: int,
-    settings: dict[str, Any],
+    console: "Console", ask: "Callable[..., list[Generated]]", messages: list[dict[str, str]]
 ) -> str:
     """The answer to as much of the conversation, from its end, as fits the model."""
     while True:
         try:
-            return _answer_live(console, lm, messages, seed=seed, settings=settings)
+            return _answer_live(console, partial(ask, [messages]))
         except ValueError:
             if len(messages) == 1:
                 raise
             messages = messages[2:]
 
 
-def _answer_live(
-    console: "Console",
-    lm: "LanguageModel",
-    messages: list[dict[str, str]],
-    *,
-    seed: int,
-    settings: dict[str, Any],
-) -> str:
+def _answer_live(console: "Console", ask: "Callable[..., list[Generated]]") -> str:
     """Shows the canvas as it fills: dots are masks, greener is surer."""
     from rich.live import Live
     from rich.text import Text
-
-    from diffutron import api
 
     slots: dict[int, Text] = {}
     with Live(console=console, refresh_per_second=20, transient=True) as live:
@@ -90,7 +76,7 @@ def _answer_live(
             places = range(max(slots) + 1)
             live.update(Text.assemble(*(slots.get(place, Text(" ·", "dim")) for place in places)))
 
-        found = api.generate(lm, [messages], seed=seed, watch=watch, **settings)
+        found = ask(watch=watch)
     console.print(Text(found[0].text))
     return found[0].text
 

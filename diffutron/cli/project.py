@@ -9,9 +9,7 @@ import typer
 from diffutron.runtime.errors import UserError
 
 
-def why(
-    stage: Annotated[str, typer.Argument(help="A stage of dvc.yaml.")],
-) -> None:
+def why(stage: Annotated[str, typer.Argument(help="A stage of dvc.yaml.")]) -> None:
     """Say what has changed since a stage last ran, before it runs again."""
     from diffutron.operations.why import why as explain
 

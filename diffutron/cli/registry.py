@@ -57,14 +57,13 @@ def promote(
         str | None,
         typer.Option(
             help="Only if this version is the champion now (0: if there is none); by default the "
-            "one that the gate compares with.",
+            "one that the gate compares with."
         ),
     ] = None,
     max_drop: MaxDrop = None,
     use: Use = "research",
     override_gate: Annotated[
-        bool,
-        typer.Option("--override-gate", help="Even if the gate fails; it stays on record."),
+        bool, typer.Option("--override-gate", help="Even if the gate fails; it stays on record.")
     ] = False,
 ) -> None:
     """Make a version that passes the gate the `champion`; who, why, when and the evidence stay."""

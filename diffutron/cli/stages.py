@@ -84,14 +84,7 @@ def corpus(
         return
     from diffutron.data.corpus.corpus import corpus as stage
 
-    stage(
-        loaded,
-        tokenizer=tokenizer,
-        out=out,
-        metrics=metrics,
-        executor=executor,
-        workers=workers,
-    )
+    stage(loaded, tokenizer=tokenizer, out=out, metrics=metrics, executor=executor, workers=workers)
 
 
 @per_rank(on_cpu=1)

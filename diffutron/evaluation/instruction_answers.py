@@ -83,9 +83,7 @@ def answer_settings(params: GenerationParams) -> Settings:
             "max_new_tokens / block_length; raise it"
         )
     return Settings(
-        num_steps=params.num_steps,
-        block_length=params.block_length,
-        temperature=params.temperature,
+        num_steps=params.num_steps, block_length=params.block_length, temperature=params.temperature
     )
 
 

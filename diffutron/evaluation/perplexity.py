@@ -16,11 +16,7 @@ import numpy as np
 from diffutron.data.token_store import read_documents
 from diffutron.diffusion.likelihood.any_order import Score, nelbo, windows
 from diffutron.diffusion.likelihood.mask_rates import masked_nll
-from diffutron.evaluation.statistics.intervals import (
-    PairedDifference,
-    one_sided,
-    paired_difference,
-)
+from diffutron.evaluation.statistics.intervals import PairedDifference, one_sided, paired_difference
 from diffutron.evaluation.unigram import unigram_logprobs, unigram_nats
 from diffutron.modeling.encoding import begin_ids, encode_texts, end_ids
 from diffutron.modeling.head import logprob_fn

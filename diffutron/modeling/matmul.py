@@ -8,7 +8,6 @@ Shapes: N rows, I inputs and O outputs of a linear layer.
 
 import os
 from functools import cache
-from pathlib import Path
 from typing import Any, cast
 
 import torch
@@ -17,6 +16,7 @@ from torch.autograd.function import once_differentiable
 from torch.nn.functional import linear
 
 from diffutron.runtime.errors import UserError
+from diffutron.runtime.provenance import processor
 
 CHOICE = "DIFFUTRON_MATMUL"  # blas or onednn, instead of what suits the processor
 MKL_MAKER = "GenuineIntel"
@@ -117,14 +117,8 @@ def prefers_onednn() -> bool:
     if choice:
         return choice == "onednn"
     wide_vectors = torch.backends.cpu.get_cpu_capability() == "AVX512"
-    return wide_vectors and torch.backends.mkl.is_available() and processor_maker() != MKL_MAKER
-
-
-def processor_maker(cpuinfo: Path = Path("/proc/cpuinfo")) -> str:
-    """The vendor as an x86 processor names itself; MKL's own where the system does not say."""
-    try:
-        lines = cpuinfo.read_text(encoding="utf-8", errors="replace").splitlines()
-    except OSError:
-        return MKL_MAKER
-    names = (line.partition(":")[2].strip() for line in lines if line.startswith("vendor_id"))
-    return next(names, MKL_MAKER)
+    return (
+        wide_vectors
+        and torch.backends.mkl.is_available()
+        and (processor("vendor_id") or MKL_MAKER) != MKL_MAKER
+    )

@@ -103,10 +103,7 @@ def log_package(run_id: str, *, model: Path, code: Path) -> "ModelInfo":
     served: dict[str, Any] = {"python_model": str(SERVED), "code_paths": [str(code)]}
     with mlflow.start_run(run_id=run_id):
         logged = mlflow.pyfunc.log_model(
-            name="model",
-            artifacts={"model": str(model)},
-            pip_requirements=requirements(),
-            **served,
+            name="model", artifacts={"model": str(model)}, pip_requirements=requirements(), **served
         )
     # The type hints of `predict` decide what MLflow hands over; they cannot name its parameters.
     set_signature(logged.model_uri, signature())

@@ -7,11 +7,7 @@ from diffutron.pages import format
 from diffutron.reporting.inputs import Inputs
 from diffutron.reporting.tables import Cell, Table, cell, said
 
-CARDS = {
-    "corpus": "Corpus",
-    "phase1": "Instructions, phase 1",
-    "phase2": "Instructions, phase 2",
-}
+CARDS = {"corpus": "Corpus", "phase1": "Instructions, phase 1", "phase2": "Instructions, phase 2"}
 
 
 def data_tables(inputs: Inputs, *, source: str) -> list[Table]:

@@ -63,31 +63,25 @@ def stage_outputs(lock: Path = LOCK) -> dict[str, dict[str, str]]:
     }
 
 
+def processor(field: str, cpuinfo: Path = Path("/proc/cpuinfo")) -> str | None:
+    """What Linux says of the first processor, by the name of the field; None where it does not."""
+    try:
+        lines = cpuinfo.read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
+        return None
+    return next((line.partition(":")[2].strip() for line in lines if line.startswith(field)), None)
+
+
 def machine() -> Machine:
     """The processor, cores, memory and library versions here."""
+    pages = os.sysconf("SC_PHYS_PAGES") if hasattr(os, "sysconf") else None
     return Machine(
-        processor=_processor(),
+        processor=processor("model name") or platform.processor() or platform.machine(),
         cores=os.cpu_count() or 1,
-        memory_gib=_memory_gib(),
+        memory_gib=pages and pages * os.sysconf("SC_PAGE_SIZE") / 2**30,
         python=platform.python_version(),
         libraries={name: found for name in LIBRARIES if (found := _version(name))},
     )
-
-
-def _processor() -> str:
-    info = Path("/proc/cpuinfo")
-    if info.exists():
-        for line in info.read_text(encoding="utf-8", errors="replace").splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
-    return platform.processor() or platform.machine()
-
-
-def _memory_gib() -> float | None:
-    names = os.sysconf_names
-    if "SC_PHYS_PAGES" not in names or "SC_PAGE_SIZE" not in names:
-        return None
-    return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / 2**30
 
 
 def _version(name: str) -> str | None:

@@ -13,12 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from diffutron.config.params import (
-    BackboneParams,
-    InstructParams,
-    PretrainParams,
-    TrainingParams,
-)
+from diffutron.config.params import BackboneParams, InstructParams, PretrainParams, TrainingParams
 from diffutron.data.token_store import Samples
 from diffutron.diffusion.process.loss import weighted_nll
 from diffutron.diffusion.process.noise import hash_keys
@@ -195,11 +190,7 @@ class Trainer:
         if first == 0:
             self.state.eval_loss_before = self.evaluate()
         with Progress(
-            total=self.steps,
-            desc=self.name,
-            unit="step",
-            initial=first,
-            enabled=self.ranks.is_main,
+            total=self.steps, desc=self.name, unit="step", initial=first, enabled=self.ranks.is_main
         ) as bar:
             for done in range(first + 1, self.steps + 1):
                 started = time.perf_counter()

@@ -128,11 +128,7 @@ def test_the_mask_token_is_never_predicted(make_table) -> None:
         return torch.tensor([0.0, 0.1, 0.2, 0.3, 1e4]).repeat(int(positions.sum()), 1)
 
     (row,) = denoise(
-        adamant,
-        [[0, *[4] * 16]],
-        mask_token_id=4,
-        pad_token_id=0,
-        settings=Settings(num_steps=16),
+        adamant, [[0, *[4] * 16]], mask_token_id=4, pad_token_id=0, settings=Settings(num_steps=16)
     )
     assert row.token_ids == [3] * 16
     assert table.calls == 0

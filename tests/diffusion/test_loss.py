@@ -60,11 +60,7 @@ def test_time_of_inverts_the_schedule(name, rate):
 def draw_alike(objective: Objective, number: int, length: int):
     """Masks bool [number, length] and weights of that many samples of one length."""
     masked, weight = objective.draw_masks(
-        torch.arange(number),
-        [length] * number,
-        seed=1,
-        epoch=0,
-        index=torch.arange(number),
+        torch.arange(number), [length] * number, seed=1, epoch=0, index=torch.arange(number)
     )
     return torch.stack(masked), weight
 

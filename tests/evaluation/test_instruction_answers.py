@@ -73,7 +73,7 @@ def test_exact_matches_are_counted_by_phase():
     assert [row["correct"] for row in rows] == [True, False, True, False, False]
     assert rows[0]["generated"] == " evet\n"
     assert list(instruction_measures(questions[:1], ["evet"])[0]) == [
-        *("n", "correct", "acc", "low", "high", "constant", "phase1"),
+        *("n", "correct", "acc", "low", "high", "constant", "phase1")
     ]
 
 

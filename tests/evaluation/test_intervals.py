@@ -8,12 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from diffutron.evaluation.statistics.intervals import (
-    one_sided,
-    p_above,
-    paired_difference,
-    wilson,
-)
+from diffutron.evaluation.statistics.intervals import one_sided, p_above, paired_difference, wilson
 
 
 def test_wilson_matches_the_formula():

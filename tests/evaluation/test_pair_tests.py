@@ -132,8 +132,7 @@ def test_a_mean_difference_that_cancels_is_none():
 
 
 @pytest.mark.parametrize(
-    ("predicted", "gold"),
-    [([0, 0, 1, 2, 1], [0, 1, 1, 2, 0]), ([0, 0, 0, 0, 0], [0, 1, 1, 0, 2])],
+    ("predicted", "gold"), [([0, 0, 1, 2, 1], [0, 1, 1, 2, 0]), ([0, 0, 0, 0, 0], [0, 1, 1, 0, 2])]
 )
 def test_permutation_interval_matches_enumeration(predicted, gold):
     hits = [

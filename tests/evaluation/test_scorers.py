@@ -10,10 +10,7 @@ import torch
 
 from diffutron.evaluation.cetvel.protocols import PROTOCOLS
 from diffutron.evaluation.scorers.loading import ModelUnavailable, find, load, randomize
-from diffutron.evaluation.scorers.systems import (
-    Scoring,
-    System,
-)
+from diffutron.evaluation.scorers.systems import Scoring, System
 
 CORRECTED = PROTOCOLS["corrected"]
 SCORING = Scoring(max_rows=63, batch_tokens=16_384, seed=0)

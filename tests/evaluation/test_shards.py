@@ -34,10 +34,7 @@ def test_two_ranks_of_torchrun_give_the_results_of_one(tmp_path, tiny_model_dir,
     )
     alone = leaderboard(
         Options(
-            out=tmp_path / "one",
-            systems=listed,
-            data=str(rows_dir),
-            tasks=["ironytr", "news_cat"],
+            out=tmp_path / "one", systems=listed, data=str(rows_dir), tasks=["ironytr", "news_cat"]
         )
     )
     assert json.loads((tmp_path / "two" / RESULTS).read_text()) == json.loads(json.dumps(alone))

@@ -5,12 +5,7 @@ import json
 import pytest
 
 from diffutron.config.params import TASKS
-from diffutron.evaluation.scorers.systems import (
-    MODELS,
-    System,
-    check_folder,
-    read_systems,
-)
+from diffutron.evaluation.scorers.systems import MODELS, System, check_folder, read_systems
 from diffutron.paper import published
 from diffutron.runtime.errors import UserError
 

@@ -31,10 +31,7 @@ def answered(tmp_path, monkeypatch):
         def pause(*, wait_for_input, timeout):
             asked.append((wait_for_input, timeout))
             return Decision(
-                decision=decision,
-                by=by,
-                reason="better on all tasks",
-                override_gate=override_gate,
+                decision=decision, by=by, reason="better on all tasks", override_gate=override_gate
             )
 
         monkeypatch.setattr("flows.promotion.pause_flow_run", pause)

@@ -1,7 +1,6 @@
 """Products by oneDNN against the same in float64, and when they are chosen."""
 
 import copy
-from pathlib import Path
 
 import pytest
 import torch
@@ -115,23 +114,17 @@ def test_what_is_saved_and_copied_of_a_layer_is_the_same(choice) -> None:
         ("AuthenticAMD", "AVX512", True),
         ("AuthenticAMD", "AVX2", False),
         ("GenuineIntel", "AVX512", False),
+        (None, "AVX512", False),  # an ARM names no maker
     ],
 )
-def test_the_processor_decides(monkeypatch, maker: str, vectors: str, expected: bool) -> None:
+def test_the_processor_decides(
+    monkeypatch, maker: str | None, vectors: str, expected: bool
+) -> None:
     monkeypatch.delenv(matmul_module.CHOICE, raising=False)
-    monkeypatch.setattr(matmul_module, "processor_maker", lambda: maker)
+    monkeypatch.setattr(matmul_module, "processor", lambda field: maker)
     monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: vectors)
     monkeypatch.setattr(torch.backends.mkl, "is_available", lambda: True)
     assert matmul_module.prefers_onednn.__wrapped__() == (expected and ONEDNN)
-
-
-def test_the_maker_is_read_from_the_system(tmp_path: Path) -> None:
-    path = tmp_path / "cpuinfo"
-    path.write_text("processor\t: 0\nvendor_id\t: AuthenticAMD\nvendor_id\t: other\n")
-    assert matmul_module.processor_maker(path) == "AuthenticAMD"
-    path.write_text("processor\t: 0\nBogoMIPS\t: 50\n")  # an ARM names none
-    assert matmul_module.processor_maker(path) == matmul_module.MKL_MAKER
-    assert matmul_module.processor_maker(tmp_path / "none") == matmul_module.MKL_MAKER
 
 
 def test_an_unknown_choice_is_told_when_a_model_is_taken(monkeypatch) -> None:

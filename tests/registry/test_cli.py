@@ -94,10 +94,7 @@ def test_a_version_leaves_as_a_folder(shop, run):
         (("gate", "-1"), "No such option"),
         (("promote", "../../x", "--by", "a", "--reason", "b"), "has no alias '../../x'"),
         (("promote", "1", "--by", "", "--reason", "b"), "--by is empty"),
-        (
-            ("promote", "1", "--by", "a", "--reason", "b", *expecting("x")),
-            "champion x: give",
-        ),
+        (("promote", "1", "--by", "a", "--reason", "b", *expecting("x")), "champion x: give"),
         (("promote", "1", "--by", "a", "--reason", "b", *expecting("2")), "moved to version none"),
         (("rollback",), "diffutron has no champion"),
         (("rollback", "--to", "5"), "has no version 5"),

@@ -40,11 +40,7 @@ def case(make_params, tmp_path, monkeypatch):
     """Parameters of a corpus of such a source, and the licenses that its stage records."""
 
     def make(source, license, flag, accepted, use):
-        changes = {
-            "corpus.source": source,
-            "corpus.use": use,
-            "corpus.allowed_licenses": accepted,
-        }
+        changes = {"corpus.source": source, "corpus.use": use, "corpus.allowed_licenses": accepted}
         entry = make_params().corpus.hub[0].model_dump()
         changes["corpus.hub"] = [entry | {"license": license}]
         if source == "local":

@@ -151,18 +151,8 @@ MODELS = {  # share of what the final one has learned, bits a byte
     "phase2": (1.0, 0.65),
 }
 ANSWERS = [
-    {
-        "prompt": "Gökyüzü <ne> renktir?",
-        "expected": "Mavi.",
-        "generated": "Mavi.",
-        "correct": True,
-    },
-    {
-        "prompt": "Kuşlar ne yapar?",
-        "expected": "Uçar.",
-        "generated": "Yüzer.",
-        "correct": False,
-    },
+    {"prompt": "Gökyüzü <ne> renktir?", "expected": "Mavi.", "generated": "Mavi.", "correct": True},
+    {"prompt": "Kuşlar ne yapar?", "expected": "Uçar.", "generated": "Yüzer.", "correct": False},
 ]
 CORPUS_CARD = {
     "documents": {"read": 9000, "kept": 8700, "train": 8300, "heldout": 400},

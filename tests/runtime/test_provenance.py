@@ -60,3 +60,12 @@ def test_the_machine_is_described():
     assert machine.processor
     assert machine.libraries["torch"]
     assert machine.memory_gib is None or machine.memory_gib > 0
+
+
+def test_a_field_of_the_processor_is_read_from_the_system(tmp_path):
+    path = tmp_path / "cpuinfo"
+    path.write_text("processor\t: 0\nvendor_id\t: AuthenticAMD\nvendor_id\t: other\n")
+    assert provenance.processor("vendor_id", path) == "AuthenticAMD"
+    path.write_text("processor\t: 0\nBogoMIPS\t: 50\n")
+    assert provenance.processor("vendor_id", path) is None
+    assert provenance.processor("vendor_id", tmp_path / "none") is None

@@ -35,10 +35,7 @@ def noisy_samples(data: TrainingSet, step: int, *, world_size: int, **layout: in
     found = []
     for rank in range(world_size):
         batch = training_batch(
-            data,
-            step,
-            batch_size=8,
-            layout=Layout(rank=rank, world_size=world_size, **layout),
+            data, step, batch_size=8, layout=Layout(rank=rank, world_size=world_size, **layout)
         )
         for micro in batch.micro_batches:
             if micro.weights.abs().sum() == 0:

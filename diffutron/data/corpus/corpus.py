@@ -49,12 +49,7 @@ from diffutron.data.evaluation_sets.kept_out import evaluation_items
 from diffutron.data.matching.database import database
 from diffutron.data.sources.bad_rows import BadRows
 from diffutron.data.sources.licenses import License, check_licenses
-from diffutron.data.sources.sources import (
-    count_documents,
-    licenses_of,
-    quotas_of,
-    raw_documents,
-)
+from diffutron.data.sources.sources import count_documents, licenses_of, quotas_of, raw_documents
 from diffutron.runtime.files import atomic_folder, only_run, write_json, write_text
 
 

@@ -16,10 +16,7 @@ from diffutron.runtime.errors import UserError
 Use = Literal["research", "commercial"]
 NOT_STATED = "not stated"
 OURS = "Apache-2.0"  # the built-in sample and what is trained on it come with this package
-KNOWN = {
-    "jhu-clsp/mmBERT-base": "MIT",
-    "wikimedia/wikipedia": "CC-BY-SA-3.0",
-}
+KNOWN = {"jhu-clsp/mmBERT-base": "MIT", "wikimedia/wikipedia": "CC-BY-SA-3.0"}
 """As their publishers state them."""
 WORDS = {"scratch": "trained here", "sample": "built-in sample", "local": "local folder"}
 _FORBIDS = re.compile(r"\bNC\b|non-?\s?commercial|research only|academic", re.IGNORECASE)

@@ -92,11 +92,7 @@ def score_models(
     """
     listed = read_systems(systems)
     entries = [
-        System(
-            name=system_name(place),
-            architecture=_architecture(folder),
-            model=str(folder),
-        )
+        System(name=system_name(place), architecture=_architecture(folder), model=str(folder))
         for place, folder in folders.items()
     ]
     own = Systems(scoring=listed.scoring, contamination=listed.contamination, systems=entries)

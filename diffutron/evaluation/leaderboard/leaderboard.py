@@ -16,13 +16,7 @@ from diffutron.evaluation.cetvel.asked import (
     place_of,
     read_material,
 )
-from diffutron.evaluation.leaderboard.rows import (
-    describe,
-    describe_model,
-    means,
-    published,
-    row_of,
-)
+from diffutron.evaluation.leaderboard.rows import describe, describe_model, means, published, row_of
 from diffutron.evaluation.scorers.loading import Checkpoint, ModelUnavailable, find, load
 from diffutron.evaluation.scorers.systems import (
     MODELS,

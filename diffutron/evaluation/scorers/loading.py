@@ -6,11 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from diffutron.evaluation.scorers.systems import (
-    Scoring,
-    System,
-    check_folder,
-)
+from diffutron.evaluation.scorers.systems import Scoring, System, check_folder
 from diffutron.runtime.errors import UserError
 from diffutron.runtime.files import content_digest
 

@@ -76,9 +76,6 @@ def test_an_executor_of_the_environment_is_the_one_that_is_asked(run_corpus, mon
 
 
 def test_a_second_run_in_the_same_folder_is_refused(run_corpus, planted):
-    with (
-        only_run(planted / "out"),
-        pytest.raises(UserError, match=r"another run is writing .*out"),
-    ):
+    with only_run(planted / "out"), pytest.raises(UserError, match=r"another run is writing .*out"):
         run_corpus()
     assert run_corpus().is_dir()
