@@ -80,17 +80,15 @@ def _word_lists(seed: int, known: set[str]) -> list[dict[str, str]]:
     missing = [n if n.split("'")[0] in proper_nouns() else word for word, n in names.items()]
     rare = [form for form in inflected_forms() if form not in known]
     listed = missing + rng.sample(rare, max(0, NUM_FORMS - len(known) - len(missing)))
-    lines = [_listing(rng, listed[i : i + 5]) for i in range(0, len(listed), 5)]
+    lines = []
+    for start in range(0, len(listed), 5):
+        forms = listed[start : start + 5]
+        line = f"Örnekler {', '.join(forms)} olur."
+        while side(line) != TRAINING:  # a name may make it a sentence for training
+            line = f"Örnekler {', '.join([*forms, rng.choice(NAMES)])} olur."
+        lines.append(line)
     texts = (" ".join(lines[i : i + 6]) for i in range(0, len(lines), 6))
     return [{"text": text, "source": "sozluk", "group": SOURCES["sozluk"]} for text in texts]
-
-
-def _listing(rng: Random, forms: list[str]) -> str:
-    """Name words in one sentence; a name is added until the sentence is for training."""
-    line = f"Örnekler {', '.join(forms)} olur."
-    while side(line) != TRAINING:
-        line = f"Örnekler {', '.join([*forms, rng.choice(NAMES)])} olur."
-    return line
 
 
 _TITLES = ("Bir gün", "Bizim köy", "Küçük bir öykü", "Geçen hafta", "Yolda", "Evde ve okulda")

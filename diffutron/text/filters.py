@@ -49,8 +49,11 @@ def quality_reason(text: str, rules: QualityParams) -> str | None:
         return "word_length"
     if text.count("#") + text.count("…") + text.count("...") > rules.max_symbol_share * num:
         return "symbols"
-    if num >= rules.function_words_from and _function_words(words) < rules.min_function_words:
-        return "function_words"
+    if num >= rules.function_words_from:
+        plain = {word.strip(".,;:!?\"'()") for word in words}
+        common = FUNCTION_WORDS & {turkish_lower(word) for word in plain if len(word) <= LONGEST}
+        if len(common) < rules.min_function_words:
+            return "function_words"
     return _list_reason([line for line in text.split("\n") if line], rules)
 
 
@@ -62,11 +65,6 @@ def _list_reason(lines: Sequence[str], rules: QualityParams) -> str | None:
     if sum(1 for line in lines if line.endswith(_ELLIPSIS)) > rules.max_ellipsis_lines * len(lines):
         return "ellipses"
     return None
-
-
-def _function_words(words: Sequence[str]) -> int:
-    plain = {word.strip(".,;:!?\"'()") for word in words}
-    return len(FUNCTION_WORDS & {turkish_lower(word) for word in plain if len(word) <= LONGEST})
 
 
 def repetition_reason(text: str, rules: RepetitionParams) -> str | None:

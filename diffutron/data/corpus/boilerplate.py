@@ -5,10 +5,9 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
-from numpy.typing import NDArray
 
 from diffutron.data.corpus.document_steps import Cleaner, drop_lines
-from diffutron.data.corpus.shards import SCHEMA, ShardFile, read_shard, shard_bytes, to_rows
+from diffutron.data.corpus.shards import ShardFile, read_shard, shard_bytes, to_rows, to_table
 from diffutron.data.matching.database import Database
 from diffutron.runtime.progress import track
 
@@ -56,27 +55,19 @@ def _lines(table: pa.Table) -> pa.RecordBatch:
 
 
 def _without(table: pa.Table, keys: frozenset[int], cleaner: Cleaner) -> tuple[pa.Table, int]:
-    touched = _touched(table, keys)
+    # The rows with such a line; a dropped document has no lines any more.
+    lines = table.column("lines").combine_chunks()
+    offsets = lines.offsets.to_numpy()
+    found = np.isin(lines.flatten().to_numpy(), np.array([*keys], np.uint64))
+    before = np.concatenate([[0], np.cumsum(found)])
+    touched = np.flatnonzero(np.diff(before[offsets - offsets[0]]))
     rows, removed = to_rows(table.take(touched)), 0
     for row in rows:
         text = drop_lines(row.text, keys)
         removed += row.text.count("\n") - text.count("\n")
         row.text = text
     rows = cleaner.clean_again(rows)
-    renewed = pa.table(
-        {name: [getattr(row, name) for row in rows] for name in SCHEMA.names}, schema=SCHEMA
-    )
     place = np.arange(len(table))
     place[touched] = len(table) + np.arange(len(rows))
     plain = table.replace_schema_metadata(None)
-    return pa.concat_tables([plain, renewed]).take(place).combine_chunks(), removed
-
-
-def _touched(table: pa.Table, keys: frozenset[int]) -> NDArray[np.int64]:
-    """The rows with such a line; a dropped document has no lines any more."""
-    lines = table.column("lines").combine_chunks()
-    offsets = lines.offsets.to_numpy()
-    found = np.isin(lines.flatten().to_numpy(), np.array([*keys], np.uint64))
-    before = np.concatenate([[0], np.cumsum(found)])
-    first = offsets[0]
-    return np.flatnonzero(np.diff(before[offsets - first]))
+    return pa.concat_tables([plain, to_table(rows)]).take(place).combine_chunks(), removed

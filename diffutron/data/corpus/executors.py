@@ -9,9 +9,9 @@ import os
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from itertools import chain
 from multiprocessing import connection, get_context, parent_process
 from pathlib import Path
@@ -91,7 +91,7 @@ def clean_all(
 def _in_order(
     jobs: Iterable[ShardJob], submit: Submit, window: int, store: ShardStore
 ) -> Iterator[ShardJob]:
-    """Slots in their order, each with its shard on disk; at most `window` batches are in memory."""
+    """Jobs in their order, each with its shard on disk; at most `window` batches are in memory."""
     waiting: deque[tuple[ShardJob, Pending | None]] = deque()
 
     def finish() -> ShardJob:
@@ -108,25 +108,27 @@ def _in_order(
         yield finish()
 
 
-@contextmanager
 def started(
     kind: Kind, recipe: Recipe, *, workers: int | None = None
-) -> Iterator[tuple[Submit, int]]:
+) -> AbstractContextManager[tuple[Submit, int]]:
     """How to submit a batch, and how many may wait.
 
     Raises:
         UserError: the executor is not installed or cannot be reached.
     """
     if kind == "ray":
-        with _on_ray(recipe) as found:
-            yield found
-    elif kind == "slurm":
-        yield _on_slurm(recipe)
-    elif (workers := workers or len(os.sched_getaffinity(0))) == 1:
-        yield (lambda batch: _Done(clean_batch(batch, recipe.cleaner()))), 0
-    else:
-        with _on_processes(recipe, workers) as found:
-            yield found
+        return _on_ray(recipe)
+    if kind == "slurm":
+        return nullcontext(_on_slurm(recipe))
+    if (workers := workers or len(os.sched_getaffinity(0))) > 1:
+        return _on_processes(recipe, workers)
+
+    def clean_here(batch: Sequence[Document]) -> Pending:
+        done: Future[bytes] = Future()
+        done.set_result(clean_batch(batch, recipe.cleaner()))
+        return done
+
+    return nullcontext((clean_here, 0))
 
 
 @contextmanager
@@ -143,31 +145,23 @@ def _on_processes(recipe: Recipe, workers: int) -> Iterator[tuple[Submit, int]]:
         ) from error
 
 
-class _Done:
-    def __init__(self, content: bytes):
-        self.content = content
-
-    def result(self) -> bytes:
-        return self.content
-
-
 _recipe: Recipe | None = None  # of a helping process
 
 
 def _start(recipe: Recipe) -> None:
+    """Make ready a helping process, which ends with its parent: else it would wait for ever."""
     global _recipe
-    os.environ["TOKENIZERS_PARALLELISM"] = "false"  # one process a core is enough
-    threading.Thread(target=_end_with_parent, daemon=True).start()
-    _recipe = recipe
-    recipe.cleaner()
-
-
-def _end_with_parent() -> None:
-    """A helper whose parent was killed would wait for work for ever."""
     parent = parent_process()
     assert parent is not None
-    connection.wait([parent.sentinel])
-    os._exit(1)
+
+    def end_with_parent() -> None:
+        connection.wait([parent.sentinel])
+        os._exit(1)
+
+    os.environ["TOKENIZERS_PARALLELISM"] = "false"  # one process per core is enough
+    threading.Thread(target=end_with_parent, daemon=True).start()
+    _recipe = recipe
+    recipe.cleaner()
 
 
 def _clean(batch: Sequence[Document]) -> bytes:

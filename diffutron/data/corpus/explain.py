@@ -85,18 +85,13 @@ def _judge(documents: list[Document], recipe: Recipe, params: Params) -> list[Ex
             from documents left join documents as other on other.index = documents.instead
             order by documents.index
         """)
-        return [
-            _explained(line, reason, rule, copied, text_of(index), raw[line], cleaner)
-            for index, line, reason, rule, copied in rows
-        ]
-
-
-def _explained(
-    line: int, reason: str, rule: str, copied: int | None, text: str, raw: str, cleaner: Cleaner
-) -> Explained:
-    steps = _edits(raw) | _verdicts(text, cleaner)
-    steps["duplicate"] = GOOD if copied is None else f"{rule} copy of line {copied}"
-    return Explained(line, not reason, reason or None, rule, text, steps)
+        explained = []
+        for index, line, reason, rule, copied in rows:
+            text = text_of(index)
+            steps = _edits(raw[line]) | _verdicts(text, cleaner)
+            steps["duplicate"] = GOOD if copied is None else f"{rule} copy of line {copied}"
+            explained.append(Explained(line, not reason, reason or None, rule, text, steps))
+        return explained
 
 
 def _edits(raw: str) -> dict[str, str]:

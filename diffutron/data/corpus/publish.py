@@ -1,7 +1,7 @@
 """What the corpus stage leaves for the later ones: text as parquet, token ids as mapped arrays."""
 
 import hashlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
 
@@ -12,7 +12,6 @@ import pyarrow.parquet as pq
 
 from diffutron.data.corpus.document_table import SPLITS, DocumentTable, grouped
 from diffutron.data.corpus.shards import read_shard
-from diffutron.data.matching.database import Database
 from diffutron.text.turkish import words
 
 OUT_SCHEMA = pa.schema(
@@ -48,11 +47,24 @@ def publish(table: DocumentTable, work: Path, *, vocab_size: int) -> None:
                 ends = end + np.cumsum(np.diff(rows.offsets.to_numpy()), dtype=np.int64)
                 bounds.write(ends.tobytes())
                 ids.write(rows.flatten().to_numpy().astype(kind).tobytes())
-                writer.write_table(_published(part))
+                texts = part["text"].to_pylist()
+                named = [
+                    hashlib.blake2b(text.encode(), digest_size=8).hexdigest() for text in texts
+                ]
+                columns = {
+                    "id": pa.array(named),
+                    **{name: part[name] for name in ("text", "source", "group")},
+                    "num_tokens": pc.call_function("list_value_length", [part["ids"]]),
+                }
+                writer.write_table(pa.table(columns, schema=OUT_SCHEMA))
                 end = int(ends[-1])
                 if name == "train":
-                    _note_words(table.db, part["text"].to_pylist())
-    _write_words(table.db, work / "words.txt")
+                    known = set().union(*map(words, texts))
+                    table.db.add("vocabulary", pa.table({"word": list(known)}))
+    with (work / "words.txt").open("w", encoding="utf-8") as stream:
+        # Every word once, in the order of the code points.
+        for batch in table.db.batches("select distinct word from vocabulary order by word"):
+            stream.writelines(f"{word}\n" for word in batch["word"].to_pylist())
 
 
 def _start_array(stream: BinaryIO, kind: type[np.generic], length: int) -> None:
@@ -70,23 +82,3 @@ def _members(table: DocumentTable, split: str) -> Iterator[pa.Table]:
         for shard in np.unique(shards):
             part = read_shard(table.paths[shard]).select(["text", "source", "group", "ids"])
             yield part.take(index[shards == shard] - table.starts[shard])
-
-
-def _note_words(db: Database, texts: Iterable[str]) -> None:
-    known = set().union(*map(words, texts))
-    db.add("vocabulary", pa.table({"word": list(known)}))
-
-
-def _write_words(db: Database, path: Path) -> None:
-    """Every word once, in the order of their code points."""
-    with path.open("w", encoding="utf-8") as stream:
-        for batch in db.batches("select distinct word from vocabulary order by word"):
-            stream.writelines(f"{word}\n" for word in batch["word"].to_pylist())
-
-
-def _published(table: pa.Table) -> pa.Table:
-    texts = table.column("text").to_pylist()
-    identity = [hashlib.blake2b(text.encode(), digest_size=8).hexdigest() for text in texts]
-    lengths = pc.call_function("list_value_length", [table.column("ids")])
-    columns = [identity, table["text"], table["source"], table["group"], lengths]
-    return pa.table(dict(zip(OUT_SCHEMA.names, columns, strict=True)), schema=OUT_SCHEMA)

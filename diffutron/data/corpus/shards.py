@@ -118,8 +118,7 @@ def batch_digest(batch: Sequence[Document], fingerprint: str) -> str:
 def clean_batch(batch: Sequence[Document], cleaner: Cleaner) -> bytes:
     """A batch of raw documents as the bytes of its shard."""
     rows, edited = cleaner.clean(batch)
-    columns = {name: [getattr(row, name) for row in rows] for name in SCHEMA.names}
-    return shard_bytes(pa.table(columns, schema=SCHEMA), edited)
+    return shard_bytes(to_table(rows), edited)
 
 
 def shard_bytes(table: pa.Table, edited: Counter[str]) -> bytes:
@@ -134,6 +133,11 @@ def read_shard(path: Path) -> pa.Table:
     """The table of a shard, mapped from disk."""
     with pa.memory_map(str(path)) as source:
         return pa.ipc.open_file(source).read_all()
+
+
+def to_table(rows: Sequence[Row]) -> pa.Table:
+    columns = {name: [getattr(row, name) for row in rows] for name in SCHEMA.names}
+    return pa.table(columns, schema=SCHEMA)
 
 
 def to_rows(table: pa.Table) -> list[Row]:

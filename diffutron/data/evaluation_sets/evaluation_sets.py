@@ -16,7 +16,14 @@ from typing import Any
 from pydantic import ValidationError
 
 from diffutron.config.params import TASKS
-from diffutron.data.evaluation_sets.places import HUB, LOCAL, SCHEMA, TRAINING, LocalFile
+from diffutron.data.evaluation_sets.places import (
+    HUB,
+    LOCAL,
+    SCHEMA,
+    TRAINING,
+    LocalFile,
+    reading_hub,
+)
 from diffutron.data.evaluation_sets.rows import Row, explain_row
 from diffutron.runtime.errors import UserError
 from diffutron.runtime.json_lines import read_json_lines
@@ -161,23 +168,16 @@ def _local_set(task: str, folder: Path | None) -> EvaluationSet:
 def _hub_set(task: str, *, split: str | None = None) -> EvaluationSet:
     """The evaluation split, or another one of the same revision, whose size is not checked."""
     from datasets import load_dataset
-    from datasets.exceptions import DatasetsError
 
     hub = HUB[task] if split is None else replace(HUB[task], split=split, rows=None)
     origin = f"{hub.name} {hub.config or ''} {hub.split} @ {hub.revision}"
-    try:
+    with reading_hub(origin, setting="evaluate.source"):
         if hub.parquet:
             revision = hub.revision.replace("/", "%2F")
             files = f"hf://datasets/{hub.name}@{revision}/{hub.config}/{hub.split}/*.parquet"
             dataset = load_dataset("parquet", data_files={"rows": files}, split="rows")
         else:
             dataset = load_dataset(hub.name, hub.config, split=hub.split, revision=hub.revision)
-    except (OSError, ValueError, DatasetsError) as error:
-        reason = " ".join(str(error).split())[:200]
-        raise UserError(
-            f"cannot read {origin} from the hub ({reason}); check the network and the "
-            "access to the set, or use evaluate.source: local"
-        ) from error
     if hub.rows is not None and len(dataset) != hub.rows:
         raise UserError(
             f"{origin} has {len(dataset)} rows where {hub.rows} are expected: "

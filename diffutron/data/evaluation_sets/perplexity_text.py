@@ -2,29 +2,29 @@
 
 import os
 import random
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from diffutron.config.params import PerplexityText
+from diffutron.data.evaluation_sets.places import reading_hub
 from diffutron.runtime.errors import UserError
 from diffutron.runtime.json_lines import read_json_lines
 
 
 def read_perplexity_text(params: PerplexityText, *, seed: int) -> list[str]:
     """`params.documents` texts drawn without replacement, in the order of the source."""
-    texts = [text.strip() for text in _READERS[params.source](params)]
-    texts = [text for text in texts if text]
+    if params.source == "sample":
+        from diffutron.sample import essays
+
+        found: Iterable[str] = [row["text"] for row in essays()]
+    else:
+        found = _local(params) if params.source == "local" else _hub(params)
+    texts = [text for text in (one.strip() for one in found) if text]
     if not texts:
         raise UserError(f"evaluate.perplexity_text: source {params.source} holds no text")
     count = min(params.documents, len(texts))
     chosen = random.Random(f"{seed}:perplexity_text").sample(range(len(texts)), count)
     return [texts[index] for index in sorted(chosen)]
-
-
-def _sample(params: PerplexityText) -> Iterator[str]:
-    from diffutron.sample import essays
-
-    yield from (row["text"] for row in essays())
 
 
 def _local(params: PerplexityText) -> Iterator[str]:
@@ -49,23 +49,13 @@ def _local(params: PerplexityText) -> Iterator[str]:
 
 def _hub(params: PerplexityText) -> Iterator[str]:
     from datasets import load_dataset
-    from datasets.exceptions import DatasetsError
 
     place = f"{params.name} {params.split} @ {params.revision}"
-    try:
+    with reading_hub(place, setting="evaluate.perplexity_text.source"):
         dataset = load_dataset(params.name, split=params.split, revision=params.revision)
-    except (OSError, ValueError, DatasetsError) as error:
-        reason = " ".join(str(error).split())[:200]
-        raise UserError(
-            f"cannot read {place} from the hub ({reason}); check the network and the access to "
-            "the set, or use evaluate.perplexity_text.source: local"
-        ) from error
     if params.field not in dataset.column_names:
         raise UserError(
             f"{place} has no field `{params.field}` (it has {', '.join(dataset.column_names)}); "
             "set evaluate.perplexity_text.field"
         )
     yield from dataset[params.field]
-
-
-_READERS = {"sample": _sample, "local": _local, "hub": _hub}

@@ -1,5 +1,7 @@
 """Where the seven evaluation sets are: on the hub, at pinned revisions, and in a local folder."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 from diffutron.data.evaluation_sets.rows import (
@@ -13,6 +15,7 @@ from diffutron.data.evaluation_sets.rows import (
     TwoWayNliRow,
     XcopaRow,
 )
+from diffutron.runtime.errors import UserError
 
 
 @dataclass(frozen=True)
@@ -85,3 +88,18 @@ LOCAL = {
 }
 SCHEMA = {task: files[0].row for task, files in LOCAL.items()}
 TRAINING = {name: f"{name}_train.jsonl" for name in ("exams_tr", "news_cat", "sts_tr")}
+
+
+@contextmanager
+def reading_hub(place: str, *, setting: str) -> Iterator[None]:
+    """What keeps a set of the hub from being read, as one line."""
+    from datasets.exceptions import DatasetsError
+
+    try:
+        yield
+    except (OSError, ValueError, DatasetsError) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise UserError(
+            f"cannot read {place} from the hub ({reason}); check the network and the access to "
+            f"the set, or use {setting}: local"
+        ) from error

@@ -168,7 +168,11 @@ def split_rows(
     _hold_out(drawn, missing, lambda row: row.phase, slack=most)
     held = Counter(row.phase for row in left if row.split == "heldout")
     for phase in PHASES:
-        _require_rows(left, phase, rules.heldout_rows - held[phase], rules)
+        if held[phase] < rules.heldout_rows or held[phase] == of_phase[phase]:
+            raise UserError(
+                f"instructions: {of_phase[phase]} rows of phase {phase} are left, too few to hold "
+                f"out instructions.heldout_rows = {rules.heldout_rows}; lower it or bring more rows"
+            )
 
 
 def _kinds(rows: Sequence[Row]) -> Callable[[Row], tuple[int, str, str]]:
@@ -204,16 +208,6 @@ def _hold_out(
         for row in cluster:
             row.split = "heldout"
             missing[kind(row)] -= 1
-
-
-def _require_rows(left: Sequence[Row], phase: int, missing: int, rules: InstructionsParams) -> None:
-    training = sum(1 for row in left if row.phase == phase and row.split == "train")
-    if missing > 0 or not training:
-        raise UserError(
-            f"instructions: {sum(1 for row in left if row.phase == phase)} rows of phase {phase} "
-            f"are left, too few to hold out instructions.heldout_rows = {rules.heldout_rows}; "
-            "lower it or bring more rows"
-        )
 
 
 def row_clusters(rows: Sequence[Row], near: NearDuplicateParams) -> list[int]:

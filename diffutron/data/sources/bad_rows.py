@@ -34,18 +34,15 @@ class BadRows:
         """
         for row in rows:
             self.read += 1
-            if isinstance(row, BadLine):
-                self._note(row)
-            else:
+            if not isinstance(row, BadLine):
                 yield row
+                continue
+            self.bad += 1
+            found = asdict(row)
+            if len(self.examples) < EXAMPLES:
+                self.examples.append(found)
+            self._lines.write(json.dumps(found, ensure_ascii=False).encode() + b"\n")
         self._judge()
-
-    def _note(self, row: BadLine) -> None:
-        self.bad += 1
-        found = asdict(row)
-        if len(self.examples) < EXAMPLES:
-            self.examples.append(found)
-        self._lines.write(json.dumps(found, ensure_ascii=False).encode() + b"\n")
 
     def write(self, path: Path) -> None:
         """Each bad line as JSON: where it stands and what is wrong with it; no file without any."""
