@@ -11,8 +11,8 @@ import typer
 
 import diffutron
 from diffutron.cli import build, chat, leaderboard, model, project, registry, stages
-from diffutron.cli.stages import PARAMS, ParamsFile
-from diffutron.config.params import load_params, parse_params
+from diffutron.cli.stages import PARAMS, Override, ParamsFile
+from diffutron.config.params import STAGES, load_params, parse_params
 from diffutron.config.renamed import refuse_old_variables
 from diffutron.runtime.errors import StageFailure, UserError
 from diffutron.runtime.files import explain_os_error
@@ -24,8 +24,6 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-
-app.command()(build.build)
 
 
 def _show_version(wanted: bool) -> None:
@@ -47,8 +45,8 @@ def _options(
 
 
 app.command()(build.build)
-for _command in stages.STAGES:
-    app.command(name=_command.__name__, rich_help_panel="Stages (in order)")(_command)
+for _stage in STAGES:
+    app.command(name=_stage, rich_help_panel="Stages (in order)")(getattr(stages, _stage))
 
 
 @app.command()
@@ -56,10 +54,7 @@ def params(
     profile: Annotated[
         str, typer.Option(help="demo, small, paper (infra/profiles), or current: the file itself.")
     ],
-    override: Annotated[
-        list[str] | None,
-        typer.Option("-S", "--set", help="section.key=value; may be given many times."),
-    ] = None,
+    override: Override = None,
     out: Annotated[Path, typer.Option(help="The file to write.")] = PARAMS,
     keep_changes: Annotated[
         bool, typer.Option("--keep-changes", help="Refuse to replace changes made by hand.")
@@ -79,9 +74,7 @@ def plan(
     profile: Annotated[
         str | None, typer.Option(help="A profile to plan; without it, params.yaml as it is.")
     ] = None,
-    override: Annotated[
-        list[str] | None, typer.Option("-S", "--set", help="section.key=value, with --profile.")
-    ] = None,
+    override: Override = None,
     ranks: Annotated[int | None, typer.Option(min=1, help="Ranks of a training stage.")] = None,
     gpu_tflops: Annotated[
         float | None, typer.Option(min=1.0, help="Plan for GPUs of this bf16 speed instead.")

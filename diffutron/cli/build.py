@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from diffutron.cli.stages import PARAMS
+from diffutron.cli.stages import PARAMS, Override
 from diffutron.config.params import Stage
 from diffutron.runtime.errors import StageFailure
 from diffutron.runtime.files import read_json
@@ -26,10 +26,7 @@ def build(
     profile: Annotated[
         str, typer.Option(help="demo, small, paper (infra/profiles), or current: params.yaml.")
     ] = "current",
-    override: Annotated[
-        list[str] | None,
-        typer.Option("-S", "--set", help="section.key=value; may be given many times."),
-    ] = None,
+    override: Override = None,
     first: Annotated[
         Stage, typer.Option(metavar="STAGE", help="The stage to begin with.")
     ] = "tokenizer",

@@ -17,6 +17,10 @@ Backbone = Annotated[Path, typer.Option(help="Base encoder, a Hugging Face folde
 Instructions = Annotated[Path, typer.Option(help="Instructions folder.")]
 Out = Annotated[Path, typer.Option(help="What to write; replaced as a whole when complete.")]
 Metrics = Annotated[Path, typer.Option(help="Metrics file to write (JSON).")]
+Override = Annotated[
+    list[str] | None,
+    typer.Option("-S", "--set", help="section.key=value; may be given many times."),
+]
 PARAMS = Path("params.yaml")
 Stage = Callable[..., None]
 
@@ -185,17 +189,9 @@ def evaluate(
     """Likelihood, CETVEL tasks, instructions and generation, for all four models."""
     from diffutron.evaluation.evaluate import evaluate as stage
 
-    stage(
-        load_params(params),
-        backbone=backbone,
-        merged=merged,
-        phase1=phase1,
-        phase2=phase2,
-        corpus=corpus,
-        instructions=instructions,
-        out=out,
-        metrics=metrics,
-    )
+    folders = {"base": backbone, "merged": merged, "phase1": phase1, "phase2": phase2}
+    paths = {"corpus": corpus, "instructions": instructions, "out": out, "metrics": metrics}
+    stage(load_params(params), folders, **paths)
 
 
 def report(
@@ -242,18 +238,3 @@ def register(
         evaluation=evaluation,
         out=out,
     )
-
-
-STAGES = (
-    tokenizer,
-    corpus,
-    backbone,
-    pretrain,
-    merge,
-    instructions,
-    instruct_phase1,
-    instruct_phase2,
-    evaluate,
-    report,
-    register,
-)

@@ -15,18 +15,9 @@ from diffutron.config.renamed import KEYS
 from diffutron.runtime.yaml_files import checked, read_yaml
 
 Stage = Literal[
-    "tokenizer",
-    "corpus",
-    "backbone",
-    "pretrain",
-    "merge",
-    "instructions",
-    "instruct_phase1",
-    "instruct_phase2",
-    "evaluate",
-    "report",
-    "register",
-]
+    "tokenizer", "corpus", "backbone", "pretrain", "merge", "instructions",
+    "instruct_phase1", "instruct_phase2", "evaluate", "report", "register",
+]  # fmt: skip
 STAGES: tuple[Stage, ...] = get_args(Stage)  # in the order in which they run
 TaskName = Literal[
     "belebele_tr", "exams_tr", "ironytr", "news_cat", "mnli_tr", "sts_tr", "xcopa_tr"
@@ -52,11 +43,16 @@ class TokenizerParams(Section):
     chat_format: Literal["compact", "published"]
 
 
-class HubDataset(Section):
+class HubRows(Section):
+    """The rows of a data set of the hub."""
+
     name: str
-    config: str | None
     revision: str
     split: str
+
+
+class HubDataset(HubRows):
+    config: str | None
     field: str
     group: str
     license: str | None = None
@@ -130,17 +126,11 @@ class CorpusParams(Section):
     heldout_documents: Positive
 
 
-class HubInstructions(Section):
-    name: str
-    revision: str
-    split: str
-
-
 class InstructionsParams(Section):
     source: Source
     digest: str | None
-    phase1: HubInstructions
-    phase2: HubInstructions
+    phase1: HubRows
+    phase2: HubRows
     max_bad_share: Share
     max_tokens: Positive
     max_rows: Positive | None
@@ -258,11 +248,8 @@ class InstructParams(Section):
         return self
 
 
-class PerplexityText(Section):
+class PerplexityText(HubRows):
     source: Source
-    name: str
-    revision: str
-    split: str
     field: str
     documents: Positive
 

@@ -40,6 +40,7 @@ from diffutron.evaluation.scoring.contamination import contaminated_rows
 from diffutron.evaluation.scoring.score_system import score_model
 from diffutron.evaluation.scoring.task_numbers import json_lines, summarize
 from diffutron.evaluation.text_quality import listed_words, measures
+from diffutron.inference.language_model import find_device
 from diffutron.modeling.encoder import load_model
 from diffutron.modeling.tokenizer import load_tokenizer
 from diffutron.runtime.errors import UserError
@@ -81,11 +82,8 @@ class Material:
 
 def evaluate(
     params: Params,
+    folders: Mapping[str, Path],
     *,
-    backbone: Path,
-    merged: Path,
-    phase1: Path,
-    phase2: Path,
     corpus: Path,
     instructions: Path,
     out: Path,
@@ -93,33 +91,18 @@ def evaluate(
 ) -> None:
     """Measure the four models; numbers into `metrics`, single items and traces into `out`.
 
+    folders: of base, merged, phase1 and phase2.
+
     Raises:
         UserError: an input is missing or does not fit, or the local data changed.
     """
     started = time.perf_counter()
-    section = params.evaluate
-    folders = {"base": backbone, "merged": merged, "phase1": phase1, FINAL: phase2}
-    answer_settings(section.generation)
+    answer_settings(params.evaluate.generation)
     tokenizer = shared_tokenizer(folders)
-    sets, missing = read_sets(section)
+    sets, missing = read_sets(params.evaluate)
     for task in missing:
         print(f"evaluate: {task} is not in the local folder and is left out", flush=True)
-    material = Material(
-        tokenizer=tokenizer,
-        tasks={name: _tasks(name, sets, section, seed=params.seed) for name in folders},
-        texts={
-            "heldout": heldout_set(
-                corpus, tokenizer, documents=section.heldout_documents, seed=params.seed
-            ),
-            "perplexity_text": text_set(
-                read_perplexity_text(section.perplexity_text, seed=params.seed), tokenizer
-            ),
-        },
-        instructions=read_instructions(
-            instructions, rows=section.instruction_rows, seed=params.seed
-        ),
-        is_word=_word_test(params, corpus),
-    )
+    material = read_material(params, tokenizer, sets, corpus=corpus, instructions=instructions)
     with atomic_folder(out) as work:
         found = {
             name: _measure_model(name, folder, material, params=params, work=work)
@@ -142,11 +125,11 @@ def evaluate(
             corpus, tokenizer, material.texts["heldout"]
         ),
         "sets": _describe_sets(
-            sets, params, training=[corpus, instructions], cache=cache_folder(phase2)
+            sets, params, training=[corpus, instructions], cache=cache_folder(folders[FINAL])
         ),
         "missing_sets": missing,
         "seconds": round(time.perf_counter() - started, 2),
-        "device": str(_device()),
+        "device": str(find_device(None)),
     }
     write_json(metrics, values)
 
@@ -184,27 +167,34 @@ def read_sets(section: EvaluateParams) -> tuple[list[EvaluationSet], list[str]]:
     )
 
 
-def _tasks(
-    name: str, sets: Sequence[EvaluationSet], section: EvaluateParams, *, seed: int
-) -> list[EvalTask]:
-    """What a model is asked: the final one as much as `max_items_final` says."""
+def read_material(
+    params: Params,
+    tokenizer: Any,
+    sets: Sequence[EvaluationSet],
+    *,
+    corpus: Path,
+    instructions: Path,
+) -> Material:
+    """Everything that is asked and read; the final model is asked by `max_items_final`."""
+    section, seed = params.evaluate, params.seed
     protocol = replace(PROTOCOLS["corrected"], casing=section.casing)
-    limit = section.max_items_final if name == FINAL else section.max_items
-    return [EvalTask.draw(one, protocol, limit=limit, seed=seed) for one in sets]
-
-
-def _word_test(params: Params, corpus: Path) -> Callable[[str], bool]:
+    limits = dict.fromkeys(MADE_BY, section.max_items) | {FINAL: section.max_items_final}
+    heldout = heldout_set(corpus, tokenizer, documents=section.heldout_documents, seed=seed)
+    text = text_set(read_perplexity_text(section.perplexity_text, seed=seed), tokenizer)
     if params.corpus.source == "sample":
         from diffutron.sample import is_word
-
-        return is_word
-    return listed_words(corpus / "words.txt")
-
-
-def _device() -> Any:
-    import torch
-
-    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    else:
+        is_word = listed_words(corpus / "words.txt")
+    return Material(
+        tokenizer,
+        tasks={
+            name: [EvalTask.draw(one, protocol, limit=limit, seed=seed) for one in sets]
+            for name, limit in limits.items()
+        },
+        texts={"heldout": heldout, "perplexity_text": text},
+        instructions=read_instructions(instructions, rows=section.instruction_rows, seed=seed),
+        is_word=is_word,
+    )
 
 
 def cache_folder(model: Path) -> Path:
@@ -224,7 +214,7 @@ def _measure_model(
             f"{folder} holds weights that are not finite numbers: its training diverged; run the "
             f"stage `{MADE_BY[name]}` again with a smaller learning rate"
         )
-    model = model.to(_device()).eval()
+    model = model.to(find_device(None)).eval()
     texts = {
         kind: measure(
             model,

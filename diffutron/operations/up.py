@@ -6,12 +6,12 @@ import socket
 import subprocess
 import sys
 import time
-import urllib.error
-import urllib.request
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+
+import httpx
 
 from diffutron.operations.guard import GRACE, guarded
 from diffutron.runtime.errors import StageFailure, UserError
@@ -202,9 +202,8 @@ def _lines(path: Path) -> list[str]:
 
 def _answers(url: str) -> bool:
     try:
-        with urllib.request.urlopen(url, timeout=2) as answer:
-            return answer.status == 200
-    except (urllib.error.URLError, ConnectionError, TimeoutError):
+        return httpx.get(url, timeout=2).is_success
+    except httpx.TransportError:
         return False
 
 

@@ -86,16 +86,12 @@ def _cell(row: Row | None) -> dict[str, Any]:
         "interval": format.interval(row["low"], row["high"]),
         "norm": format.percent(row["acc_norm"], digits=2),
         "published": None if given is None else format.percent(given, digits=2),
-        "uncontaminated": _uncontaminated(row),
+        "uncontaminated": f"{row['contaminated']} items stand in its training data; "
+        f"{format.percent(row['acc_uncontaminated'], digits=2)} without them"
+        if row["contaminated"]
+        else None,
         "strong": above,
     }
-
-
-def _uncontaminated(row: Row) -> str | None:
-    if not row["contaminated"]:
-        return None
-    without = format.percent(row["acc_uncontaminated"], digits=2)
-    return f"{row['contaminated']} items stand in its training data; {without} without them"
 
 
 def _mean_cell(mean: Row | None) -> dict[str, Any]:

@@ -61,7 +61,6 @@ def write_record(metrics: Path, values: dict[str, Any], state: TrainerState) -> 
     table = io.StringIO()
     writer: csv.DictWriter[str] = csv.DictWriter(table, COLUMNS, lineterminator="\n")
     writer.writeheader()
-    for point in state.curve:
-        writer.writerow({key: "" if value is None else value for key, value in point.items()})
+    writer.writerows(state.curve)
     write_text(metrics.with_suffix(".csv"), table.getvalue())
     write_json(metrics, values)

@@ -47,10 +47,6 @@ def run(demo_values, model_dirs, corpus_dir, instructions_dir, tmp_path_factory)
             section[last] = value
         folder = tmp_path_factory.mktemp("run")
         given = {
-            "backbone": model_dirs["base"],
-            "merged": model_dirs["merged"],
-            "phase1": model_dirs["phase1"],
-            "phase2": model_dirs["phase2"],
             "corpus": corpus_dir,
             "instructions": instructions_dir,
             "out": folder / "evaluation",
@@ -59,7 +55,8 @@ def run(demo_values, model_dirs, corpus_dir, instructions_dir, tmp_path_factory)
         }
         with pytest.MonkeyPatch.context() as patch:
             patch.setenv("DIFFUTRON_CHECKPOINTS", str(kept or folder / "checkpoints"))
-            evaluate(parse_params(values, origin="test"), **given)
+            folders = {name: given.pop(name, folder) for name, folder in model_dirs.items()}
+            evaluate(parse_params(values, origin="test"), folders, **given)
         return json.loads(given["metrics"].read_text()), given["out"]
 
     return start

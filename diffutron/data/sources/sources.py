@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
-from diffutron.config.params import CorpusParams, HubInstructions, InstructionsParams, Params
+from diffutron.config.params import CorpusParams, HubRows, InstructionsParams, Params
 from diffutron.data.sources import listing
 from diffutron.data.sources.bad_rows import BadRows
 from diffutron.data.sources.instruction_schemas import Instruction, instruction_of, phase_of
@@ -100,7 +100,7 @@ def raw_instructions(
             elif phase_of(row.values) in (phase, None):
                 yield _instruction(row, phase)
     else:
-        entry: HubInstructions = params.phase1 if phase == 1 else params.phase2
+        entry: HubRows = params.phase1 if phase == 1 else params.phase2
         field = "instruction" if phase == 1 else "Input"
         for row in hub_rows(entry.name, None, entry.revision, entry.split, field):
             yield _instruction(row, phase, source=entry.name)

@@ -17,8 +17,7 @@ class CausalDecoder(Scorer):
     a row: all one-token choices of a question together cost one."""
 
     def __init__(self, model: Any, tokenizer: Any, *, batch_tokens: int = 16_384) -> None:
-        tokens = fitting(model.config.vocab_size, batch_tokens)
-        super().__init__(model, tokenizer, batch_tokens=tokens)
+        super().__init__(model, tokenizer, batch_tokens=fitting(model, batch_tokens))
         self.keeps = "logits_to_keep" in inspect.signature(model.forward).parameters
 
     def rows(self, pair: EncodedPair) -> int:

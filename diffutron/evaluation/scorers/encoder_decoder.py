@@ -18,8 +18,7 @@ class EncoderDecoder(Scorer):
     text, the continuation without any. Choices of a question share one pass of the encoder."""
 
     def __init__(self, model: Any, tokenizer: Any, *, batch_tokens: int = 16_384) -> None:
-        tokens = fitting(model.config.vocab_size, batch_tokens)
-        super().__init__(model, tokenizer, batch_tokens=tokens)
+        super().__init__(model, tokenizer, batch_tokens=fitting(model, batch_tokens))
         self.start = int(model.config.decoder_start_token_id)
 
     def encode(self, pairs: Sequence[tuple[str, str]], protocol: Protocol) -> list[EncodedPair]:

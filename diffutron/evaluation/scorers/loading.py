@@ -92,39 +92,32 @@ def load(system: System, checkpoint: Checkpoint, scoring: Scoring) -> "Scorer":
             seed=scoring.seed,
             batch_tokens=tokens,
         )
-    try:
-        model, tokenizer = _load_transformers(system.architecture, checkpoint.folder, dtype)
-    except OSError as error:
-        raise ModelUnavailable(f"its files cannot be loaded ({error})") from error
-    if system.architecture == "causal":
-        from diffutron.evaluation.scorers.causal import CausalDecoder
-
-        return CausalDecoder(model, tokenizer, batch_tokens=tokens)
-    if system.architecture == "encoder_decoder":
-        from diffutron.evaluation.scorers.encoder_decoder import EncoderDecoder
-
-        return EncoderDecoder(model, tokenizer, batch_tokens=tokens)
-    from diffutron.evaluation.scorers.pseudo_likelihood import PseudoLikelihood
-
-    return PseudoLikelihood(model, tokenizer, batch_tokens=tokens)
+    return _load_transformers(system.architecture, checkpoint.folder, dtype, tokens)
 
 
-def _load_transformers(architecture: str, folder: Path, dtype: Any) -> tuple[Any, Any]:
+def _load_transformers(architecture: str, folder: Path, dtype: Any, batch_tokens: int) -> "Scorer":
+    """A scorer of a model that is none of ours."""
     import transformers
 
+    from diffutron.evaluation.scorers.causal import CausalDecoder
+    from diffutron.evaluation.scorers.encoder_decoder import EncoderDecoder
+    from diffutron.evaluation.scorers.pseudo_likelihood import PseudoLikelihood
     from diffutron.modeling.matmul import use_fast_matmul
 
-    kind = {
-        "causal": "AutoModelForCausalLM",
-        "encoder_decoder": "AutoModelForSeq2SeqLM",
-        "pseudo_likelihood": "AutoModelForMaskedLM",
+    loader, scorer = {
+        "causal": (transformers.AutoModelForCausalLM, CausalDecoder),
+        "encoder_decoder": (transformers.AutoModelForSeq2SeqLM, EncoderDecoder),
+        "pseudo_likelihood": (transformers.AutoModelForMaskedLM, PseudoLikelihood),
     }[architecture]
-    model: Any = getattr(transformers, kind).from_pretrained(folder, dtype=dtype)
+    try:
+        model: Any = loader.from_pretrained(folder, dtype=dtype)
+        tokenizer: Any = transformers.AutoTokenizer.from_pretrained(folder)
+    except OSError as error:
+        raise ModelUnavailable(f"its files cannot be loaded ({error})") from error
     use_fast_matmul(model)
-    tokenizer: Any = transformers.AutoTokenizer.from_pretrained(folder)
     if architecture == "pseudo_likelihood" and tokenizer.mask_token_id is None:
         raise ValueError(f"{folder}: the tokenizer has no mask token")
-    return model.to(_device()).eval(), tokenizer
+    return scorer(model.to(_device()).eval(), tokenizer, batch_tokens=batch_tokens)
 
 
 def _device() -> Any:

@@ -20,8 +20,7 @@ class PseudoLikelihood(Scorer):
     the texts that such an encoder was trained on; the mask token has no probability."""
 
     def __init__(self, model: Any, tokenizer: Any, *, batch_tokens: int = 16_384) -> None:
-        tokens = fitting(model.config.vocab_size, batch_tokens)
-        super().__init__(model, tokenizer, batch_tokens=tokens)
+        super().__init__(model, tokenizer, batch_tokens=fitting(model, batch_tokens))
         self.end = tuple(end_ids(tokenizer))
         if getattr(model.config, "model_type", "") in ("roberta", "xlm-roberta", "camembert"):
             self.max_length -= 2  # positions start after the padding index

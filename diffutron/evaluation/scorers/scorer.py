@@ -107,6 +107,6 @@ def longest_input(model: Any, tokenizer: Any) -> int:
     return min(known, default=2048)
 
 
-def fitting(model_vocab: int, batch_tokens: int) -> int:
+def fitting(model: Any, batch_tokens: int) -> int:
     """`batch_tokens`, or fewer where logits of all positions would be above 2 GiB."""
-    return max(64, min(batch_tokens, 2**29 // model_vocab))
+    return max(64, min(batch_tokens, 2**29 // model.config.vocab_size))
