@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 def chat(
     model: Model,
-    preset: Annotated[Preset | None, typer.Option(help="A published setting.")] = None,
+    preset: Preset = None,
     memory: Annotated[int, typer.Option(min=0, help="Earlier exchanges the model sees.")] = 0,
     seed: Seed = 0,
     device: Device = None,

@@ -4,9 +4,8 @@ import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
-from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -37,11 +36,7 @@ PRESETS: dict[str, dict[str, Any]] = {
 }
 
 
-class Preset(StrEnum):
-    longer = "longer"
-    shorter = "shorter"
-
-
+Preset = Annotated[Literal["longer", "shorter"] | None, typer.Option(help="A published setting.")]
 Model = Annotated[str, typer.Option("--model", help="Model folder, or models:/NAME@ALIAS.")]
 Input = Annotated[
     Path | None, typer.Option("--input", help="JSONL file to read instead of arguments.")
@@ -67,7 +62,7 @@ Device = Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1; by default 
 def generate(
     model: Model,
     prompt: Annotated[str | None, typer.Argument(help="What to answer.")] = None,
-    preset: Annotated[Preset | None, typer.Option(help="A published setting.")] = None,
+    preset: Preset = None,
     input: Input = None,
     as_json: AsJson = False,
     trace: Annotated[
