@@ -164,6 +164,7 @@ class TrainingParams(Section):
     final_lr_ratio: Share
     spike_ratio: Annotated[float, Field(gt=1)]
     spike_steps: Positive
+    precision: Literal["auto", "float32", "bf16"]
     zero_stage: Literal[0, 1, 2, 3]
     micro_batch_rows: Positive
     gradient_checkpointing: bool
@@ -198,8 +199,8 @@ class BackboneParams(Section):
 
     @model_validator(mode="after")
     def heads_divide_width(self) -> "BackboneParams":
-        if self.hidden_size % (2 * self.num_heads):
-            raise ValueError("hidden_size must be a multiple of 2 x num_heads (rotary halves)")
+        if self.hidden_size % (8 * self.num_heads):
+            raise ValueError("hidden_size must be a multiple of 8 x num_heads (GPU kernels)")
         return self
 
 

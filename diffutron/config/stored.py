@@ -17,7 +17,7 @@ METRICS = {"canaries": "sanity_checks", "touched": "contaminated"}
 """Keys of stored metrics, at any depth: their new names."""
 
 TRAININGS = {"backbone", "pretrain", "instruct_phase1", "instruct_phase2"}
-SPIKE = {"spike_ratio": 2.0, "spike_steps": 50}
+TRAINING = {"spike_ratio": 2.0, "spike_steps": 50, "precision": "auto"}
 PROMOTE = {"max_drop": 0.1, "alpha": 0.05, "max_contaminated": 0.01}
 
 
@@ -27,7 +27,7 @@ def parse_stored_params(values: Any, *, origin: str) -> Params:
     if isinstance(found, dict) and found.keys() >= TRAININGS and "promote" not in found:
         found["promote"] = PROMOTE
         for section in TRAININGS:
-            found[section]["training"] |= SPIKE
+            found[section]["training"] |= TRAINING
         found["corpus"]["contamination"]["tasks"] = found["evaluate"]["tasks"]
     return parse_params(found, origin=origin)
 

@@ -17,6 +17,7 @@ from diffutron.modeling.encoder import (
 from diffutron.runtime.errors import UserError
 from diffutron.runtime.files import atomic_folder, write_json, write_text
 from diffutron.training.batches import TrainingSet
+from diffutron.training.record import COLUMNS
 
 
 def backbone(params: Params, *, tokenizer: Path, corpus: Path, out: Path, metrics: Path) -> None:
@@ -63,7 +64,7 @@ def _fetch(params: Params, *, tokenizer: Path, out: Path, metrics: Path) -> None
         )
     with atomic_folder(out) as folder:
         save_model(model, folder, tokenizer=tokenizer, description=_description(section.name))
-    write_text(metrics.with_suffix(".csv"), "step,loss,eval_loss,learning_rate,tokens\n")
+    write_text(metrics.with_suffix(".csv"), ",".join(COLUMNS) + "\n")
     values = {"seconds": time.monotonic() - started, "device": "cpu", "source": section.source}
     write_json(metrics, values | count_parameters(model))
 

@@ -19,6 +19,7 @@ from typing import Any, Self
 from diffutron.config.params import Section
 from diffutron.runtime.errors import StageFailure, UserError
 from diffutron.runtime.files import content_digest, explain_os_error, file_digest, write_json
+from diffutron.training.engine import precision_of
 from diffutron.training.ranks import Ranks
 
 ROOT = "DIFFUTRON_CHECKPOINTS"  # folder of all checkpoints; a fact of the machine
@@ -26,10 +27,10 @@ MANIFEST = "complete.json"
 KEPT = 2  # the newest, and the one to fall back on
 
 
-def fingerprint(section: Section, *, seed: int, inputs: Iterable[Path]) -> str:
-    """16 hex digits of the parameters and the content that a stage depends on."""
+def fingerprint(section: Section, own: Iterable[object], inputs: Iterable[Path]) -> str:
+    """16 hex digits of the parameters, its own facts and the content that a stage depends on."""
     digest = hashlib.sha256(section.model_dump_json().encode())
-    digest.update(f":{seed}:{content_digest(inputs)}".encode())
+    digest.update(f":{':'.join(map(str, own))}:{content_digest(inputs)}".encode())
     return digest.hexdigest()[:16]
 
 
@@ -56,9 +57,8 @@ class Checkpoints:
         cls, stage: str, section: Any, ranks: Ranks, *, seed: int, inputs: Iterable[Path]
     ) -> Self:
         """Those of a stage with these parameters and inputs."""
-        key = ranks.broadcast(
-            fingerprint(section, seed=seed, inputs=inputs) if ranks.is_main else None
-        )
+        own = (seed, precision_of(section.training, ranks))
+        key = ranks.broadcast(fingerprint(section, own, inputs) if ranks.is_main else None)
         return cls(f"{stage}-{key}", ranks, zero_stage=section.training.zero_stage)
 
     def newest(self) -> Checkpoint | None:

@@ -4,7 +4,7 @@ import json
 import os
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -15,6 +15,7 @@ from diffutron.training.optimizer import adamw
 from diffutron.training.quiet_deepspeed import import_deepspeed
 from diffutron.training.ranks import Ranks, limit_collectives
 
+NEEDS_STAGE = {"overlap_comm": 2, "offload_optimizer": 1, "offload_param": 3}  # DeepSpeed, ZeRO
 CONFIG = "DIFFUTRON_DEEPSPEED"  # a JSON file of machine facts: offloading, bucket sizes, logging
 OURS = (
     "train_batch_size",
@@ -63,13 +64,22 @@ def engine_config(params: TrainingParams, ranks: Ranks, *, universal: bool) -> d
         "gradient_clipping": params.max_grad_norm,
         "zero_optimization": {"stage": params.zero_stage},
         "zero_allow_untested_optimizer": True,
-        "bf16": {"enabled": ranks.device.type == "cuda"},
+        "bf16": {"enabled": precision_of(params, ranks) == "bf16"},
+        # It would wait for the device in every forward pass and every step.
+        "timers": {"throughput": {"enabled": False}},
         "steps_per_print": 10**9,
         "wall_clock_breakdown": False,
         "checkpoint": {"load_universal": universal},
     }
     name = os.environ.get(CONFIG)
     return config if name is None else _with_machine_facts(config, name)
+
+
+def precision_of(params: TrainingParams, ranks: Ranks) -> Literal["float32", "bf16"]:
+    """What `auto` stands for: bf16 on a GPU, float32 on a CPU."""
+    if params.precision == "auto":
+        return "bf16" if ranks.device.type == "cuda" else "float32"
+    return params.precision
 
 
 def _with_machine_facts(config: dict[str, Any], name: str) -> dict[str, Any]:
@@ -84,33 +94,42 @@ def _with_machine_facts(config: dict[str, Any], name: str) -> dict[str, Any]:
     wrong += ["zero_optimization.stage"] if "stage" in zero else []
     if wrong:
         raise UserError(f"{name}: `{wrong[0]}` is set by params.yaml; remove it from this file")
+    stage = config["zero_optimization"]["stage"]
+    for key in [key for key in zero if stage < NEEDS_STAGE.get(key, 0)]:
+        print(f"{name}: {key} is left out, since it needs zero_stage {NEEDS_STAGE[key]}")
+        del zero[key]
     return {**config, **facts, "zero_optimization": config["zero_optimization"] | zero}
 
 
-def gather_full_weights(
-    engine: Any, ranks: Ranks, averages: dict[str, Tensor] | None = None
-) -> None:
+@torch.no_grad()
+def set_exact_weights(engine: Any, weights: dict[str, Tensor]) -> None:
+    """Let a bf16 training begin at these float32 weights, which the engine has rounded."""
+    from deepspeed.utils import safe_set_full_fp32_param
+
+    exact = _exact_weights(engine)
+    for name, parameter in engine.module.named_parameters():
+        if parameter in exact:
+            exact[parameter].copy_(weights[name])
+        elif parameter.requires_grad and engine.bfloat16_enabled():
+            safe_set_full_fp32_param(parameter, weights[name].to(parameter.device))
+
+
+def gather_full_weights(engine: Any, ranks: Ranks, known: dict[str, Tensor]) -> None:
     """Whole float32 weights back into the model of the first rank, on the CPU; ends the training.
 
-    All ranks take part: ZeRO-3 holds the weights in pieces, bf16 training its exact ones apart.
-    averages: what takes the place of the trained weights, by name.
+    All ranks take part: ZeRO holds the weights in pieces, bf16 training its exact ones apart.
+    known: weights by name that are exported as they are given: frozen ones, and averages.
     """
-    import deepspeed
     from deepspeed.utils import safe_get_full_fp32_param
 
     exact = _exact_weights(engine)
     for name, parameter in engine.module.named_parameters():
-        if averages and name in averages:
-            whole = averages[name]
-        elif parameter in exact:
-            whole = exact[parameter]
-        elif parameter.requires_grad and engine.zero_optimization():
+        if name in known:
+            whole = known[name]
+        elif engine.zero_optimization():
             whole = safe_get_full_fp32_param(parameter)
         else:
-            with deepspeed.zero.GatheredParameters(
-                [parameter], enabled=hasattr(parameter, "ds_id")
-            ):
-                whole = parameter.detach().clone()
+            whole = exact.get(parameter, parameter).detach().clone()
         if ranks.is_main:
             assert whole is not None
             parameter.data = whole.to("cpu", torch.float32)

@@ -14,7 +14,7 @@ from diffutron.runtime.files import write_json, write_text
 if TYPE_CHECKING:
     from diffutron.training.ranks import Ranks
 
-COLUMNS = ("step", "loss", "eval_loss", "learning_rate", "tokens")
+COLUMNS = ("step", "loss", "eval_loss", "learning_rate", "tokens", "skipped_steps")
 
 
 @dataclass
@@ -27,6 +27,7 @@ class TrainerState:
     seconds: float = 0.0
     losses: list[float] = field(default_factory=list)  # of the steps since the last point
     curve: list[dict[str, float | int | None]] = field(default_factory=list)
+    skipped_steps: int = 0  # whose gradients were infinite or no numbers
     eval_loss_before: float | None = None
     eval_loss: float | None = None
 
@@ -38,11 +39,12 @@ class TrainerState:
 
 def machine_facts(ranks: "Ranks") -> dict[str, Any]:
     """Where and how a training ran."""
+    on_gpu = ranks.device.type == "cuda"
     return {
         "device": device_name(ranks.device),
         "machine": platform.processor() or platform.machine(),
         "world_size": ranks.world_size,
-        "products": "onednn" if prefers_onednn() else "blas",
+        "products": "cublas" if on_gpu else "onednn" if prefers_onednn() else "blas",
         "threads": int(os.environ.get("OMP_NUM_THREADS", 0)) or len(os.sched_getaffinity(0)),
     }
 

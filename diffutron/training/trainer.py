@@ -36,13 +36,19 @@ from diffutron.training.batches import (
 )
 from diffutron.training.checkpoint import Checkpoints
 from diffutron.training.ema import MovingAverage
-from diffutron.training.engine import gather_full_weights, start_engine
+from diffutron.training.engine import (
+    gather_full_weights,
+    precision_of,
+    set_exact_weights,
+    start_engine,
+)
 from diffutron.training.optimizer import learning_rate
 from diffutron.training.ranks import Ranks
 from diffutron.training.record import TrainerState, machine_facts, write_record
 
 CHECK_EVERY = 10  # steps between two looks at the losses: each look is a collective call
 CURVE_POINTS = 500
+MOST_SKIPPED = 5  # steps in a row whose gradients are unusable
 _DROPOUT = 13  # stream of random numbers
 
 
@@ -153,6 +159,7 @@ class Trainer:
         self.point_every = max(1, self.steps // CURVE_POINTS)
         self.state = TrainerState()
         self._pending: list[Tensor] = []  # [loss, masked] of steps not yet looked at
+        self._skipped_in_a_row = 0
         self.resumed_from: int | None = None
         self.average: MovingAverage | None = None
         self.engine = self._start()
@@ -164,8 +171,12 @@ class Trainer:
         lm = unwrap_masked_lm(self.model)
         if self.params.gradient_checkpointing:
             lm.gradient_checkpointing_enable({"use_reentrant": False})
+        loss = MaskedLoss(self.model, mask_token_id=self.data.mask_token_id)
+        # The engine gives the parameters other values: rounded ones in bf16, pieces by ZeRO-3.
+        first = {name: weight.data for name, weight in loss.named_parameters()}
+        self.frozen = {n: first[n] for n, w in loss.named_parameters() if not w.requires_grad}
         engine = start_engine(
-            MaskedLoss(self.model, mask_token_id=self.data.mask_token_id),
+            loss,
             self.params,
             self.ranks,
             read_directly=lm.decoder.parameters(),  # by the fused loss
@@ -173,6 +184,8 @@ class Trainer:
         )
         if newest:
             self.checkpoints.load(engine, newest)
+        else:
+            set_exact_weights(engine, first)
         if self.params.ema_decay is not None:
             self.average = MovingAverage(engine.module, self.params.ema_decay, self.ranks)
         if newest:
@@ -228,7 +241,9 @@ class Trainer:
             # The engine averages the gradients over ranks: the factor makes that a sum.
             self.engine.backward(loss * self.ranks.world_size, scale_wrt_gas=False)
             total += loss.detach()
+        skipped = self.engine.skipped_steps
         self.engine.step()
+        self._count_skipped(step, self.engine.skipped_steps - skipped)
         if self.average:
             self.average.update(step + 1)
         masked = torch.tensor(float(batch.num_masked), device=self.ranks.device)
@@ -236,6 +251,16 @@ class Trainer:
         self.state.tokens += batch.num_tokens
         for kind, pairs in enumerate(batch.num_attended(self.engine.module.window)):
             self.state.attended[kind] += pairs
+
+    def _count_skipped(self, step: int, skipped: int) -> None:
+        """DeepSpeed leaves out a step whose gradients hold infinities; many of them end the run."""
+        self.state.skipped_steps += skipped
+        self._skipped_in_a_row = self._skipped_in_a_row + skipped if skipped else 0
+        if self._skipped_in_a_row >= MOST_SKIPPED:
+            raise self._diverged(
+                f"{MOST_SKIPPED} steps in a row, up to step {step + 1}, had gradients that are "
+                "infinite or no numbers"
+            )
 
     def _sync_losses(self, done: int) -> None:
         """Add up the losses of the ranks; one that is no number ends the run in all of them."""
@@ -262,6 +287,7 @@ class Trainer:
             "eval_loss": eval_loss,
             "learning_rate": learning_rate(done - 1, params, steps=self.steps),
             "tokens": state.tokens,
+            "skipped_steps": state.skipped_steps,
         }
         state.curve.append(point)
         state.losses = []
@@ -301,11 +327,11 @@ class Trainer:
 
         Where averages are kept they are what is exported, and `eval_loss` is measured on them.
         """
-        averages = None
+        averages = {}
         if self.average:
             averages = self.average.copy_into_model()
             self.state.eval_loss = self.evaluate()
-        gather_full_weights(self.engine, self.ranks, averages)
+        gather_full_weights(self.engine, self.ranks, self.frozen | averages)
 
     def figures(self) -> dict[str, Any]:
         """The plain numbers of the record; losses in nats."""
@@ -338,7 +364,9 @@ class Trainer:
             **count_parameters(self.model),
             "training_seconds": state.seconds,
             **machine_facts(self.ranks),
+            "precision": precision_of(self.params, self.ranks),
             "zero_stage": self.params.zero_stage,
+            "skipped_steps": state.skipped_steps,
             "resumed_from": self.resumed_from,
         }
 

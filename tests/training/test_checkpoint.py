@@ -132,7 +132,7 @@ def test_the_fingerprint_follows_parameters_seed_and_inputs(make_params, tmp_pat
     section = make_params().pretrain
 
     def print_of(section=section, seed=1):
-        return fingerprint(section, seed=seed, inputs=(folder,))
+        return fingerprint(section, (seed,), (folder,))
 
     first = print_of()
     assert first == print_of()
@@ -146,6 +146,6 @@ def test_the_fingerprint_follows_parameters_seed_and_inputs(make_params, tmp_pat
 def test_checkpoints_of_a_stage_share_the_fingerprint_of_the_first_rank(make_params, tmp_path):
     section = make_params().pretrain
     made = Checkpoints.of_stage("pretrain", section, ALONE, seed=3, inputs=())
-    assert made.folder.name == f"pretrain-{fingerprint(section, seed=3, inputs=())}"
+    assert made.folder.name == f"pretrain-{fingerprint(section, (3, 'float32'), ())}"
     assert made.folder.parent == Path("checkpoints")
     assert made.zero_stage == section.training.zero_stage

@@ -1,15 +1,19 @@
 """The engine's configuration: ours, and what a machine may add."""
 
 import json
+import re
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import torch
 
 from diffutron.runtime.errors import UserError
-from diffutron.training.engine import CONFIG, engine_config
+from diffutron.training.engine import CONFIG, NEEDS_STAGE, engine_config
+from diffutron.training.pretrain import pretrain
 from diffutron.training.ranks import Ranks
+from tests.support.project import CLONE
 
 ALONE = Ranks(0, 1, torch.device("cpu"))
 
@@ -24,18 +28,44 @@ def test_the_configuration_comes_from_the_parameters(training):
     assert config["gradient_clipping"] == 0.5
     assert config["zero_optimization"] == {"stage": training.zero_stage}
     assert not config["bf16"]["enabled"]
-    on_gpu = Ranks(0, 1, torch.device("cuda"))
-    assert engine_config(training, on_gpu, universal=True)["bf16"]["enabled"]
 
 
-def test_a_machine_adds_its_facts(training, monkeypatch, repo):
-    for file in sorted((repo / "infra" / "deepspeed").glob("*.json")):
-        monkeypatch.setenv(CONFIG, str(file))
-        config = engine_config(training, ALONE, universal=False)
-        facts = json.loads(file.read_text())
-        expected = {"stage": training.zero_stage} | facts["zero_optimization"]
-        assert config["zero_optimization"] == expected
-        assert config["gradient_clipping"] == 0.5
+@pytest.mark.parametrize("device", ["cpu", "cuda"])
+@pytest.mark.parametrize("precision", ["auto", "float32", "bf16"])
+def test_the_precision_is_the_one_asked_for(precision, device, make_params):
+    training = make_params({"pretrain.training.precision": precision}).pretrain.training
+    found = engine_config(training, Ranks(0, 1, torch.device(device)), universal=True)
+    expected = precision == "bf16" or (precision == "auto" and device == "cuda")
+    assert found["bf16"]["enabled"] == expected
+
+
+FACTS = sorted((CLONE / "infra" / "deepspeed").glob("*.json"))
+
+
+@pytest.mark.parametrize("precision", ["float32", "bf16"])
+@pytest.mark.parametrize("stage", [0, 1, 2, 3])
+@pytest.mark.parametrize("file", FACTS, ids=lambda file: file.stem)
+def test_every_shipped_file_trains_at_every_stage(
+    file, stage, precision, short_params, monkeypatch, tiny_model_dir, corpus_dir, capfd
+):
+    """What a stage of ZeRO cannot do is left out, with a line that says so."""
+    monkeypatch.setenv(CONFIG, str(file))
+    asked = json.loads(file.read_text())["zero_optimization"]
+    changes = {"zero_stage": stage, "precision": precision, "steps": 1}
+    params = short_params({f"pretrain.training.{k}": v for k, v in changes.items()})
+    pretrain(
+        params,
+        backbone=tiny_model_dir,
+        corpus=corpus_dir,
+        out=Path("adapter"),
+        metrics=Path("pretrain.json"),
+    )
+    assert json.loads(Path("pretrain.json").read_text())["skipped_steps"] == 0
+    left_out = [key for key in asked if stage < NEEDS_STAGE.get(key, 0)]
+    assert (
+        re.findall(r"(\w+) is left out, since it needs zero_stage", capfd.readouterr().out)
+        == left_out
+    )
 
 
 @pytest.mark.parametrize(

@@ -13,9 +13,8 @@ from diffutron.runtime.errors import StageFailure
 from diffutron.training.batches import TrainingSet
 from diffutron.training.checkpoint import Checkpoints
 from diffutron.training.ema import MovingAverage
-from diffutron.training.engine import engine_config
 from diffutron.training.ranks import training_process
-from diffutron.training.trainer import Trainer, number_of_steps
+from diffutron.training.trainer import MaskedLoss, Trainer, number_of_steps
 
 
 @pytest.fixture
@@ -121,19 +120,72 @@ def test_zero_stages_train_alike(lora, train):
 @pytest.mark.parametrize("ema_decay", [None, 0.5], ids=["plain", "ema"])
 @pytest.mark.parametrize("lora", [None, 0.0], ids=["full", "lora"])
 @pytest.mark.parametrize("zero_stage", [0, 1, 2, 3])
-def test_bf16_ends_in_exact_weights(zero_stage, lora, ema_decay, train, monkeypatch):
-    """What a GPU does, forced on the CPU: every stage ends, in weights finer than bf16."""
+def test_bf16_ends_in_exact_weights(zero_stage, lora, ema_decay, train, tiny_model_dir):
+    """What a GPU does, on the CPU: every stage ends in float32 weights, resumed ones in the same.
 
-    def in_bf16(*arguments, **options):
-        return engine_config(*arguments, **options) | {"bf16": {"enabled": True}}
-
-    monkeypatch.setattr("diffutron.training.engine.engine_config", in_bf16)
-    done = train(steps=3, zero_stage=zero_stage, lora=lora, ema_decay=ema_decay)
-    trained = [p for name, p in done.model.named_parameters() if lora is None or "lora" in name]
-    assert trained
-    for weight in trained:
+    Trained weights are finer than bf16. Frozen ones are those of the start, not rounded.
+    """
+    settings = {"precision": "bf16", "zero_stage": zero_stage, "lora": lora, "steps": 4}
+    settings |= {"ema_decay": ema_decay, "checkpoint_every": 2}
+    done = train(name="whole", **settings)
+    train(name="cut", stop_at=3, **settings)
+    resumed = train(name="cut", **settings)
+    assert (done.figures()["precision"], resumed.resumed_from) == ("bf16", 2)
+    assert torch.equal(_weights(done), _weights(resumed))
+    first = load_model(tiny_model_dir, made_by="backbone").state_dict()
+    fine = []
+    for name, weight in done.model.named_parameters():
         assert weight.dtype == torch.float32
-    assert any(not torch.equal(weight, weight.bfloat16().float()) for weight in trained)
+        if lora is None or "lora" in name:
+            fine.append(not torch.equal(weight, weight.bfloat16().float()))
+        else:
+            assert torch.equal(weight, first[name.replace(".base_layer", "")]), name
+    assert any(fine)
+
+
+@pytest.mark.parametrize("zero_stage", [0, 1, 2, 3])
+def test_bf16_begins_at_the_float32_weights(zero_stage, train, tiny_model_dir):
+    """With a learning rate of next to nothing the exported weights are those of the start."""
+    settings = {"precision": "bf16", "zero_stage": zero_stage, "steps": 1}
+    done = train(**settings, learning_rate=1e-30, weight_decay=0.0)
+    first = load_model(tiny_model_dir, made_by="backbone").state_dict()
+    for name, weight in done.model.named_parameters():
+        torch.testing.assert_close(weight, first[name], rtol=0, atol=1e-25)
+
+
+@pytest.mark.parametrize("precision", ["float32", "bf16"])
+@pytest.mark.parametrize("zero_stage", [0, 1, 2, 3])
+def test_infinite_gradients_end_the_run(zero_stage, precision, train, monkeypatch):
+    """The loss stays finite, and DeepSpeed leaves such a step out without a word."""
+    forward = MaskedLoss.forward
+
+    def infinite(loss, micro):
+        found = forward(loss, micro)
+        if found.requires_grad:
+            found.register_hook(lambda grad: grad * torch.inf)
+        return found
+
+    monkeypatch.setattr(MaskedLoss, "forward", infinite)
+    # ZeRO counts the steps that it leaves out; without it the weights are no numbers afterwards.
+    with pytest.raises(StageFailure, match=r"infinite or no numbers|the loss at step 2 is nan"):
+        train(zero_stage=zero_stage, precision=precision, checkpoint_every=10, evaluate_every=10)
+
+
+def test_a_step_that_is_left_out_is_on_record(train, monkeypatch):
+    forward, calls = MaskedLoss.forward, []
+
+    def infinite_once(loss, micro):
+        found = forward(loss, micro)
+        if found.requires_grad:
+            calls.append(micro)
+            if len(calls) == 3:
+                found.register_hook(lambda grad: grad * torch.inf)
+        return found
+
+    monkeypatch.setattr(MaskedLoss, "forward", infinite_once)
+    done = train(zero_stage=2, steps=6, micro_batch_rows=50)
+    assert done.figures()["skipped_steps"] == 1
+    assert [point["skipped_steps"] for point in done.state.curve] == [0, 0, 1, 1, 1, 1]
 
 
 @pytest.mark.parametrize("zero_stage", [0, 2])
