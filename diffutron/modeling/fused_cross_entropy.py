@@ -14,8 +14,9 @@ from diffutron.modeling.matmul import matmul, wide
 
 MANY_ROWS = 64  # from which the decoder is the faster left factor of a product on a CPU
 LARGE_DECODER = 2**23  # elements that no cache holds, so that reading them once is what counts
-BLOCK_LOGITS = 2**19  # logits of a block of columns: these stay in the cache
-BLOCK_TOKENS = 4096  # of the vocabulary whose gradient is added at a time
+# Logits of a block of columns. On a CPU they stay in the cache; on a GPU a block is 1 GiB.
+BLOCK_LOGITS = {"cpu": 2**19, "cuda": 2**28}
+BLOCK_TOKENS = {"cpu": 4096, "cuda": 2**15}  # whose gradient is added at a time
 
 
 class FusedNLL(torch.autograd.Function):
@@ -113,7 +114,10 @@ def _online_nll(
         torch.zeros(features.shape, dtype=dtype, device=features.device) if needs_features else None
     )
     # Never the whole vocabulary at once: two blocks at least.
-    columns = min(max(BLOCK_LOGITS // max(len(targets), 1), 256), -(-size // 2))
+    columns = min(
+        max(BLOCK_LOGITS["cuda" if features.is_cuda else "cpu"] // max(len(targets), 1), 256),
+        -(-size // 2),
+    )
     for start in range(0, size, columns):
         rows = weight[start : start + columns]
         logits = matmul(features, rows.t())
@@ -149,17 +153,21 @@ class _DecoderGradient:
     def add(self, d_logits: Tensor, features: Tensor, loss_weights: Tensor) -> None:
         d_logits = d_logits * loss_weights[:, None].to(d_logits.dtype)
         features = features.to(d_logits.dtype)
-        for start in range(0, len(self.weight), BLOCK_TOKENS):
-            part = slice(start, start + BLOCK_TOKENS)
+        size = BLOCK_TOKENS["cuda" if features.is_cuda else "cpu"]
+        for start in range(0, len(self.weight), size):
+            part = slice(start, start + size)
             self.weight[part] += matmul(d_logits[:, part].t(), features)
         self.bias.add_(d_logits.sum(dim=0))
 
 
 def _proportion(grad: Tensor, loss_weights: Tensor) -> Tensor | None:
-    """The factor c with grad = c x loss_weights, or None if there is none."""
+    """The factor c with grad = c x loss_weights, or None if there is none.
+
+    A GPU takes the word of the caller: to look at the values it would have to be waited for.
+    """
     weights = loss_weights.to(grad.dtype)
     c = torch.dot(grad, weights) / torch.dot(weights, weights).clamp_min(1e-30)
-    return c if torch.allclose(grad, c * weights, rtol=1e-5, atol=0) else None
+    return c if grad.is_cuda or torch.allclose(grad, c * weights, rtol=1e-5, atol=0) else None
 
 
 def chunk_logits(

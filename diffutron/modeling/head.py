@@ -19,7 +19,8 @@ from diffutron.diffusion import LogitsFn, LogprobFn
 from diffutron.modeling.fused_cross_entropy import FusedNLL, chunk_logits
 from diffutron.modeling.matmul import matmul, use_fast_matmul, wide
 
-CHUNK_ROWS = 128  # positions whose logits over the whole vocabulary exist at a time
+# Positions whose logits over the whole vocabulary exist at a time (2 GiB of 256 000 on a GPU).
+CHUNK_ROWS = {"cpu": 128, "cuda": 2048}
 
 
 def unwrap_masked_lm(model: nn.Module) -> Any:
@@ -88,7 +89,7 @@ def head_nll(
     """
     lm = unwrap_masked_lm(model)
     features = lm.head(hidden)
-    num_chunks = -(-len(targets) // CHUNK_ROWS)
+    num_chunks = -(-len(targets) // CHUNK_ROWS["cuda" if features.is_cuda else "cpu"])
     return FusedNLL.apply(
         features,
         lm.decoder.weight,
@@ -128,17 +129,15 @@ def logprob_fn(model: nn.Module, *, mask_token_id: int) -> LogprobFn:
         hidden = run_encoder(model, ids, attention_mask).flatten(0, 1)
         places, owner = torch.unique(rows * ids.shape[1] + cols, return_inverse=True)
         features = lm.head(hidden[places])
+        size = CHUNK_ROWS["cuda" if features.is_cuda else "cpu"]
         order = owner.argsort(stable=True)
         logprobs = torch.empty(len(targets), dtype=wide(features.dtype), device=ids.device)
-        borders = torch.arange(0, len(places) + CHUNK_ROWS, CHUNK_ROWS, device=ids.device)
+        borders = torch.arange(0, len(places) + size, size, device=ids.device)
         ends = torch.searchsorted(owner[order], borders).tolist()
         for chunk, (start, end) in enumerate(zip(ends, ends[1:], strict=False)):
-            first = chunk * CHUNK_ROWS
+            first = chunk * size
             logits = chunk_logits(
-                features[first : first + CHUNK_ROWS],
-                lm.decoder.weight,
-                lm.decoder.bias,
-                mask_token_id,
+                features[first : first + size], lm.decoder.weight, lm.decoder.bias, mask_token_id
             )
             mine = order[start:end]
             row = owner[mine] - first

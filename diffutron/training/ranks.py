@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 ERRORS = "DIFFUTRON_RANK_ERRORS"  # folder in which a rank leaves the reason of its end
 LAUNCHER = "DIFFUTRON_LAUNCHER_PID"
 COLLECTIVE_TIMEOUT = "DIFFUTRON_COLLECTIVE_TIMEOUT"  # seconds; a fact of the machine
+# NVIDIA (two places), ROCm, and either of them under WSL.
+DRIVERS = ("/proc/driver/nvidia", "/dev/nvidiactl", "/dev/kfd", "/dev/dxg")
 _TIMED_OUT = re.compile(r"timed out|wait timeout", re.IGNORECASE)
 _PR_SET_PDEATHSIG = 1
 
@@ -81,8 +83,8 @@ def num_ranks(*, ranks_on_cpu: int) -> int:
 
 
 def _num_gpus() -> int:
-    """Without torch on a machine that has no NVIDIA driver: its import takes seconds."""
-    if not Path("/proc/driver/nvidia").exists() and not Path("/dev/nvidiactl").exists():
+    """Without torch on a machine that has no driver of a GPU: its import takes seconds."""
+    if not any(Path(file).exists() for file in DRIVERS):
         return 0
     import torch  # cuda only
 
@@ -152,6 +154,8 @@ def _raise_reason(errors: Path, failed: Any) -> NoReturn:
     rank, failure = failed.get_first_failure()
     code = failure.exitcode
     how = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with code {code}"
+    if code == -signal.SIGABRT:
+        how += ", which NCCL does to a rank that has waited too long for another one"
     raise StageFailure(
         f"rank {rank} (process {failure.pid}) {how}; "
         "the same command goes on from the last checkpoint"
@@ -236,7 +240,13 @@ def _join() -> Ranks:
 
     device = torch.device("cpu")
     if torch.cuda.is_available():
-        device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))  # cuda only
+        local, number = int(os.environ.get("LOCAL_RANK", "0")), torch.cuda.device_count()
+        if local >= number:
+            raise UserError(
+                f"rank {local} of this machine has no GPU, since there are {number}; start at most "
+                f"{number} ranks (DIFFUTRON_RANKS)"
+            )
+        device = torch.device("cuda", local)  # cuda only
         torch.cuda.set_device(device)  # cuda only
     import torch.distributed as dist
 

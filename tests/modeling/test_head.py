@@ -53,7 +53,7 @@ def gradients(model: ModernBertForMaskedLM, nll: Tensor, weights: Tensor) -> lis
 def test_head_nll_matches_the_plain_formula(
     model, chunk_rows: int, given: str, monkeypatch
 ) -> None:
-    monkeypatch.setattr(head, "CHUNK_ROWS", chunk_rows)
+    monkeypatch.setitem(head.CHUNK_ROWS, "cpu", chunk_rows)
     ids = torch.randint(5, 37, (2, 7))
     targets = torch.tensor([5, 6, 36, 7, 7, 8, 9, 30, 12, 5, 6, 1, 2, 3])
     weights = torch.linspace(0.1, 3.0, 14, dtype=torch.float64)
@@ -84,7 +84,7 @@ def test_one_pass_over_a_large_decoder_gives_the_same(
     model, monkeypatch, block_logits: int, with_bias: bool, dtype: torch.dtype
 ) -> None:
     monkeypatch.setattr(fused_cross_entropy, "LARGE_DECODER", 0)
-    monkeypatch.setattr(fused_cross_entropy, "BLOCK_LOGITS", block_logits)
+    monkeypatch.setitem(fused_cross_entropy.BLOCK_LOGITS, "cpu", block_logits)
     model.to(dtype).requires_grad_(False)
     model.decoder.weight.mul_(50)  # so that the highest logit changes from block to block
     if not with_bias:
@@ -120,7 +120,7 @@ def test_no_tensor_of_more_rows_than_a_chunk_reaches_the_vocabulary(
             return out
 
     monkeypatch.setattr(fused_cross_entropy, "LARGE_DECODER", large)
-    monkeypatch.setattr(head, "CHUNK_ROWS", 20)
+    monkeypatch.setitem(head.CHUNK_ROWS, "cpu", 20)
     model.requires_grad_(large > 0)
     hidden = torch.randn(30, 16, dtype=torch.float64, requires_grad=True)
     targets = torch.randint(5, 37, (30,))
@@ -155,7 +155,7 @@ def test_logits_and_logprobs_agree_with_the_whole_model(model, monkeypatch) -> N
     rows, cols = torch.tensor([1, 0, 1, 0, 1]), torch.tensor([4, 2, 4, 2, 0])
     targets = torch.tensor([5, 6, 7, 8, MASK])
     for chunk_rows in (1, 2, 3, 128):
-        monkeypatch.setattr(head, "CHUNK_ROWS", chunk_rows)
+        monkeypatch.setitem(head.CHUNK_ROWS, "cpu", chunk_rows)
         fn = logprob_fn(model, mask_token_id=MASK)
         got = fn(ids, attention_mask, rows, cols, targets)
         torch.testing.assert_close(got, full.log_softmax(-1)[rows, cols, targets])

@@ -15,8 +15,10 @@ from safetensors.torch import load_file
 from diffutron.runtime.errors import StageFailure, UserError
 from diffutron.training.ranks import (
     COLLECTIVE_TIMEOUT,
+    DRIVERS,
     ERRORS,
     LAUNCHER,
+    _join,
     collective_timeout,
     explain_collectives,
     launch_ranks,
@@ -37,6 +39,24 @@ def test_number_of_ranks(monkeypatch):
         monkeypatch.setenv("DIFFUTRON_RANKS", wrong)
         with pytest.raises(UserError, match="DIFFUTRON_RANKS="):
             num_ranks(ranks_on_cpu=2)
+
+
+@pytest.mark.parametrize("file", DRIVERS)
+def test_a_driver_of_any_maker_is_found(file, monkeypatch):
+    """NVIDIA, ROCm and WSL; without a driver torch is not asked, since its import takes seconds."""
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 3)
+    monkeypatch.setattr(Path, "exists", lambda path: str(path) == file)
+    assert num_ranks(ranks_on_cpu=2) == 3
+    monkeypatch.setattr(Path, "exists", lambda path: False)
+    assert num_ranks(ranks_on_cpu=2) == 2
+
+
+def test_more_ranks_than_gpus_is_one_line(monkeypatch):
+    monkeypatch.setattr("torch.cuda.is_available", lambda: True)
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 2)
+    monkeypatch.setenv("LOCAL_RANK", "2")
+    with pytest.raises(UserError, match="rank 2 of this machine has no GPU, since there are 2; "):
+        _join()
 
 
 def test_a_rank_or_a_process_alone_does_the_work_itself(monkeypatch):
