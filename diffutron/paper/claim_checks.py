@@ -2,7 +2,8 @@
 
 from collections.abc import Callable
 
-from diffutron.paper.published import ACCURACY, AVERAGE, TASK_ITEMS
+from diffutron.data.evaluation_sets.places import HUB
+from diffutron.paper.published import ACCURACY, AVERAGE
 
 # mmBERT-base: vocabulary, hidden size, layers, intermediate size (all published).
 VOCABULARY, HIDDEN, LAYERS, INTERMEDIATE = 256_000, 768, 22, 1152
@@ -47,7 +48,7 @@ def tasks_above_chance() -> float:
 
     p_values = []
     for task, scores in ACCURACY.items():
-        items, chance = TASK_ITEMS[task], CHANCE[task] / 100
+        items, chance = HUB[task].rows or 0, CHANCE[task] / 100
         correct = round(scores[1] * items / 100)
         p_values.append(stats.binomtest(correct, items, chance, alternative="greater").pvalue)
     above = 0

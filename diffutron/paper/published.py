@@ -4,15 +4,9 @@ They stand beside what a run measured, marked *published*; none of them enters a
 """
 
 SYSTEMS = (
-    "Diffutron-1st (0.3B)",
-    "Diffutron-2nd (0.3B)",
-    "TURNA (1.1B)",
-    "Kumru (2B)",
-    "Kanarya (2B)",
-    "Llama-3.2 (3B)",
-    "Trendyol (7B)",
-    "Aya-101 (13B)",
-)
+    "Diffutron-1st (0.3B)", "Diffutron-2nd (0.3B)", "TURNA (1.1B)", "Kumru (2B)", "Kanarya (2B)",
+    "Llama-3.2 (3B)", "Trendyol (7B)", "Aya-101 (13B)",
+)  # fmt: skip
 
 ACCURACY = {
     "belebele_tr": (22.22, 27.00, 22.56, 29.00, 28.11, 55.78, 36.22, 22.89),
@@ -24,17 +18,6 @@ ACCURACY = {
     "xcopa_tr": (53.80, 52.00, 55.80, 54.00, 64.20, 54.60, 61.00, 59.60),
 }
 """Accuracy x 100 of each system, in the order of `SYSTEMS`."""
-
-TASK_ITEMS = {
-    "belebele_tr": 900,
-    "exams_tr": 393,
-    "ironytr": 600,
-    "news_cat": 250,
-    "mnli_tr": 10_000,
-    "sts_tr": 1379,
-    "xcopa_tr": 500,
-}
-"""Items of the seven test sets, as CETVEL reads them."""
 
 CORPUS = (2_005_712, 1_780_000_000)
 """Documents and bytes of the corpus, from the card of the data set."""

@@ -5,7 +5,8 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from diffutron.config.params import EvaluateParams, Params, TrainingParams
-from diffutron.paper.published import CORPUS, PHASE_2_ROWS, TASK_ITEMS
+from diffutron.data.evaluation_sets.places import HUB
+from diffutron.paper.published import CORPUS, PHASE_2_ROWS
 
 BYTES_PER_TOKEN = {"hub": 4.0, "local": 4.0, "sample": 7.0}  # the sample has few different words
 CHAT_TOKENS = 8  # markers of the chat format and both ends
@@ -51,7 +52,7 @@ class Volume:
     def scored_tokens(self, evaluate: EvaluateParams) -> int:
         """Tokens of all forward passes of the four models, roughly: likelihoods and answers."""
         size = 200 if evaluate.source == "sample" else 10**9
-        items = [min(TASK_ITEMS[task], size) for task in evaluate.tasks]
+        items = [min(HUB[task].rows or size, size) for task in evaluate.tasks]
         few = sum(min(n, evaluate.max_items or n) for n in items)
         most = sum(min(n, evaluate.max_items_final or n) for n in items)
         tasks = (3 * few + most) * ITEM_PASSES * ITEM_TOKENS

@@ -74,16 +74,12 @@ def signature() -> "ModelSignature":
     from mlflow.types import ColSpec, DataType, ParamSchema, ParamSpec, Schema
 
     text = Schema([ColSpec(DataType.string)])
-    knobs = ParamSchema(
-        [
-            ParamSpec("max_new_tokens", DataType.long, None),
-            ParamSpec("num_steps", DataType.long, None),
-            ParamSpec("block_length", DataType.long, None),
-            ParamSpec("temperature", DataType.double, None),
-            ParamSpec("seed", DataType.long, 0),
-        ]
-    )
-    return ModelSignature(inputs=text, outputs=text, params=knobs)
+    knobs = [
+        ParamSpec(name, DataType.long, None)
+        for name in ("max_new_tokens", "num_steps", "block_length")
+    ]
+    knobs += [ParamSpec("temperature", DataType.double, None), ParamSpec("seed", DataType.long, 0)]
+    return ModelSignature(inputs=text, outputs=text, params=ParamSchema(knobs))
 
 
 def requirements() -> list[str]:

@@ -129,7 +129,7 @@ def gather_full_weights(engine: Any, ranks: Ranks, known: dict[str, Tensor]) -> 
         elif engine.zero_optimization():
             whole = safe_get_full_fp32_param(parameter)
         else:
-            whole = exact.get(parameter, parameter).detach().clone()
+            whole = exact[parameter] if parameter in exact else parameter.detach().clone()
         if ranks.is_main:
             assert whole is not None
             parameter.data = whole.to("cpu", torch.float32)

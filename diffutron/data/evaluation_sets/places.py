@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 
 from diffutron.data.evaluation_sets.rows import (
     BelebeleRow,
@@ -16,6 +17,7 @@ from diffutron.data.evaluation_sets.rows import (
     XcopaRow,
 )
 from diffutron.runtime.errors import UserError
+from diffutron.runtime.yaml_files import read_yaml
 
 
 @dataclass(frozen=True)
@@ -27,38 +29,16 @@ class HubSet:
     """
 
     name: str
-    config: str | None
     split: str
     revision: str
     rows: int | None
+    config: str | None = None
     parquet: bool = False
 
 
 HUB = {
-    "belebele_tr": HubSet(
-        "facebook/belebele", "tur_Latn", "test", "7899cdfa4e1e0d733fd77c848e2c273cb1d32be2", 900
-    ),
-    "exams_tr": HubSet(
-        "mhardalov/exams", "crosslingual_tr", "validation", "refs/convert/parquet", 393, True
-    ),
-    "ironytr": HubSet(
-        "mcemilg/IronyTR", None, "validation", "659d7da0591e373110b19bca538d02a52c20edd2", 600
-    ),
-    "news_cat": HubSet(
-        "mcemilg/news-cat", None, "test", "394d21ad7df8d1303288a82817b91960ea4f5081", 250
-    ),
-    "mnli_tr": HubSet(
-        "boun-tabi/nli_tr",
-        "multinli_tr",
-        "validation_matched",
-        "refs/convert/parquet",
-        10_000,
-        True,
-    ),
-    "sts_tr": HubSet(
-        "emrecan/stsb-mt-turkish", None, "test", "27084881aeef3ce11e905bbc486b2823fd728fa5", 1379
-    ),
-    "xcopa_tr": HubSet("cambridgeltl/xcopa", "tr", "test", "refs/convert/parquet", 500, True),
+    task: HubSet(**found)
+    for task, found in read_yaml(Path(__file__).with_name("hub_sets.yaml")).items()
 }
 
 
