@@ -4,6 +4,7 @@ from random import Random
 
 from diffutron.sample import causes, facts, moods, news
 from diffutron.sample.lexicon import CORE_NOUNS, CORE_VERBS, NAMES, noun, nouns_of, verbs
+from diffutron.sample.material import material
 from diffutron.sample.morphology import PERSONS, TENSES, Noun, Verb, nonfinite, noun_form, verb_form
 from diffutron.sample.partition import told_in_text
 from diffutron.sample.scenes import (
@@ -17,16 +18,11 @@ from diffutron.sample.scenes import (
 )
 from diffutron.text.turkish import turkish_capitalize, word_list
 
-CASE_NAMES = {
-    "acc": "belirtme", "dat": "yönelme", "loc": "bulunma", "abl": "ayrılma", "gen": "tamlayan",
-}  # fmt: skip
-TENSE_NAMES = {"past": "geçmiş", "future": "gelecek", "present": "şimdiki", "aorist": "geniş"}
-_PRONOUNS: dict[str, str] = {
-    "1sg": "ben", "2sg": "sen", "3sg": "o", "1pl": "biz", "2pl": "siz", "3pl": "onlar",
-}  # fmt: skip
-_OWNERS = dict(
-    zip(PERSONS, ("benim", "senin", "onun", "bizim", "sizin", "onların"), strict=True)
-)  # fmt: skip
+_NAMES = material("words")["grammar"]
+CASE_NAMES: dict[str, str] = _NAMES["cases"]
+TENSE_NAMES: dict[str, str] = _NAMES["tenses"]
+_PRONOUNS: dict[str, str] = _NAMES["pronouns"]
+_OWNERS: dict[str, str] = _NAMES["owners"]
 # What can be done with or at any concrete thing.
 _TAKES_OBJECT = word_list("gör iste sev ara bul unut hatırla göster getir bırak çiz koru özle seç")
 _GOES = word_list("git gel çık dön gir bak koş yürü")

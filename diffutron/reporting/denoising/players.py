@@ -7,27 +7,16 @@ or to run; a renderer without animation, and a reader who wants none, see the fi
 import textwrap
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from html import escape
 from typing import Any
 
 from diffutron.pages.render import render
 from diffutron.reporting.denoising.trace import Trace, read_trace
 
 COLUMNS = 64  # characters of a line
-CHAR, LINE, EDGE = 10.0, 34, 24  # pixels: of a character, a line, around the text
+CHAR, LINE, EDGE = 10, 34, 24  # pixels: of a character, a line, around the text
 STEP_SECONDS, REST_SECONDS = 0.28, 3.0  # of a step, and of the finished text before it starts anew
 LONGEST_SECONDS = 16.0
 LOW, HIGH = (244, 184, 96), (92, 196, 182)  # colors of confidence 0 and 1
-
-STYLE = """
-text { font: 16px ui-monospace, "DejaVu Sans Mono", Menlo, Consolas, monospace; fill: #16202c; white-space: pre; }
-.page { fill: #ffffff; stroke: #dde3ea; } .mask { fill: #e4e9ef; } .soft { fill: #55647a; font-size: 14px; }
-@media (prefers-color-scheme: dark) {
-  text { fill: #10202c; } .page { fill: #151f2c; stroke: #2a3646; } .mask { fill: #2b3a4d; }
-  .soft { fill: #a3b1c4; }
-}
-"""  # noqa: E501
-CALM = "@media (prefers-reduced-motion: reduce) { g { animation: none !important; } }\n"
 
 
 def trace_page(traces: Sequence[dict[str, Any]]) -> str:
@@ -55,7 +44,7 @@ class Shown:
         steps = [f"0%{{opacity:0}}{(self.first + 1) * share:.2f}%{{opacity:1}}"]
         if self.until is not None:
             steps.append(f"{(self.until + 1) * share:.2f}%{{opacity:0}}")
-        return f"@keyframes {self.animation}{{{''.join(steps)}}}\n"
+        return f"@keyframes {self.animation}{{{''.join(steps)}}}"
 
 
 def shown_tokens(trace: Trace) -> list[Shown]:
@@ -86,22 +75,19 @@ def trace_picture(trace: dict[str, Any]) -> str:
     last = max((token.first for token in tokens), default=0)
     seconds = REST_SECONDS + min(STEP_SECONDS * (last + 1), LONGEST_SECONDS)
     share = 100 * (1 - REST_SECONDS / seconds) / (last + 1)  # of the time, for a step
-    body = [
-        f'<rect class="page" x="0.5" y="0.5" width="{width - 1:g}" height="{height - 1}" rx="12"/>'
-    ]
-    body += [
-        f'<text class="soft" x="{EDGE}" y="{EDGE + 14 + 22 * number}">{escape(line)}</text>'
-        for number, line in enumerate(question)
-    ]
-    body += [f'<rect class="mask" {_box(*place, top)}/>' for place in places.values()]
-    body += [_token(token, *places[token.position], top, seconds) for token in tokens]
-    keyframes = "".join(sorted({token.keyframes(share) for token in tokens}))
-    return (
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width:g} {height}" '
-        f'width="{width:g}" height="{height}" role="img">\n'
-        f"<title>{escape(asked)}: {escape(visible(trace['answer']))}</title>\n"
-        f"<style>{STYLE}{keyframes}{CALM}</style>\n" + "\n".join(body) + "\n</svg>\n"
-    )
+    view = {
+        "asked": asked,
+        "answer": visible(trace["answer"]),
+        "question": [(EDGE, EDGE + 14 + 22 * number, line) for number, line in enumerate(question)],
+        "width": width,
+        "height": height,
+        "keyframes": sorted({token.keyframes(share) for token in tokens}),
+        "masks": [_box(*place, top) for place in places.values()],
+        "tokens": [(token, _color(token), *_box(*places[token.position], top)) for token in tokens],
+        "seconds": f"{seconds:.2f}",
+        "char": CHAR,
+    }
+    return render("trace.svg.jinja", view, package="diffutron.reporting")
 
 
 def layout(tokens: list[Shown]) -> tuple[dict[int, tuple[int, int, int]], int]:
@@ -135,21 +121,12 @@ def _words(positions: list[int], texts: dict[int, str]) -> Iterator[list[int]]:
     yield word
 
 
-def _token(token: Shown, line: int, column: int, width: int, top: int, seconds: float) -> str:
+def _color(token: Shown) -> str:
     sure = min(1.0, max(0.0, token.confidence))
-    color = "".join(
-        f"{round(low + (high - low) * sure):02x}" for low, high in zip(LOW, HIGH, strict=True)
-    )
-    resting = "" if token.until is None else ";opacity:0"
-    x, y = EDGE + column * CHAR, top + line * LINE + 21
-    return (
-        f'<g style="animation:{token.animation} {seconds:.2f}s step-end infinite{resting}">'
-        f'<rect fill="#{color}" {_box(line, column, width, top)}/>'
-        f'<text x="{x:g}" y="{y}" textLength="{len(token.text) * CHAR:g}" '
-        f'lengthAdjust="spacingAndGlyphs" xml:space="preserve">{escape(token.text)}</text></g>'
-    )
+    parts = (f"{round(low + (high - low) * sure):02x}" for low, high in zip(LOW, HIGH, strict=True))
+    return f"#{''.join(parts)}"
 
 
-def _box(line: int, column: int, width: int, top: int) -> str:
-    x, y = EDGE + column * CHAR + 1, top + line * LINE
-    return f'x="{x:g}" y="{y}" width="{width * CHAR - 2:g}" height="28" rx="4"'
+def _box(line: int, column: int, width: int, top: int) -> tuple[int, int, int]:
+    """Left edge, top and width of a token's box, in pixels."""
+    return EDGE + column * CHAR + 1, top + line * LINE, width * CHAR - 2
