@@ -43,7 +43,7 @@ def generate(
     watch: Callable[[int, list[Committed]], None] | None = None,
     **settings: Any,
 ) -> list[Generated]:
-    """An answer to each prompt, in order; the same whatever it is batched with.
+    """An answer to each prompt, in order; in float32 the same whatever it is batched with.
 
     prompts: strings, chats (lists of {"role", "content"}) or lists of token ids, which are taken
     as they are. chat: apply the tokenizer's chat template if it has one, else the prompt is text

@@ -169,7 +169,10 @@ def training_process() -> Iterator[Ranks]:
     In a rank that a launcher of ours started, an error of the user's is left to the launcher to
     print, once for all ranks, and the rank dies with its launcher.
     """
+    import torch.distributed as dist
+
     die_with_launcher()
+    alone_before = dist.is_initialized()
     try:
         with explain_collectives():
             yield _join()
@@ -181,10 +184,8 @@ def training_process() -> Iterator[Ranks]:
         file.write_text(json.dumps(reason), encoding="utf-8")
         raise SystemExit(2) from None
     finally:
-        import torch.distributed as dist
-
         # A group of one stays: DeepSpeed remembers it for the life of the process.
-        if dist.is_initialized() and "RANK" in os.environ:
+        if dist.is_initialized() and "RANK" in os.environ and not alone_before:
             dist.destroy_process_group()
 
 

@@ -107,7 +107,7 @@ def score_continuations(
 def _fold(seed: int, context: Sequence[int], continuation: Sequence[int]) -> int:
     """A seed for an item from its content.
 
-    The same wherever it stands and whatever it is batched with.
+    In float32 it is the same wherever it stands and whatever it is batched with.
     """
     ids = torch.tensor([*context, -1, *continuation])
     return int(hash_keys(seed, torch.arange(len(ids)), ids).sum())
