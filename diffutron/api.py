@@ -162,23 +162,20 @@ def score(
     ]
     flat = [item for items, _ in cut for item in items]
     lm.check_ids("pairs", [[*context, *continuation] for context, continuation in flat])
-    scores = iter(
-        likelihood.score_continuations(
-            logprob_fn(lm.model, mask_token_id=lm.mask_token_id),
-            flat,
-            mask_token_id=lm.mask_token_id,
-            pad_token_id=lm.pad_token_id,
-            max_rows=max_rows,
-            batch_rows=batch_size or _batch_rows([[*c, *x] for c, x in flat]),
-            seed=seed,
-            device=lm.device,
-        )
+    totals = likelihood.score_texts(
+        logprob_fn(lm.model, mask_token_id=lm.mask_token_id),
+        [items for items, _ in cut],
+        mask_token_id=lm.mask_token_id,
+        pad_token_id=lm.pad_token_id,
+        max_rows=max_rows,
+        batch_rows=batch_size or _batch_rows([[*c, *x] for c, x in flat]),
+        seed=seed,
+        device=lm.device,
     )
-    found = []
-    for pair, (items, num_dropped) in zip(encoded, cut, strict=True):
-        total = likelihood.add_scores(next(scores) for _ in items)
-        found.append(Scored(*astuple(total), split_token=pair.split_token, num_dropped=num_dropped))
-    return found
+    return [
+        Scored(*astuple(total), split_token=pair.split_token, num_dropped=num_dropped)
+        for total, pair, (_, num_dropped) in zip(totals, encoded, cut, strict=True)
+    ]
 
 
 def nelbo(

@@ -17,6 +17,7 @@ from diffutron.diffusion.likelihood.any_order import (
 )
 from diffutron.diffusion.likelihood.mask_rates import masked_nll, pseudo_loglikelihood
 from diffutron.diffusion.likelihood.subsets import plan_subsets
+from diffutron.diffusion.process.noise import uniform
 
 X = [0, 1, 2, 1, 0, 2, 2, 1]
 
@@ -58,6 +59,53 @@ def test_sampled_scores_are_unbiased_with_honest_errors(subset_sums, max_rows: i
     spread = float(values.std())
     assert abs(float(values.mean()) - exact) < 4 * spread / math.sqrt(len(found))
     assert math.sqrt(float((errors**2).mean())) == pytest.approx(spread, rel=0.25)
+
+
+def spread_and_errors(found: list[list[tuple[float, float]]]) -> tuple[float, float]:
+    """Standard deviation over seeds, and root mean square of stderr, of (value, stderr)
+    [seed][case].
+    """
+    values, errors = torch.tensor(found, dtype=torch.float64).unbind(dim=2)
+    return math.sqrt(float(values.var(dim=0).mean())), math.sqrt(float((errors**2).mean()))
+
+
+@pytest.mark.parametrize(("length", "max_rows"), [(3, 6), (8, 16), (20, 16)])
+def test_the_square_of_a_standard_error_is_the_variance_over_seeds(length, max_rows: int) -> None:
+    """Estimates on random tables: each token behind each subset has a random probability.
+
+    The mean of the squares is compared with the variance: the square root of an unbiased estimate
+    is too small on average. Other seeds and tables spread the ratio by 0.013 at most, so what is
+    allowed is more than 3 times that. The three cases draw 2 of the 3 subsets of a size, 2 of many,
+    and subsets of a range of sizes.
+    """
+    num_seeds, num_tables = 300, 20
+    token, bits = torch.arange(length), 1 << torch.arange(length)
+    tables = torch.arange(num_tables)[:, None, None]
+    found = []
+    for seed in range(num_seeds):
+        plan = plan_subsets(length, max_rows=max_rows, seed=seed)
+        assert not plan.exact
+        subset = (plan.masked * bits).sum(dim=1, keepdim=True)
+        sums = (uniform(tables, subset, token).log() * plan.masked).sum(dim=2)
+        found.append([plan.estimate(row) for row in sums])
+    spread, error = spread_and_errors(found)
+    assert error / spread == pytest.approx(1, abs=0.05)
+
+
+def test_a_text_that_repeats_itself_has_an_honest_error(make_table) -> None:
+    """Its windows are equal and their draws are not. Equal draws would have equal errors, whose sum
+    is larger than `add_scores` says.
+    """
+    table = make_table()
+    texts = [[*x] * 6 for x in ([0, 1, 2, 1], [2, 2, 0, 1], [1, 0, 0, 2])]
+    options = {"begin": [2], "max_length": 9, "num_samples": 4, **ids_of(table)}
+    assert windows([2], texts[0], max_length=9)[1:] == [([2, *texts[0][:4]], texts[0][:4])] * 4
+    found = [
+        [(s.logprob, s.stderr) for s in nelbo(table.logprob_fn, texts, seed=seed, **options)]
+        for seed in range(60)
+    ]
+    spread, error = spread_and_errors(found)
+    assert error / spread == pytest.approx(1, abs=0.2)
 
 
 def test_a_sampled_score_is_its_plan_over_the_model(table) -> None:

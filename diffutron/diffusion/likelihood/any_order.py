@@ -15,6 +15,7 @@ Token ids in, numbers out. A begin token, where the model wants one, is part of 
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -29,8 +30,10 @@ from diffutron.diffusion.process.noise import hash_keys
 class Score:
     """A bound on log p(continuation | context) in nats.
 
-    stderr: standard error of the estimate, 0 if `exact` (every subset was evaluated). num_rows:
-    model rows that this value needs, whether or not other items share them.
+    stderr: standard error of the estimate, 0 if `exact` (every subset was evaluated). Its square is
+    an unbiased estimate of the variance over seeds. The plain mean of many stderr lies below the
+    standard deviation over seeds, the root of their mean square does not. num_rows: model rows that
+    this value needs, whether or not other items share them.
     """
 
     logprob: float
@@ -41,8 +44,9 @@ class Score:
 
 
 def add_scores(scores: Iterable[Score]) -> Score:
-    """The score of a text from those of its consecutive windows (the chain rule), errors
-    independent.
+    """The score of a text from those of its consecutive windows (the chain rule).
+
+    Their draws must be independent.
     """
     parts = list(scores)
     return Score(
@@ -64,6 +68,7 @@ def score_continuations(
     batch_rows: int = 64,
     seed: int = 0,
     shared_draws: bool = True,
+    turns: Sequence[int] | None = None,
     device: torch.device | str = "cpu",
 ) -> list[Score]:
     """The any-order bound on log p(continuation | context) of each item, in the order given.
@@ -71,8 +76,9 @@ def score_continuations(
     max_rows: model rows allowed for each item; continuations of L tokens with 2^L - 1 <= max_rows
     are exact. batch_rows: rows run at a time, without influence on the values beyond rounding.
     Items that share a context share the rows that are equal: all one-token choices of a question
-    together need one. An empty continuation scores 0. Raises ValueError for a mask token in a
-    continuation (it has no probability) and for `max_rows` < 2 where a sample is needed.
+    together need one. Items of one context with different `turns` have independent draws. An empty
+    continuation scores 0. Raises ValueError for a mask token in a continuation (it has no
+    probability) and for `max_rows` < 2 where a sample is needed.
     """
     if max_rows < 1 or batch_rows < 1:
         raise ValueError(f"max_rows={max_rows}, batch_rows={batch_rows}: both must be at least 1")
@@ -90,7 +96,8 @@ def score_continuations(
             if not continuation:
                 scores[number] = Score(0.0, 0.0, 0, 0, True)
                 continue
-            key = _fold(seed, context, () if shared_draws else continuation)
+            own = () if shared_draws else continuation
+            key = _fold(seed, context, own, turns[number] if turns else 0)
             plan = plan_subsets(len(continuation), max_rows=max_rows, seed=key)
             plans.append((number, plan, *rows.add(context, continuation, plan.masked)))
         logprobs = rows.logprobs(
@@ -104,12 +111,12 @@ def score_continuations(
     return [score for score in scores if score is not None]
 
 
-def _fold(seed: int, context: Sequence[int], continuation: Sequence[int]) -> int:
-    """A seed for an item from its content.
+def _fold(seed: int, context: Sequence[int], continuation: Sequence[int], turn: int) -> int:
+    """A seed for an item from its content and its turn.
 
     In float32 it is the same wherever it stands and whatever it is batched with.
     """
-    ids = torch.tensor([*context, -1, *continuation])
+    ids = torch.tensor([*context, -1, *continuation, *[-1] * turn])
     return int(hash_keys(seed, torch.arange(len(ids)), ids).sum())
 
 
@@ -130,6 +137,19 @@ def _groups(items: Sequence[Item], *, most_rows: int, max_rows: int) -> Iterable
             yield group
             group, num_rows = [], 0
     yield group
+
+
+def score_texts(fn: LogprobFn, texts: Sequence[Sequence[Item]], **options: Any) -> list[Score]:
+    """The score of each text, given as its consecutive windows, by `score_continuations`.
+
+    A window whose context comes again in its text takes the next turn. Equal windows with equal
+    draws would have equal errors, and those do not add up as independent ones do.
+    """
+    flat = [item for items in texts for item in items]
+    contexts = [[context for context, _ in items] for items in texts]
+    turns = [some[:n].count(context) for some in contexts for n, context in enumerate(some)]
+    scores = iter(score_continuations(fn, flat, turns=turns, **options))
+    return [add_scores(next(scores) for _ in items) for items in texts]
 
 
 def windows(begin: Sequence[int], ids: Sequence[int], *, max_length: int) -> list[Item]:
@@ -182,19 +202,14 @@ def nelbo(
     draws for a seed, so that two models, or one at two times, are compared on the same noise.
     Also the rolling likelihood of the evaluation harness. An empty text scores 0.
     """
-    parts = [windows(begin, ids, max_length=max_length) for ids in texts]
-    flat = [item for items in parts for item in items]
-    scores = iter(
-        score_continuations(
-            logprob_fn,
-            flat,
-            mask_token_id=mask_token_id,
-            pad_token_id=pad_token_id,
-            max_rows=num_samples,
-            batch_rows=batch_rows,
-            seed=seed,
-            shared_draws=False,
-            device=device,
-        )
+    return score_texts(
+        logprob_fn,
+        [windows(begin, ids, max_length=max_length) for ids in texts],
+        mask_token_id=mask_token_id,
+        pad_token_id=pad_token_id,
+        max_rows=num_samples,
+        batch_rows=batch_rows,
+        seed=seed,
+        shared_draws=False,
+        device=device,
     )
-    return [add_scores(next(scores) for _ in items) for items in parts]

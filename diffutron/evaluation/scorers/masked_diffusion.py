@@ -5,7 +5,7 @@ from typing import Any
 
 from torch import Tensor
 
-from diffutron.diffusion.likelihood.any_order import Score, add_scores, fit, score_continuations
+from diffutron.diffusion.likelihood.any_order import Score, fit, score_texts
 from diffutron.diffusion.likelihood.masked_rows import Item
 from diffutron.evaluation.scorers.scorer import Scorer, pad_id
 from diffutron.modeling.encoding import EncodedPair, begin_ids
@@ -66,18 +66,14 @@ class MaskedDiffusion(Scorer):
 
     def _score_bound(self, pairs: Sequence[EncodedPair]) -> list[Score]:
         parts = [self._fit(pair.context, pair.continuation) for pair in pairs]
-        items = [item for part in parts for item in part]
-        longest = max((len(context) + len(ids) for context, ids in items), default=1)
-        scores = iter(
-            score_continuations(
-                self.fn,
-                items,
-                mask_token_id=self.tokenizer.mask_token_id,
-                pad_token_id=pad_id(self.tokenizer),
-                max_rows=self.max_rows,
-                batch_rows=max(1, self.batch_tokens // longest),
-                seed=self.seed,
-                device=self.device,
-            )
+        longest = max((len(c) + len(x) for part in parts for c, x in part), default=1)
+        return score_texts(
+            self.fn,
+            parts,
+            mask_token_id=self.tokenizer.mask_token_id,
+            pad_token_id=pad_id(self.tokenizer),
+            max_rows=self.max_rows,
+            batch_rows=max(1, self.batch_tokens // longest),
+            seed=self.seed,
+            device=self.device,
         )
-        return [add_scores(next(scores) for _ in part) for part in parts]
