@@ -156,7 +156,7 @@ class _DecoderGradient:
         size = BLOCK_TOKENS["cuda" if features.is_cuda else "cpu"]
         for start in range(0, len(self.weight), size):
             part = slice(start, start + size)
-            self.weight[part] += matmul(d_logits[:, part].t(), features)
+            self.weight[part].addmm_(d_logits[:, part].t(), features)
         self.bias.add_(d_logits.sum(dim=0))
 
 

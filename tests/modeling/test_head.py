@@ -129,6 +129,38 @@ def test_no_tensor_of_more_rows_than_a_chunk_reaches_the_vocabulary(
     assert widest.rows <= 20  # the transposed decoder itself has 16
 
 
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16])
+def test_the_decoders_gradient_is_added_in_place(model, monkeypatch, dtype) -> None:
+    from torch.utils._python_dispatch import TorchDispatchMode
+
+    class Named(TorchDispatchMode):
+        def __init__(self) -> None:
+            super().__init__()
+            self.blocks: list[str] = []
+
+        def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+            out = func(*args, **(kwargs or {}))
+            if isinstance(out, Tensor) and out.shape == (8, 16):
+                self.blocks.append(str(func))
+            return out
+
+    monkeypatch.setattr(fused_cross_entropy, "BLOCK_TOKENS", 8)
+    model.to(dtype)
+    features, targets = torch.randn(5, 16, dtype=dtype), torch.tensor([5, 6, 7, 8, 9])
+    weight = model.decoder.weight.detach().requires_grad_()
+    wide = weight.detach().to(torch.float64).requires_grad_()
+    logits = (features.double() @ wide.t()).index_fill(1, torch.tensor([MASK]), -torch.inf)
+    torch.nn.functional.cross_entropy(logits, targets, reduction="sum").backward()
+    with Named() as named:
+        fused_cross_entropy.FusedNLL.apply(
+            features, weight, None, targets, torch.ones(5), MASK, 5, True
+        ).sum().backward()
+    blocks = [name for name in named.blocks if "slice" not in name]
+    assert blocks == ["aten.addmm_.default"] * 4  # the fifth block has five tokens
+    tolerance = 0.02 if dtype == torch.bfloat16 else 1e-4
+    torch.testing.assert_close(weight.grad.double(), wide.grad, rtol=tolerance, atol=tolerance)
+
+
 def test_half_precision_sums_in_float32(model) -> None:
     half = model.bfloat16()
     hidden, targets = torch.randn(4, 16, dtype=torch.bfloat16), torch.tensor([5, 6, 7, 8])
