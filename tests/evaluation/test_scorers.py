@@ -225,6 +225,31 @@ def test_encoder_decoders_have_no_pair_encoding_of_one_text(scorers):
         scorer.encode(PAIRS, PROTOCOLS["dllm"])
 
 
+def test_an_encoder_decoder_moves_one_value_a_token_to_the_host(scorers, monkeypatch):
+    scorer = scorers("t5", True, True)
+    encoded = scorer.encode(PAIRS, CORRECTED)
+    moved, plain = [], torch.Tensor.cpu
+    monkeypatch.setattr(torch.Tensor, "cpu", lambda it: (moved.append(it.shape), plain(it))[1])
+    scorer.score(encoded)
+    longest = max(len(pair.continuation) for pair in encoded)
+    assert moved == [(len(PAIRS), longest)]
+
+
+def test_nan_logits_of_an_encoder_decoder_are_an_error(scorers, monkeypatch):
+    scorer = scorers("t5", True, True)
+    encoded = scorer.encode(PAIRS, CORRECTED)
+    plain = scorer.model.forward
+
+    def broken(*args, **options):
+        found = plain(*args, **options)
+        found.logits[1, 0, 7] = math.nan  # a token that nobody asks for
+        return found
+
+    monkeypatch.setattr(scorer.model, "forward", broken)
+    with pytest.raises(ValueError, match="NaN logits; T5 types need bfloat16 or float32"):
+        scorer.score(encoded)
+
+
 def test_the_public_pair_encoding_loses_the_first_token_where_an_end_token_is_added(scorers):
     with_end, plain = scorers("modernbert", True, True), scorers("modernbert", False, False)
     eos = with_end.tokenizer.eos_token_id

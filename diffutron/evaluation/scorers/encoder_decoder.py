@@ -88,15 +88,14 @@ class EncoderDecoder(Scorer):
             decoder_attention_mask=decoder_mask,
             use_cache=False,
         ).logits
-        logprobs = logits.float().log_softmax(dim=2).cpu()
+        rows = [torch.tensor(pair.continuation, dtype=torch.int64) for pair in pairs]
+        targets, _ = _padded(rows, self.tokenizer, self.device)
+        # One value a token is asked for, so the vocabulary stays on the device.
+        logprobs = logits.float().log_softmax(dim=2).gather(2, targets[:, :, None]).squeeze(2).cpu()
         if bool(logprobs.isnan().any()):
             raise ValueError("the model returned NaN logits; T5 types need bfloat16 or float32")
-        sums = []
-        for row, pair in zip(logprobs, pairs, strict=True):
-            targets = torch.tensor(pair.continuation, dtype=torch.int64)
-            values = row[: len(targets)].gather(1, targets[:, None])
-            sums.append(float(values.double().sum()))
-        return sums
+        pieces = zip(logprobs, rows, strict=True)
+        return [float(row[: len(asked)].double().sum()) for row, asked in pieces]
 
 
 def _padded(rows: list[Tensor], tokenizer: Any, device: torch.device) -> tuple[Tensor, Tensor]:
