@@ -108,7 +108,7 @@ def test_a_published_checkpoint_gets_the_published_chat_format(published) -> Non
         chat=True,
     )
     assert model.tokenizer.decode(ids) == (
-        "<bos>[SYS]\nS\n[/SYS]\n[Question]\nU\n[/Question]\n[Answer]\n"
+        "[SYS]\nS\n[/SYS]\n\n[Question]\nU\n[/Question]\n\n[Answer]\n"
     )
 
 

@@ -21,8 +21,8 @@ ROLES = ("system", "user", "assistant")
 
 
 def encode(tokenizer: Any, prompts: Sequence[Prompt], *, chat: bool) -> list[list[int]]:
-    """The ids that an answer follows: begin token, the prompt (in the chat format if `chat`), no
-    end.
+    """The ids that an answer follows: the prompt in the chat format if `chat`, else the begin token
+    and the prompt; no end.
 
     Ids are taken as they are. Raises ValueError for an empty prompt and for messages that the
     chat format lacks.

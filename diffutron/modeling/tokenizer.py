@@ -28,7 +28,8 @@ MEASURED_TEXTS = 2000  # fertility is measured on this many texts
 PIECES = r"['’][\p{L}\p{M}]+| ?[\p{L}\p{M}]+| ?\p{N}{1,3}| ?[^\s\p{L}\p{M}\p{N}]+|\s+(?!\S)|\s+"
 
 # `compact` keeps a space before the text, so that a label has the token it has in running text.
-_CHAT_TEMPLATE = """{{- bos_token }}
+# `published` has no begin token, and a blank line stands after each block (Diffutron/dllm).
+_CHAT_TEMPLATE = """BEGIN
 {%- set markers = {'system': 'SYS', 'user': 'Question', 'assistant': 'Answer'} %}
 {%- for message in messages %}
     {%- set marker = markers[message['role']] %}
@@ -39,8 +40,8 @@ _CHAT_TEMPLATE = """{{- bos_token }}
 {%- endif %}
 """
 _GAPS = {
-    "compact": {"GAP": " ", "END": "", "NEXT": "", "START": ""},
-    "published": {"GAP": "\\n", "END": "\\n", "NEXT": "\\n", "START": "\\n"},
+    "compact": {"BEGIN": "{{- bos_token }}", "GAP": " ", "END": "", "NEXT": "", "START": ""},
+    "published": {"BEGIN": "", "GAP": "\\n", "END": "\\n", "NEXT": "\\n\\n", "START": "\\n"},
 }
 
 
@@ -209,7 +210,7 @@ def end_token_id(tokenizer: Any) -> int:
 
 
 def encode_prompt(tokenizer: Any, prompt: str) -> list[int]:
-    """Begin token, the question in the chat format, and the opening of the answer."""
+    """The question in the chat format, and the opening of the answer."""
     return encode_prompts(tokenizer, [prompt])[0]
 
 
@@ -221,7 +222,7 @@ def encode_prompts(tokenizer: Any, prompts: Sequence[str]) -> list[list[int]]:
 
 
 def encode_answer(tokenizer: Any, answer: str) -> list[int]:
-    """The answer as it follows `encode_prompt`: its text, the closing marker, the end token."""
+    """The answer as it follows `encode_prompt`: its text, what closes it, the end token."""
     return encode_answers(tokenizer, [answer])[0]
 
 
@@ -252,7 +253,7 @@ def _frame(tokenizer: Any, *, answer: bool) -> tuple[str, str]:
     exchange = [*question, {"role": "assistant", "content": hole}]
     whole = tokenizer.apply_chat_template(exchange, tokenize=False)
     before, _, after = whole.removeprefix(opened).partition(hole)
-    return before, after.rstrip("\n")
+    return before, after
 
 
 def escape_special_tokens(tokenizer: Any, texts: Iterable[str]) -> list[str]:

@@ -8,6 +8,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from transformers import AutoTokenizer
 
+from diffutron.inference.prompts import encode
 from diffutron.modeling.tokenizer import (
     CHAT_MARKERS,
     SPECIAL_TOKENS,
@@ -109,28 +110,74 @@ def test_encoded_chat_matches_the_rendered_template(name, request):
     rendered = made.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
     ids = made(rendered, add_special_tokens=False)["input_ids"]
     assert encode_prompt(made, prompt) == ids
-    assert ids[0] == made.bos_token_id
+    assert (ids[0] == made.bos_token_id) == (name == "compact")
     messages.append({"role": "assistant", "content": answer})
     whole = made.apply_chat_template(messages, tokenize=False)
     both = encode_prompt(made, prompt) + encode_answer(made, answer)
-    assert made.decode(both) == whole.rstrip("\n") + made.eos_token
+    assert made.decode(both) == whole + made.eos_token
     assert encode_chats(made, [prompt], [answer]) == [
         (encode_prompt(made, prompt), encode_answer(made, answer))
     ]
 
 
-def test_formats_as_published(published, compact):
-    messages = [
-        {"role": "system", "content": "Kısa yaz."},
-        {"role": "user", "content": "Soru"},
-        {"role": "assistant", "content": "Yanıt"},
-    ]
-    assert published.apply_chat_template(messages, tokenize=False) == (
-        "<bos>[SYS]\nKısa yaz.\n[/SYS]\n[Question]\nSoru\n[/Question]\n[Answer]\nYanıt\n[/Answer]\n"
-    )
-    assert compact.apply_chat_template(messages, tokenize=False) == (
+SYSTEM = {"role": "system", "content": "Kısa yaz."}
+ASKED, ANSWERED = {"role": "user", "content": "Soru"}, {"role": "assistant", "content": "Yanıt"}
+AGAIN = [{"role": "user", "content": " Ne?\n"}, {"role": "assistant", "content": "\nBu. "}]
+PUBLISHED = {  # as transformers renders the template of Diffutron/dllm, dllm/utils/model_utils.py
+    "a question": ([ASKED], "[Question]\nSoru\n[/Question]\n\n[Answer]\n"),
+    "an exchange": (
+        [ASKED, ANSWERED],
+        "[Question]\nSoru\n[/Question]\n\n[Answer]\nYanıt\n[/Answer]\n\n",
+    ),
+    "a system message": (
+        [SYSTEM, ASKED],
+        "[SYS]\nKısa yaz.\n[/SYS]\n\n[Question]\nSoru\n[/Question]\n\n[Answer]\n",
+    ),
+    "an exchange after a system message": (
+        [SYSTEM, ASKED, ANSWERED],
+        "[SYS]\nKısa yaz.\n[/SYS]\n\n"
+        "[Question]\nSoru\n[/Question]\n\n[Answer]\nYanıt\n[/Answer]\n\n",
+    ),
+    "a second question": (
+        [ASKED, ANSWERED, AGAIN[0]],
+        "[Question]\nSoru\n[/Question]\n\n[Answer]\nYanıt\n[/Answer]\n\n"
+        "[Question]\nNe?\n[/Question]\n\n[Answer]\n",
+    ),
+    "two exchanges": (
+        [ASKED, ANSWERED, *AGAIN],
+        "[Question]\nSoru\n[/Question]\n\n[Answer]\nYanıt\n[/Answer]\n\n"
+        "[Question]\nNe?\n[/Question]\n\n[Answer]\nBu.\n[/Answer]\n\n",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", PUBLISHED)
+def test_the_published_format_is_that_of_its_authors(published, case):
+    messages, expected = PUBLISHED[case]
+    opened = messages[-1]["role"] == "user"
+    rendered = published.apply_chat_template(messages, tokenize=False, add_generation_prompt=opened)
+    assert rendered == expected
+    if opened:
+        (ids,) = encode(published, [messages], chat=True)
+        assert published.decode(ids) == expected
+
+
+def test_training_rows_hold_the_published_format(published):
+    ((prompt, answer),) = encode_chats(published, ["Soru"], ["Yanıt"])
+    assert published.decode(prompt) == "[Question]\nSoru\n[/Question]\n\n[Answer]\n"
+    assert published.decode(answer) == "Yanıt\n[/Answer]\n\n<eos>"
+    assert encode(published, ["Soru"], chat=True) == [prompt]
+    assert decode_answer(published, answer) == "Yanıt"
+
+
+def test_the_compact_format(compact):
+    rendered = compact.apply_chat_template([SYSTEM, ASKED, ANSWERED], tokenize=False)
+    assert rendered == (
         "<bos>[SYS] Kısa yaz.[/SYS][Question] Soru[/Question][Answer] Yanıt[/Answer]"
     )
+    ((prompt, answer),) = encode_chats(compact, ["Soru"], ["Yanıt"])
+    assert compact.decode(prompt) == "<bos>[Question] Soru[/Question][Answer]"
+    assert compact.decode(answer) == " Yanıt[/Answer]<eos>"
 
 
 @pytest.mark.parametrize("name", ["compact", "published"])
