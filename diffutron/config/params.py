@@ -238,6 +238,7 @@ class InstructParams(Section):
     schedule: ScheduleParams
     max_eos_fill: NonNegative
     eos_fill_weight: Share
+    normalize: Literal["token", "answer"]
     lora: LoraParams
     training: TrainingParams
 

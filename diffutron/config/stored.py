@@ -28,6 +28,8 @@ def parse_stored_params(values: Any, *, origin: str) -> Params:
         found["promote"] = PROMOTE
         for section in TRAININGS:
             found[section]["training"] |= TRAINING
+        for section in ("instruct_phase1", "instruct_phase2"):
+            found[section].setdefault("normalize", "token")
         found["corpus"]["contamination"]["tasks"] = found["evaluate"]["tasks"]
     return parse_params(found, origin=origin)
 

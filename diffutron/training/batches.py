@@ -9,7 +9,7 @@ Shapes: B samples of the global batch, R rows of a micro-batch, W their width, M
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from typing import Self
+from typing import Literal, Self
 
 import numpy as np
 import torch
@@ -35,7 +35,10 @@ class EosFill:
 
 @dataclass(frozen=True)
 class TrainingSet:
-    """Samples and what is learned from them."""
+    """Samples and what is learned from them.
+
+    normalize: the loss is a mean over all tokens of a global batch, or over the samples' own means.
+    """
 
     samples: Samples
     objective: Objective
@@ -44,6 +47,7 @@ class TrainingSet:
     pad_token_id: int
     eos_fill: EosFill | None = None
     max_tokens: int = 2**31
+    normalize: Literal["token", "answer"] = "token"
 
     def with_samples(self, samples: Samples) -> Self:
         """The same to be learned from other samples."""
@@ -142,9 +146,12 @@ def global_batch(
     maskable = data.samples.maskable_stop[chosen] - data.samples.maskable_start[chosen]
     fill = fill_lengths(data, index, epoch)
     lengths = data.samples.length[chosen] + fill
-    batch = _Samples(data, index, position, epoch, fill, maskable)
     fill_weight = data.eos_fill.weight if data.eos_fill else 0.0
-    normalizer = float((maskable + fill * fill_weight).sum())
+    counted, share = maskable + fill * fill_weight, np.ones(len(index))
+    if data.normalize == "answer":
+        counted, share = share, 1 / counted
+    normalizer = float(counted.sum())
+    batch = _Samples(data, index, position, epoch, fill, maskable, share)
     rows = first_fit(lengths.tolist(), packed_length=layout.packed_length)
     micro_batches = []
     for part in divide(rows, lengths, layout):
@@ -197,6 +204,7 @@ class _Samples:
     epoch: int
     fill: np.ndarray  # [B], end tokens after each
     maskable: np.ndarray  # [B], maskable tokens of each, without the fill
+    share: np.ndarray  # [B], of the weights of each
 
     def micro_batch(self, rows: Sequence[Sequence[int]], normalizer: float) -> MicroBatch:
         """Noisy rows of the samples at these places of the batch, and what is learned from them."""
@@ -221,7 +229,7 @@ class _Samples:
         within = torch.cat(places)  # [M], counted from a sample's first maskable token
         counts = torch.tensor([len(place) for place in places])
         owner = torch.repeat_interleave(torch.arange(len(chosen)), counts)  # [M]
-        weight = weight[owner]
+        weight = (weight * torch.from_numpy(self.share[chosen]))[owner]
         if data.eos_fill is not None:
             is_fill = within >= torch.from_numpy(self.maskable[chosen])[owner]
             weight = weight * torch.where(is_fill, data.eos_fill.weight, 1.0).double()

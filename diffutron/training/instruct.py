@@ -41,6 +41,7 @@ def instruct(
             special.pad,
             EosFill(special.eos, section.max_eos_fill, section.eos_fill_weight),
             max_tokens=longest,
+            normalize=section.normalize,
         )
         is_lora = section.method == "lora"
         adapted = attach_lora(lm, section.lora, seed=params.seed) if is_lora else None

@@ -17,6 +17,8 @@ def test_parameters_of_this_release_are_read_as_they_are(demo_values):
 def test_an_old_name_is_renamed_only_where_the_new_one_belongs(demo_values):
     values = copy.deepcopy(demo_values)
     del values["promote"]
+    for phase in ("instruct_phase1", "instruct_phase2"):
+        del values[phase]["normalize"]
     old = values["evaluation"] = values.pop("evaluate")
     old["max_rows"], old["documents"] = old.pop("likelihood_rows"), old.pop("heldout_documents")
     values["corpus"]["hub"][0]["licence"] = "CC BY 4.0"
@@ -27,6 +29,7 @@ def test_an_old_name_is_renamed_only_where_the_new_one_belongs(demo_values):
     assert found.instructions.max_rows == 7
     assert found.corpus.hub[0].license == "CC BY 4.0"
     assert found.promote.max_drop == 0.1
+    assert found.instruct_phase1.normalize == found.instruct_phase2.normalize == "token"
 
 
 @pytest.mark.parametrize("values", [{}, {"promote": 1}, [1], None])

@@ -27,6 +27,11 @@ class TestProfiles:
         assert paper["instructions"]["max_tokens"] == 256
         assert paper["instruct_phase1"]["training"]["batch_size"] == 16
         assert paper["instruct_phase1"]["training"]["learning_rate"] == 0.0001
+        for phase in ("instruct_phase1", "instruct_phase2"):
+            assert [compose(name)[phase]["normalize"] for name in ("demo", "paper")] == [
+                "token",
+                "answer",
+            ]
         assert paper["backbone"]["num_layers"] == 22
 
     def test_every_value_of_paper_says_where_it_comes_from(self, repo):

@@ -48,6 +48,7 @@ def test_its_parameters_are_read_by_their_new_names():
     assert params.backbone.training.final_lr_ratio == 0.03
     assert params.backbone.training.spike_steps == 50
     assert params.instruct_phase2.max_eos_fill == 10
+    assert params.instruct_phase2.normalize == "token"
     assert params.corpus.contamination.tasks == params.evaluate.tasks
     assert params.promote.max_drop == 0.1
     assert found.measured["evaluate"]["unigram_bits_per_byte"] == 1.7

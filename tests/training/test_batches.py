@@ -1,5 +1,7 @@
 """The same data and noise whatever the number of ranks, rows and micro-batches."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -7,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from diffutron.data.token_store import Samples, windows
-from diffutron.diffusion.process.loss import masked_diffusion
+from diffutron.diffusion.process.loss import Objective, masked_diffusion, weighted_nll
 from diffutron.modeling.encoder import load_model
 from diffutron.training.batches import (
     EosFill,
@@ -24,10 +26,15 @@ from diffutron.training.trainer import MaskedLoss
 MASK, PAD, EOS = 4, 0, 1
 
 
-def make_data(lengths, *, eos_fill=None, max_tokens=10**6) -> TrainingSet:
+NORMALIZE = pytest.mark.parametrize("normalize", ["token", "answer"])
+
+
+def make_data(lengths, *, eos_fill=None, max_tokens=10**6, normalize="token") -> TrainingSet:
     bounds = np.concatenate([[0], np.cumsum(lengths)])
     samples = windows(np.arange(bounds[-1]) % 300 + 20, bounds, max_tokens=10**6)
-    return TrainingSet(samples, masked_diffusion("linear"), 7, MASK, PAD, eos_fill, max_tokens)
+    return TrainingSet(
+        samples, masked_diffusion("linear"), 7, MASK, PAD, eos_fill, max_tokens, normalize
+    )
 
 
 def noisy_samples(data: TrainingSet, step: int, *, world_size: int, **layout: int):
@@ -51,6 +58,7 @@ def noisy_samples(data: TrainingSet, step: int, *, world_size: int, **layout: in
     return sorted(found)
 
 
+@NORMALIZE
 @settings(max_examples=25, deadline=None)
 @given(
     st.lists(st.integers(2, 30), min_size=1, max_size=20),
@@ -60,9 +68,9 @@ def noisy_samples(data: TrainingSet, step: int, *, world_size: int, **layout: in
     st.integers(2, 60),
 )
 def test_noise_does_not_depend_on_the_layout(
-    lengths, step, world_size, micro_batch_rows, packed_length
+    normalize, lengths, step, world_size, micro_batch_rows, packed_length
 ):
-    data = make_data(lengths, eos_fill=EosFill(EOS, 3, 0.1))
+    data = make_data(lengths, eos_fill=EosFill(EOS, 3, 0.1), normalize=normalize)
     plain = noisy_samples(data, step, world_size=1, micro_batch_rows=100, packed_length=1)
     layout = {"micro_batch_rows": micro_batch_rows, "packed_length": packed_length}
     assert noisy_samples(data, step, world_size=world_size, **layout) == plain
@@ -154,9 +162,33 @@ def test_evaluation_sees_all_samples_with_fixed_draws():
         assert torch.equal(one.micro_batches[0].noisy_ids, two.micro_batches[0].noisy_ids)
 
 
+EVERY_TOKEN = Objective("all are masked", False, lambda t: (torch.ones_like(t),) * 2)
+
+
+@pytest.mark.parametrize(("normalize", "expected"), [("token", 28 / 6), ("answer", 4.0)])
+def test_a_short_answer_counts_by_its_length_or_as_much_as_a_long_one(normalize, expected):
+    """Answers of 2 and 4 tokens that cost 1 and 3, and 6 nats each: 28 nats, or means 2 and 6."""
+    data = replace(make_data([3, 5], normalize=normalize), objective=EVERY_TOKEN)
+    (micro,) = training_batch(data, 0, batch_size=2, layout=Layout(8, 2, 0, 1)).micro_batches
+    nll = {20: 0.0, 21: 1.0, 22: 3.0, 23: 0.0}  # by token; the others belong to the second sample
+    costs = torch.tensor([nll.get(int(token), 6.0) for token in micro.targets])
+    loss = weighted_nll(costs, micro.weights, normalizer=micro.normalizer)
+    assert float(loss) == pytest.approx(expected)
+
+
+def test_the_end_fill_of_an_answer_shares_in_what_the_answer_counts():
+    data = make_data([3, 9, 4], eos_fill=EosFill(EOS, 5, 0.25), normalize="answer")
+    data = replace(data, objective=EVERY_TOKEN)
+    found = noisy_samples(data, 0, world_size=1, packed_length=1, micro_batch_rows=9)
+    assert sorted(sum(weights) for _, weights in found) == pytest.approx([1, 1, 1])
+    assert sum(len(ids) for ids, _ in found) > 3 + 9 + 4, "a fill was drawn"
+
+
+@NORMALIZE
 @pytest.mark.parametrize("layouts", ["2 x 4", "8 x 1", "2 ranks"])
-def test_gradients_match_one_large_micro_batch(layouts, tiny_model_dir):
-    data = make_data([12, 30, 9, 25, 30, 7, 19, 11, 28, 5])
+def test_gradients_match_one_large_micro_batch(layouts, normalize, tiny_model_dir):
+    lengths = [12, 30, 9, 25, 30, 7, 19, 11, 28, 5]
+    data = make_data(lengths, eos_fill=EosFill(EOS, 3, 0.1), normalize=normalize)
     loss = MaskedLoss(load_model(tiny_model_dir, made_by="backbone").double(), mask_token_id=MASK)
     divided = {
         "2 x 4": [Layout(30, 4, 0, 1)],

@@ -10,7 +10,7 @@ A training takes these steps, in this order:
     mask_prob, weight     `Objective.at`, by the noise schedule
     masked                `mask_samples`, with at least one mask per sample
     weight x truncation   `Objective.draw_masks`, which makes up for the samples without a mask
-    loss                  `weighted_nll`, per maskable token of the global batch
+    loss                  `weighted_nll`, per maskable token, or sample, of the global batch
 
 The model gives the token_nll in between (`modeling.head.head_nll`). Masked-language-model
 pre-training is the same loss at one fixed mask rate.
@@ -58,8 +58,8 @@ class Objective:
 def weighted_nll(token_nll: Tensor, weight: Tensor, *, normalizer: Tensor | float) -> Tensor:
     """sum(weight x token_nll) / normalizer, a scalar; token_nll, weight: [N].
 
-    normalizer: the maskable tokens of the whole global batch, so that micro-batches and ranks add
-    up.
+    normalizer: the maskable tokens, or samples, of the whole global batch, so that micro-batches
+    and ranks add up.
     """
     return torch.dot(token_nll, weight.to(token_nll.dtype)) / normalizer
 
