@@ -242,6 +242,15 @@ class InstructParams(Section):
     lora: LoraParams
     training: TrainingParams
 
+    @property
+    def loss_parts(self) -> list[str]:
+        """What sets the loss apart from the likelihood bound, besides `mask_rate`.
+
+        End tokens after an answer do so at any weight, as they show where the answer ends.
+        """
+        parts = {"with end fill": self.max_eos_fill, "per answer": self.normalize == "answer"}
+        return [part for part, is_there in parts.items() if is_there]
+
     @model_validator(mode="after")
     def rates_in_order(self) -> "InstructParams":
         low, high = self.mask_rate

@@ -73,9 +73,10 @@ def _measurement(params: Params) -> Iterator[Caveat]:
         )
     for number, section in ((1, params.instruct_phase1), (2, params.instruct_phase2)):
         low, high = section.mask_rate
-        if (low, high) != (0.0, 1.0):
+        parts = [] if (low, high) == (0.0, 1.0) else [f"{100 * low:g} to {100 * high:g} % hidden"]
+        if parts := parts + section.loss_parts:
             yield Caveat(
-                f"Phase {number} hides {100 * low:g} to {100 * high:g} % of an answer",
+                f"Phase {number}: {', '.join(parts)}",
                 "Its loss is a weighted variant, not the likelihood bound; its level does not "
                 "compare with the other losses.",
             )

@@ -1,6 +1,8 @@
 """Stage `pretrain`: LoRA continual pre-training with the masked diffusion objective."""
 
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from diffutron.config.params import Params, ScheduleParams
 from diffutron.data.token_store import read_documents
@@ -41,10 +43,11 @@ def pretrain(params: Params, *, backbone: Path, corpus: Path, out: Path, metrics
 
 
 def objective_of(
-    schedule: ScheduleParams, *, mask_rate: tuple[float, float] = (0.0, 1.0)
+    schedule: ScheduleParams,
+    *,
+    mask_rate: tuple[float, float] = (0.0, 1.0),
+    others: Sequence[str] = (),
 ) -> Objective:
     """The objective of a schedule as params.yaml gives it: a name, or a name with its range."""
-    if isinstance(schedule, str):
-        return masked_diffusion(schedule, mask_rate=mask_rate)
-    low, high = schedule.beta_min, schedule.beta_max
-    return masked_diffusion(schedule.name, beta_min=low, beta_max=high, mask_rate=mask_rate)
+    own: dict[str, Any] = {"name": schedule} if isinstance(schedule, str) else schedule.model_dump()
+    return masked_diffusion(**own, mask_rate=mask_rate, others=others)

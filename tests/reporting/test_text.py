@@ -114,6 +114,8 @@ def test_caveats_follow_the_parameters(make_params):
         "pretrain.lora.rank": 256,
         "instruct_phase1.mask_rate": [0.0, 1.0],
         "instruct_phase2.mask_rate": [0.0, 1.0],
+        "instruct_phase1.max_eos_fill": 0,
+        "instruct_phase2.max_eos_fill": 0,
     }
     paper = [c.subject for c in caveats(make_params(hub))]
     assert paper == [
@@ -124,6 +126,9 @@ def test_caveats_follow_the_parameters(make_params):
         "Scoring protocol",
         "Settings that are not published",
     ]
+    filled = [c.subject for c in caveats(make_params(hub | {"instruct_phase2.max_eos_fill": 32}))]
+    assert filled == ["Phase 2: with end fill", *paper]
+    assert "Phase 1: 50 to 100 % hidden, with end fill" in demo
     local = [c.subject for c in caveats(make_params({"evaluate.source": "local"}))]
     assert "Local files: evaluation sets" in local
     both = caveats(make_params({"evaluate.max_items": 50, "evaluate.max_items_final": 70}))

@@ -11,6 +11,7 @@ from transformers import AutoModelForMaskedLM
 from diffutron.config.params import GeometricParams
 from diffutron.data.token_store import read_instructions
 from diffutron.modeling.encoder import load_model
+from diffutron.paper.caveats import caveats
 from diffutron.runtime.errors import UserError
 from diffutron.training.instruct import instruct
 from diffutron.training.merge import merge
@@ -68,7 +69,9 @@ def test_a_phase_learns_to_answer(
     )
     values = json.loads(metrics.read_text())
     assert not values["is_bound"]
-    assert "mask rates 0.5 to 1 only (not the bound)" in values["objective"]
+    assert values["objective"] == (
+        "MDLM loss, linear schedule, mask rates 0.5 to 1 only, with end fill (not the bound)"
+    )
     assert values["eval_loss"] < loss_share * values["eval_loss_before"]
     description = json.loads((out / "diffutron.json").read_text())
     assert description["kind"] == "phase1"
@@ -84,15 +87,27 @@ def test_a_phase_learns_to_answer(
     assert logits[0, 6:].argmax(-1).tolist() == [10, 1, 1]
 
 
-def test_phase_2_reads_its_own_rows(short_params, tiny_model_dir, instructions_dir, tmp_path):
+@pytest.mark.parametrize(
+    ("max_eos_fill", "normalize", "objective"),
+    [
+        (0, "token", "MDLM bound, linear schedule"),
+        (2, "token", "MDLM loss, linear schedule, with end fill (not the bound)"),
+        (2, "answer", "MDLM loss, linear schedule, with end fill, per answer (not the bound)"),
+    ],
+)
+def test_phase_2_reads_its_own_rows_and_names_its_loss(
+    max_eos_fill, normalize, objective, short_params, tiny_model_dir, instructions_dir, tmp_path
+):
     out, metrics = tmp_path / "phase2", tmp_path / "phase2.json"
-    changes = {"instruct_phase2.training.steps": 2, "instruct_phase2.mask_rate": [0.0, 1.0]}
-    params = short_params(changes)
+    section = {"training.steps": 2, "mask_rate": [0.0, 1.0]}
+    section |= {"max_eos_fill": max_eos_fill, "normalize": normalize}
+    params = short_params({f"instruct_phase2.{key}": value for key, value in section.items()})
     instruct(
         params, 2, model=tiny_model_dir, instructions=instructions_dir, out=out, metrics=metrics
     )
     values = json.loads(metrics.read_text())
-    assert values["is_bound"]
+    assert values["objective"] == objective
+    assert values["is_bound"] == ("bound," in objective)
     assert (values["steps"], values["samples"], values["eval_samples"]) == (2, 40, 12)
 
 
@@ -119,3 +134,29 @@ def test_a_schedule_is_a_name_or_a_name_with_its_range():
     part = objective_of(own, mask_rate=(0.5, 1.0))
     assert part.name.endswith("schedule, mask rates 0.5 to 1 only (not the bound)")
     assert not part.is_bound
+
+
+@pytest.mark.parametrize("mask_rate", [[0.0, 1.0], [0.5, 1.0]])
+@pytest.mark.parametrize(
+    ("changes", "parts"),
+    [
+        ({"max_eos_fill": 0}, []),
+        ({"max_eos_fill": 1}, ["with end fill"]),
+        ({"max_eos_fill": 1, "eos_fill_weight": 0.0}, ["with end fill"]),
+        ({"max_eos_fill": 0, "normalize": "answer"}, ["per answer"]),
+        ({"max_eos_fill": 1, "normalize": "answer"}, ["with end fill", "per answer"]),
+    ],
+)
+def test_only_a_loss_that_is_the_bound_is_called_so(changes, parts, mask_rate, make_params):
+    changes = {f"instruct_phase1.{key}": value for key, value in changes.items()}
+    params = make_params(changes | {"instruct_phase1.mask_rate": mask_rate})
+    section = params.instruct_phase1
+    assert section.loss_parts == parts
+    found = objective_of(section.schedule, mask_rate=section.mask_rate, others=parts)
+    assert found.is_bound == (not parts and mask_rate == [0.0, 1.0])
+    assert found.name.startswith("MDLM bound, ") == found.is_bound
+    assert found.name.endswith(" (not the bound)") != found.is_bound
+    assert all(part in found.name for part in parts)
+    told = [caveat.subject for caveat in caveats(params) if "Phase 1" in caveat.subject]
+    assert len(told) == (not found.is_bound)
+    assert all(part in told[0] for part in parts)

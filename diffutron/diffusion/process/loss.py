@@ -70,34 +70,31 @@ def masked_diffusion(
     beta_min: float | None = None,
     beta_max: float | None = None,
     mask_rate: tuple[float, float] = (0.0, 1.0),
+    others: Sequence[str] = (),
 ) -> Objective:
     """The bound with the schedule of that name, or its restriction to a range of mask rates.
 
     beta_min, beta_max: the range of the geometric schedule, where it is not MDLM's. A restricted
-    `mask_rate` learns the same conditionals from other mask rates; its loss is no bound on the
-    likelihood, and its name says so.
+    `mask_rate` learns the same conditionals from other mask rates. others: what else sets the loss
+    apart from the bound. With either the loss is no bound on the likelihood, and its name says so.
     """
     if beta_min is None or beta_max is None:
         noise = schedule(name)
     else:
         noise = schedule(name, beta_min=beta_min, beta_max=beta_max)
         name = f"{name} ({beta_min:g} to {beta_max:g})"
-    if mask_rate == (0.0, 1.0):
-        return Objective(
-            f"MDLM bound, {name} schedule", True, lambda t: (noise.mask_prob(t), noise.weight(t))
-        )
-    first, last = (time_of(noise, rate) for rate in mask_rate)
+    first, last, parts = 0.0, 1.0, [f"{name} schedule", *others]
+    if mask_rate != (0.0, 1.0):
+        first, last = (time_of(noise, rate) for rate in mask_rate)
+        parts.insert(1, f"mask rates {mask_rate[0]:g} to {mask_rate[1]:g} only")
 
     def at(t: Tensor) -> tuple[Tensor, Tensor]:
         within = first + (last - first) * t
         return noise.mask_prob(within), noise.weight(within)
 
-    low, high = mask_rate
-    return Objective(
-        f"MDLM loss, {name} schedule, mask rates {low:g} to {high:g} only (not the bound)",
-        False,
-        at,
-    )
+    if len(parts) == 1:
+        return Objective(f"MDLM bound, {parts[0]}", True, at)
+    return Objective(f"MDLM loss, {', '.join(parts)} (not the bound)", False, at)
 
 
 def masked_language_model(rate: float) -> Objective:
