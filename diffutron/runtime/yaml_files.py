@@ -85,7 +85,8 @@ def _explain(error: ValidationError, kind: type[BaseModel], renamed: Mapping[str
     if first["type"] == "missing":
         return f"missing key `{key}`; add it{more}"
     message = first["msg"].removeprefix("Value error, ")
-    return f"`{key}` = {first['input']!r}: {message[:1].lower()}{message[1:]}{more}"
+    shown = "" if isinstance(first["input"], dict) else f" = {first['input']!r}"
+    return f"`{key}`{shown}: {message[:1].lower()}{message[1:]}{more}"
 
 
 def _dotted(location: tuple[int | str, ...]) -> str:

@@ -43,7 +43,7 @@ def test_an_unknown_key_is_named_with_the_allowed_ones(demo_values):
         parse_params(values, origin="params.yaml")
     values = copy.deepcopy(demo_values)
     values["corpus"]["hub"][0]["nmae"] = "x"
-    with pytest.raises(UserError, match="allowed here: name, config, revision"):
+    with pytest.raises(UserError, match="allowed here: name, revision, split, config"):
         parse_params(values, origin="params.yaml")
 
 
@@ -54,7 +54,7 @@ def test_an_unknown_key_is_named_with_the_allowed_ones(demo_values):
         ("pretrain.training.learning_rate", "fast", "valid number"),
         ("pretrain.schedule", "quadratic", "'linear', 'cosine' or 'geometric'"),
         ("evaluate.tasks", ["foo"], "belebele_tr"),
-        ("backbone.num_heads", 5, "multiple of 2 x num_heads"),
+        ("backbone.num_heads", 5, "`backbone`: hidden_size must be a multiple of 8 x num_heads"),
         ("instruct_phase1.mask_rate", [0.5], "mask_rate"),
         ("register.name", "../x", "pattern"),
         ("seed", -1, "greater than or equal to 0"),
