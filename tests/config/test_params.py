@@ -76,7 +76,7 @@ def test_the_geometric_schedule_takes_a_range(demo_values):
     values["pretrain"]["schedule"] = given
     assert parse_params(values, origin="test").pretrain.schedule.beta_max == 10
     for change, message in [
-        ({"beta_max": 0.0001}, "`pretrain.schedule` = .*beta_min must be below beta_max"),
+        ({"beta_max": 0.0001}, "`pretrain.schedule`: beta_min must be below beta_max"),
         ({"beta_min": 0}, "`pretrain.schedule.beta_min` = 0: input should be greater than 0"),
         ({"range": 1}, "unknown key `pretrain.schedule.range`; allowed here: name, beta_min"),
         ({"name": "linear"}, "`pretrain.schedule.name` = 'linear'"),
