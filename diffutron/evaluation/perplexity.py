@@ -6,6 +6,7 @@ compared document by document. Values are in nats unless the name says bits.
 
 import math
 import random
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -123,11 +124,14 @@ def _summed(
     scores: Sequence[Score], totals: Sequence[Sequence[float]], texts: TextSet
 ) -> TextMeasures:
     nats = [-score.logprob for score in scores]
+    errors: dict[tuple[int, ...], float] = defaultdict(float)  # equal documents have equal draws
+    for ids, score in zip(texts.ids, scores, strict=True):
+        errors[tuple(ids)] += score.stderr
     to_bits_per_byte = 1 / (math.log(2) * sum(texts.num_bytes))
     return TextMeasures(
         nats=nats,
         bits_per_byte=math.fsum(nats) * to_bits_per_byte,
-        bits_per_byte_stderr=math.hypot(*(score.stderr for score in scores)) * to_bits_per_byte,
+        bits_per_byte_stderr=math.hypot(*errors.values()) * to_bits_per_byte,
         nats_per_token=math.fsum(nats) / sum(score.num_tokens for score in scores),
         perplexity={
             f"{low:g}-{high:g}".replace("0.", "."): math.exp(total / count)

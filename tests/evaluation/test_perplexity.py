@@ -52,6 +52,17 @@ def test_text_sets_end_as_the_tokenizer_ends_a_text(tiny):
     assert texts.num_bytes == [4]
 
 
+def test_a_second_copy_of_a_document_tells_nothing_new(tiny):
+    """Its draws are the same, so the error of the mean stays what it is."""
+    found = [
+        measure(*tiny, text_set(texts, tiny[1]), num_samples=4, seed=1, desc="test")
+        for texts in (TEXTS[2:], TEXTS[2:] * 2, TEXTS)
+    ]
+    once, twice, others = (one.bits_per_byte_stderr for one in found)
+    assert twice == pytest.approx(once)
+    assert 0 < others < once
+
+
 def test_enough_samples_are_the_exact_bound(tiny):
     texts = text_set(["Ke"], tiny[1])
     rows = 2 ** len(texts.ids[0]) - 1
