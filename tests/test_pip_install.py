@@ -17,7 +17,7 @@ from typer.main import get_command
 from diffutron.cli.app import app
 from tests.support.project import copy_project
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
+pytestmark = pytest.mark.slow
 
 # What a command is told where it demands something; the others are called by their name alone.
 ARGUMENTS = {

@@ -10,7 +10,7 @@ import pytest
 
 from flows.stage import environment
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
+pytestmark = pytest.mark.slow
 
 
 @pytest.fixture

@@ -17,7 +17,7 @@ from ..registry.conftest import good_summary, write_build
 from .services.processes import REPO, Service, own_path, running
 from .services.team import MLFLOW_LOGIN
 
-pytestmark = [pytest.mark.infra, pytest.mark.timeout(600)]
+pytestmark = pytest.mark.infra
 
 
 @pytest.fixture

@@ -83,7 +83,6 @@ def test_a_requeued_training_ends_with_the_weights_of_an_undisturbed_one(slurm, 
     assert weights(project, "pretrain") == undisturbed
 
 
-@pytest.mark.timeout(300)
 def test_an_unknown_stage_is_told(slurm, project, submit):
     job = submit("merge")
     assert ended(job, slurm) == "FAILED"

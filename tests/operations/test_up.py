@@ -65,7 +65,6 @@ def start(ports: list[int]) -> "tuple[subprocess.Popen[str], list[str]]":
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(600)
 def test_a_day_with_the_servers(project: Path, ports: list[int]):
     """Start, run, cancel; kill the server in a run, start again, run, stop."""
     api = PrefectApi(f"http://127.0.0.1:{ports[0]}/api")

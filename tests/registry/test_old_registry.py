@@ -102,7 +102,6 @@ def test_it_is_exported_and_loaded(old, tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(600)
 def test_it_is_served_by_the_code_that_it_carries(old):
     """As MLflow does it, in a new process; three modules that 0.1 left out come from loading.py."""
     code = """
@@ -124,7 +123,6 @@ print(json.dumps({"from": diffutron.__file__, "answer": answer}))
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(600)
 @pytest.mark.usefixtures("old")
 def test_its_gate_holds_with_the_serving_test():
     found = judge(1)

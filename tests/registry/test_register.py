@@ -166,7 +166,6 @@ def staged(inside, tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(600)
 def test_a_version_runs_on_the_code_that_it_carries(inside, staged):
     """`register` has let it answer in a process without the clone; without a module it does not."""
     assert (staged / "code/diffutron/registry/templates/model_card.md.jinja").exists()
@@ -252,7 +251,6 @@ def wait_for(address: str, process: subprocess.Popen) -> str:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(600)
 def test_the_served_version_answers_over_http(server, served):
     def post(**body):
         return httpx.post(f"{server}/invocations", json=body, timeout=120)

@@ -58,7 +58,6 @@ def test_ranks_talk_through_the_interface_of_the_address(monkeypatch) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(300)
 def test_two_launchers_train_as_two_ranks_of_one(
     short_params, tiny_model_dir, corpus_dir, tmp_path: Path
 ) -> None:

@@ -271,7 +271,6 @@ def test_what_the_communication_library_says_is_explained(rank, monkeypatch):
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(600)
 def test_an_idle_rank_ends_the_run_with_a_reason(command, tmp_path, monkeypatch):
     """A rank that is stopped answers no collective call; the last checkpoint stays."""
     environment = os.environ | {"DIFFUTRON_RANKS": "2", "OMP_NUM_THREADS": "1"}
