@@ -179,6 +179,12 @@ class TrainingParams(Section):
             raise ValueError("give one of `steps` and `epochs`; the other one is null")
         return self
 
+    def precision_on(self, device: str) -> Literal["float32", "bf16"]:
+        """What `auto` stands for on a kind of device: bf16 on "cuda", float32 elsewhere."""
+        if self.precision == "auto":
+            return "bf16" if device == "cuda" else "float32"
+        return self.precision
+
 
 class BackboneParams(Section):
     source: Literal["hub", "local", "scratch"]

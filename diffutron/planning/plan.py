@@ -62,10 +62,6 @@ class Machine:
     on_gpu: bool
     by_onednn: bool = False  # large products; small ones go to BLAS, at half that speed
 
-    @property
-    def weight_bytes(self) -> int:
-        return 2 if self.on_gpu else 4
-
     def reached(self, hidden_size: int) -> float:
         """Share of the matrix-product speed that training reaches.
 
@@ -166,12 +162,13 @@ class Planner:
         flops = self.flops(tokens, masked=masked, length=length, adapter=adapter)
         ranks = machine.ranks or (2 if name == "pretrain" else 1)
         whole, cut = whole_and_cut(shape.adapted if adapter else shape.base)
-        working = activation_bytes(training, shape, weight_bytes=machine.weight_bytes)
+        weight = 2 if training.precision_on("cuda" if machine.on_gpu else "cpu") == "bf16" else 4
+        working = activation_bytes(training, shape, weight_bytes=weight)
         held = training.packed_length * training.micro_batch_rows
         micro_batches = max(1, math.ceil(training.batch_size * length / ranks / held))
         trainable = shape.adapter_parameters if adapter else shape.parameters
         frozen = shape.parameters if adapter else 0
-        common = {"trainable": trainable, "ranks": ranks, "weight_bytes": machine.weight_bytes}
+        common = {"trainable": trainable, "ranks": ranks, "weight_bytes": weight}
         steps = {"whole": whole, "cut": cut, "micro_batches": micro_batches}
         zero = []
         for stage in ZERO_STAGES:

@@ -19,7 +19,6 @@ from typing import Any, Self
 from diffutron.config.params import Section
 from diffutron.runtime.errors import StageFailure, UserError
 from diffutron.runtime.files import content_digest, explain_os_error, file_digest, write_json
-from diffutron.training.engine import precision_of
 from diffutron.training.ranks import Ranks
 
 ROOT = "DIFFUTRON_CHECKPOINTS"  # folder of all checkpoints; a fact of the machine
@@ -57,7 +56,7 @@ class Checkpoints:
         cls, stage: str, section: Any, ranks: Ranks, *, seed: int, inputs: Iterable[Path]
     ) -> Self:
         """Those of a stage with these parameters and inputs."""
-        own = (seed, precision_of(section.training, ranks))
+        own = (seed, section.training.precision_on(ranks.device.type))
         key = ranks.broadcast(fingerprint(section, own, inputs) if ranks.is_main else None)
         return cls(f"{stage}-{key}", ranks, zero_stage=section.training.zero_stage)
 

@@ -4,7 +4,7 @@ import json
 import os
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -64,7 +64,7 @@ def engine_config(params: TrainingParams, ranks: Ranks, *, universal: bool) -> d
         "gradient_clipping": params.max_grad_norm,
         "zero_optimization": {"stage": params.zero_stage},
         "zero_allow_untested_optimizer": True,
-        "bf16": {"enabled": precision_of(params, ranks) == "bf16"},
+        "bf16": {"enabled": params.precision_on(ranks.device.type) == "bf16"},
         # It would wait for the device in every forward pass and every step.
         "timers": {"throughput": {"enabled": False}},
         "steps_per_print": 10**9,
@@ -73,13 +73,6 @@ def engine_config(params: TrainingParams, ranks: Ranks, *, universal: bool) -> d
     }
     name = os.environ.get(CONFIG)
     return config if name is None else _with_machine_facts(config, name)
-
-
-def precision_of(params: TrainingParams, ranks: Ranks) -> Literal["float32", "bf16"]:
-    """What `auto` stands for: bf16 on a GPU, float32 on a CPU."""
-    if params.precision == "auto":
-        return "bf16" if ranks.device.type == "cuda" else "float32"
-    return params.precision
 
 
 def _with_machine_facts(config: dict[str, Any], name: str) -> dict[str, Any]:

@@ -36,12 +36,7 @@ from diffutron.training.batches import (
 )
 from diffutron.training.checkpoint import Checkpoints
 from diffutron.training.ema import MovingAverage
-from diffutron.training.engine import (
-    gather_full_weights,
-    precision_of,
-    set_exact_weights,
-    start_engine,
-)
+from diffutron.training.engine import gather_full_weights, set_exact_weights, start_engine
 from diffutron.training.optimizer import learning_rate
 from diffutron.training.ranks import Ranks
 from diffutron.training.record import TrainerState, machine_facts, write_record
@@ -364,7 +359,7 @@ class Trainer:
             **count_parameters(self.model),
             "training_seconds": state.seconds,
             **machine_facts(self.ranks),
-            "precision": precision_of(self.params, self.ranks),
+            "precision": self.params.precision_on(self.ranks.device.type),
             "zero_stage": self.params.zero_stage,
             "skipped_steps": state.skipped_steps,
             "resumed_from": self.resumed_from,
