@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from diffutron.cli.model import PRESETS, Device, Model, Preset, Seed, user_errors
+from diffutron.cli.model import PRESETS, Device, Dtype, Model, Preset, Seed, user_errors
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -20,6 +20,7 @@ def chat(
     memory: Annotated[int, typer.Option(min=0, help="Earlier exchanges the model sees.")] = 0,
     seed: Seed = 0,
     device: Device = None,
+    dtype: Dtype = "float32",
 ) -> None:
     """Talk to a model and watch it denoise. An empty line or Ctrl-D ends."""
     with user_errors():
@@ -28,7 +29,8 @@ def chat(
         from diffutron import api
 
         settings = PRESETS[preset] if preset else {}
-        ask = partial(api.generate, api.load(model, device=device), seed=seed, **settings)
+        lm = api.load(model, device=device, dtype=dtype)
+        ask = partial(api.generate, lm, seed=seed, **settings)
         console = Console()
         history: list[dict[str, str]] = []
         for question in _questions(console):

@@ -58,6 +58,10 @@ Threshold = Annotated[
 ]
 Device = Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1; by default the GPU if any.")]
 
+Dtype = Annotated[
+    Literal["float32", "bfloat16"], typer.Option(help="What to compute in; bfloat16 suits a GPU.")
+]
+
 
 def generate(
     model: Model,
@@ -80,6 +84,7 @@ def generate(
     seed: Seed = 0,
     raw: Annotated[bool, typer.Option("--raw", help="Continue the text; no chat format.")] = False,
     device: Device = None,
+    dtype: Dtype = "float32",
 ) -> None:
     """Answer prompts. An input line is {"prompt": "..."}."""
     given = {
@@ -99,9 +104,8 @@ def generate(
     with user_errors():
         from diffutron import api
 
-        found = api.generate(
-            api.load(model, device=device), prompts, seed=seed, chat=not raw, **settings
-        )
+        lm = api.load(model, device=device, dtype=dtype)
+        found = api.generate(lm, prompts, seed=seed, chat=not raw, **settings)
     _print_texts("prompt", prompts, found, as_json=as_json)
     if trace is not None:
         _write_trace(trace, found)
@@ -116,13 +120,14 @@ def infill(
     temperature: Annotated[float, typer.Option(help="0 takes the best token.")] = 0.0,
     seed: Seed = 0,
     device: Device = None,
+    dtype: Dtype = "float32",
 ) -> None:
     """Fill the masks of texts. An input line is {"text": "..."}."""
     texts = [row["text"] for row in _rows(input, ("text",), (text,))]
     with user_errors():
         from diffutron import api
 
-        lm = api.load(model, device=device)
+        lm = api.load(model, device=device, dtype=dtype)
         found = api.infill(lm, texts, num_steps=num_steps, temperature=temperature, seed=seed)
     _print_texts("given", texts, found, as_json=as_json)
 
@@ -136,6 +141,7 @@ def score(
     max_rows: Annotated[int, typer.Option(help="Model rows a continuation may cost.")] = 128,
     seed: Seed = 0,
     device: Device = None,
+    dtype: Dtype = "float32",
 ) -> None:
     """Bound log p(continuation | context). An input line is {"context": "", "continuation": ""}."""
     rows = _rows(input, ("context", "continuation"), (context, continuation))
@@ -143,7 +149,7 @@ def score(
     with user_errors():
         from diffutron import api
 
-        lm = api.load(model, device=device)
+        lm = api.load(model, device=device, dtype=dtype)
         found = api.score(lm, pairs, max_rows=max_rows, seed=seed)
     for (before, after), value in zip(pairs, found, strict=True):
         if as_json:

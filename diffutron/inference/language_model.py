@@ -17,6 +17,9 @@ from diffutron.modeling.tokenizer import read_tokenizer
 from diffutron.runtime.errors import UserError
 from diffutron.runtime.files import read_json
 
+Device = str | torch.device | None
+Dtype = str | torch.dtype | None
+
 
 @dataclass(frozen=True, slots=True)
 class LanguageModel:
@@ -76,7 +79,7 @@ class LanguageModel:
 
 
 def load_language_model(
-    path: str | Path, *, device: str | torch.device | None = None, dtype: torch.dtype | None = None
+    path: str | Path, *, device: Device = None, dtype: Dtype = None
 ) -> LanguageModel:
     """Loads a checkpoint folder, an adapter folder (with peft) or a hub name.
 
@@ -108,7 +111,7 @@ def load_language_model(
     return LanguageModel(model.to(place).eval(), tokenizer, place, info)
 
 
-def find_device(device: str | torch.device | None) -> torch.device:
+def find_device(device: Device) -> torch.device:
     """The device asked for, or the GPU if there is one; ValueError if this machine lacks it."""
     number = torch.cuda.device_count()
     try:

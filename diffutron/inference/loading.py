@@ -4,9 +4,7 @@ refused."""
 import os
 from pathlib import Path
 
-import torch
-
-from diffutron.inference.language_model import LanguageModel, load_language_model
+from diffutron.inference.language_model import Device, Dtype, LanguageModel, load_language_model
 from diffutron.runtime.errors import UserError
 from diffutron.runtime.files import verify_checksums
 from diffutron.runtime.mlflow_errors import reach, store_cause, store_errors
@@ -14,15 +12,13 @@ from diffutron.runtime.mlflow_errors import reach, store_cause, store_errors
 PICKLED = (".bin", ".pt", ".pth", ".pkl", ".pickle", ".ckpt")
 
 
-def load(
-    path: str | Path, *, device: str | torch.device | None = None, dtype: torch.dtype | None = None
-) -> LanguageModel:
+def load(path: str | Path, *, device: Device = None, dtype: Dtype = None) -> LanguageModel:
     """A model to generate and score with: `.model`, `.tokenizer`, `.device`, `.info`.
 
     path: a checkpoint folder (ours or a published `ModernBertForMaskedLM`), an adapter folder, a
     hub name, or `models:/NAME@ALIAS` of the MLflow registry. device: the GPU if there is one.
-    dtype: float32. Checksums that the folder carries are verified, and weights are read from
-    safetensors alone. Raises ValueError naming `path`.
+    dtype: float32, or "bfloat16", which suits a GPU. Checksums that the folder carries are
+    verified, and weights are read from safetensors alone. Raises ValueError naming `path`.
     """
     where = str(path)
     if where.startswith("models:/"):

@@ -128,7 +128,7 @@ def load_model(folder: Path, *, made_by: str) -> "ModernBertForMaskedLM":
 
 
 def read_model(
-    source: str | Path, *, dtype: "torch.dtype | None" = None
+    source: str | Path, *, dtype: "str | torch.dtype | None" = None
 ) -> "ModernBertForMaskedLM":
     """The whole masked language model of a folder or a hub name, from safetensors alone.
 

@@ -33,6 +33,14 @@ def test_generate_prints_text_and_writes_a_page(run, tmp_path) -> None:
     assert text.count("data-events=") == 4
 
 
+def test_a_model_computes_in_the_numbers_asked_for(run) -> None:
+    asked = ("score", "Kedi", " uyudu")
+    found = [run(*asked, "--dtype", dtype, "--json") for dtype in ("float32", "bfloat16")]
+    wide, half = (json.loads(done.stdout)["logprob"] for done in found)
+    assert wide != half
+    assert wide == pytest.approx(half, rel=0.05)
+
+
 def test_a_trace_as_data(run, tmp_path) -> None:
     file = tmp_path / "trace.json"
     assert run("generate", "Kedi", "--max-new-tokens", "2", "--trace", str(file)).exit_code == 0
