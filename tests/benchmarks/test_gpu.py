@@ -19,7 +19,7 @@ def gpu(repo: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
 
 
 def test_every_part_runs_and_the_device_agrees_with_the_cpu(gpu, tmp_path, capsys):
-    gpu.main(["--tiny", "--json", "--out", str(tmp_path)])
+    gpu.main(["--tiny", "--json", "--seconds", "1500", "--out", str(tmp_path)])
     found = json.loads(capsys.readouterr().out)
     assert list(found) == list(gpu.PARTS)
     assert found == json.loads((tmp_path / "gpu.json").read_text())
@@ -31,7 +31,8 @@ def test_every_part_runs_and_the_device_agrees_with_the_cpu(gpu, tmp_path, capsy
     assert found["step"].keys() >= {"ours_lora", "plain_lora", "ours_full", "plain_full"}
     assert found["engine"]["resumed_from"] == 10
     assert found["engine"]["largest_loss_difference_after_resume"] == 0
-    assert {one["loss"] for name, one in found["engine"].items() if name in ("zero1", "zero3")}
+    losses = [found["engine"][f"zero{stage}"]["loss"] for stage in (1, 2, 3)]
+    assert losses == pytest.approx([losses[0]] * 3, rel=1e-4)
     assert found["training"]["eval_loss"] < found["training"]["eval_loss_before"]
 
 
