@@ -31,10 +31,10 @@ demo: setup  ## raw text -> trained, evaluated, reported and registered model (a
 	$(BIN)/diffutron build --profile demo
 
 quick: setup  ## the tests without servers and long trainings (under 3 minutes)
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile -m "not slow and not e2e and not infra"
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m "not slow and not e2e and not infra"
 
 test: setup  ## the test suite with coverage (no network), a file at a time on each of two processes
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --cov --cov-report=term:skip-covered --cov-fail-under=90
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder --cov --cov-report=term:skip-covered --cov-fail-under=90
 
 # Real servers and a browser on a machine that others use: what fails is tried once more, in sight.
 test-e2e: setup  ## a build, a cancel and a promotion in Chromium (installs it)

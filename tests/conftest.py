@@ -1,6 +1,7 @@
 """What every test shares: an empty folder to work in, no network, one seeded tiny model."""
 
 import os
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -39,10 +40,16 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) ->
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Whatever needs a Prefect server is slow: `make quick` starts none."""
+    """Whatever needs a Prefect server is slow: `make quick` starts none. Slow files come first.
+
+    A process takes a whole file, so that a slow one at the end would leave the other process idle.
+    """
+    slow: Counter[Path] = Counter()
     for item in items:
         if "prefect_server" in getattr(item, "fixturenames", ()):
             item.add_marker(pytest.mark.slow)
+        slow[item.path] += item.get_closest_marker("slow") is not None
+    items.sort(key=lambda item: -slow[item.path])
 
 
 @pytest.fixture(scope="session", autouse=True)

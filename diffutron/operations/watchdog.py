@@ -4,8 +4,12 @@ When a host is cut off, its ranks end at the collective time-out; the launcher a
 for its peers for ever, deaf to SIGTERM (torch's rendezvous store). A launcher whose ranks have all
 been gone for GRACE seconds is ended (SIGTERM, then SIGKILL) and the exit code is 1, so that Slurm,
 systemd or a loop can start it again; the training goes on from its last checkpoint.
+
+The ranks of each start meet in a store of their own. In torch's shared store they would find the
+addresses of ranks that have ended, and use up the launcher's restarts.
 """
 
+import os
 import subprocess
 import sys
 import time
@@ -19,6 +23,7 @@ from diffutron.operations.guard import Stopped, alive, stoppable
 POLL = 0.5
 KILL_AFTER = 10.0  # seconds between SIGTERM and SIGKILL; all ranks have ended by then
 STUCK = 1
+OWN_STORE = {"TORCH_DISABLE_SHARE_RDZV_TCP_STORE": "1"}
 
 
 def main() -> int:
@@ -32,7 +37,7 @@ def main() -> int:
 
 def watch(command: Sequence[str], *, grace: float) -> int:
     """Run a launcher; its exit code, or 1 where it is stuck, and then still there."""
-    launcher = subprocess.Popen(command)
+    launcher = subprocess.Popen(command, env=os.environ | OWN_STORE)
     had_ranks, alone_since = False, time.monotonic()
     while True:
         try:

@@ -30,6 +30,7 @@ LAUNCHER = "DIFFUTRON_LAUNCHER_PID"
 COLLECTIVE_TIMEOUT = "DIFFUTRON_COLLECTIVE_TIMEOUT"  # seconds; a fact of the machine
 # NVIDIA (two places), ROCm, and either of them under WSL.
 DRIVERS = ("/proc/driver/nvidia", "/dev/nvidiactl", "/dev/kfd", "/dev/dxg")
+MEETING = timedelta(minutes=10)  # in which all ranks of a start must have come
 _TIMED_OUT = re.compile(r"timed out|wait timeout", re.IGNORECASE)
 _PR_SET_PDEATHSIG = 1
 
@@ -255,7 +256,9 @@ def _join() -> Ranks:
     if dist.is_initialized():
         pass  # alone, and not for the first time in this process
     elif "RANK" in os.environ:
-        dist.init_process_group(backend, timeout=timedelta(seconds=collective_timeout()))
+        # Ranks come at different times, since the imports of one may take a minute longer.
+        dist.init_process_group(backend, timeout=MEETING)
+        limit_collectives()
     else:
         dist.init_process_group(backend, store=dist.HashStore(), rank=0, world_size=1)
     return Ranks(dist.get_rank(), dist.get_world_size(), device)

@@ -28,7 +28,7 @@ BUCKET = "models"
 PREFECT_LOGIN = ("team", "sifre8prefect")
 MLFLOW_LOGIN = ("admin", "sifre8mlflow-admin")
 CONTAINERS = {"postgres": 5432, "prefect": 4200, "mlflow": 5000, "worker": 8080}
-KEPT = ("HOME", "LANG", "OMP_NUM_THREADS", "COVERAGE_PROCESS_START")
+KEPT = ("HOME", "LANG", "OMP_NUM_THREADS")
 
 
 def fill_in(text: str, variables: dict[str, str]) -> str:
