@@ -22,8 +22,8 @@ from typing import Any
 
 import torch
 
-from benchmarks.parts import gpu_parts
-from benchmarks.parts.gpu_parts import Run
+from benchmarks.parts import gpu_parity, gpu_speed
+from benchmarks.parts.gpu_run import Run
 from diffutron.runtime.errors import StageFailure, UserError
 from diffutron.runtime.files import write_json
 
@@ -34,16 +34,16 @@ FAULTS = (
 )  # fmt: skip
 # Part: what it does, and the share of the time that it may take.
 PARTS: dict[str, tuple[Callable[[Run], dict[str, Any]], float]] = {
-    "environment": (gpu_parts.environment, 0.05),
-    "parity": (gpu_parts.parity, 0.1),
-    "attention": (gpu_parts.attention, 0.05),
-    "gradients": (gpu_parts.gradients, 0.1),
-    "step": (gpu_parts.step, 0.3),
-    "host_waits": (gpu_parts.host_waits, 0.05),
-    "engine": (gpu_parts.engine, 0.25),
-    "sampling": (gpu_parts.sampling, 0.15),
-    "scoring": (gpu_parts.scoring, 0.1),
-    "training": (gpu_parts.training, 0.75),
+    "environment": (gpu_speed.environment, 0.05),
+    "parity": (gpu_parity.parity, 0.1),
+    "attention": (gpu_parity.attention, 0.05),
+    "gradients": (gpu_parity.gradients, 0.1),
+    "step": (gpu_speed.step, 0.3),
+    "host_waits": (gpu_speed.host_waits, 0.05),
+    "engine": (gpu_parity.engine, 0.25),
+    "sampling": (gpu_speed.sampling, 0.15),
+    "scoring": (gpu_speed.scoring, 0.1),
+    "training": (gpu_speed.training, 0.75),
 }
 
 
