@@ -34,6 +34,7 @@ ALLOWED = {
 }
 MAX_MODULES = 20
 HEAVY = {
+    "huggingface_hub": ("diffutron/runtime/hub.py",),
     "lm_eval": ("diffutron/evaluation/",),
     "mlflow": ("diffutron/registry/", "diffutron/inference/loading.py"),
     "deepspeed": ("diffutron/training/",),

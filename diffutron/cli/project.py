@@ -1,11 +1,17 @@
-"""Looking after a project on the command line: why a stage will run, and what may be removed."""
+"""Looking after a project on the command line: why a stage will run, whether
+all is there for it, and what may be removed."""
 
+import json
 import sys
+import time
 from collections import Counter
+from dataclasses import asdict
 from typing import Annotated
 
 import typer
 
+from diffutron.cli.stages import PARAMS, ParamsFile
+from diffutron.config.params import load_params
 from diffutron.runtime.errors import UserError
 
 
@@ -44,4 +50,27 @@ def _megabytes(size: int) -> str:
     return f"{size / 1e6:10.1f} MB"
 
 
-COMMANDS = (why, clean)
+def check(
+    as_json: Annotated[bool, typer.Option("--json", help="Plain JSON.")] = False,
+    params: ParamsFile = PARAMS,
+) -> None:
+    """Look whether all that params.yaml names is there. Fetches little, changes nothing."""
+    from diffutron.operations.check import check as look
+
+    started = time.monotonic()
+    found = look(load_params(params))
+    faults = [one for one in found if not one.ok]
+    if as_json:
+        values = {"ok": not faults, "seconds": round(time.monotonic() - started, 1)}
+        typer.echo(json.dumps(values | {"checks": [asdict(one) for one in found]}, indent=2))
+    else:
+        for one in found:
+            if one.ok:
+                typer.echo(f"ok     {one.name}: {one.text}")
+    for one in faults:
+        print(f"error: {one.name}: {one.text}", file=sys.stderr)
+    if faults:
+        raise typer.Exit(2)
+
+
+COMMANDS = (why, clean, check)

@@ -1,7 +1,8 @@
 """The numbers a result depends on: `params.yaml`, one strict class per section.
 
 There are no defaults: a missing key fails, an unknown key fails, a value out of range fails, and
-the message names the key and what is allowed. Paths and machine facts do not belong here.
+the message names the key and what is allowed. Only what is said of a repository of the hub besides
+its name and revision may be left out. Paths and machine facts do not belong here.
 """
 
 import hashlib
@@ -34,27 +35,45 @@ class Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, strict=False, protected_namespaces=())
 
 
-class TokenizerParams(Section):
-    source: Literal["hub", "local", "scratch"]
+class HubName(Section):
+    """A repository of the hub at a revision; `commit` is what the revision meant when it was
+    written down by `diffutron params`."""
+
     name: str
     revision: str
+    commit: Annotated[str, Field(pattern=r"^[0-9a-f]{40}$")] | None = None
+
+    @property
+    def title(self) -> str:
+        """`OWNER/NAME @ REVISION (COMMIT)`, as reports say it."""
+        return f"{self.name} @ {self.revision}" + (f" ({self.commit[:12]})" if self.commit else "")
+
+
+class TokenizerParams(HubName):
+    source: Literal["hub", "local", "scratch"]
     vocab_size: Annotated[int, Field(ge=300, le=1_000_000)]
     max_documents: Positive
     chat_format: Literal["compact", "published"]
 
 
-class HubRows(Section):
-    """The rows of a data set of the hub."""
+class HubRows(HubName):
+    """The rows of a data set of the hub; `limit` is the most that are read."""
 
-    name: str
-    revision: str
+    config: str | None = None
     split: str
+    limit: Positive | None = None
 
 
 class HubDataset(HubRows):
-    config: str | None
     field: str
     group: str
+    license: str | None = None
+
+
+class HubInstructions(HubRows):
+    """Rows of instructions; `fields` tells what the set calls a field: {ours: theirs}."""
+
+    fields: dict[str, str] = Field(default_factory=dict)
     license: str | None = None
 
 
@@ -129,8 +148,8 @@ class CorpusParams(Section):
 class InstructionsParams(Section):
     source: Source
     digest: str | None
-    phase1: HubRows
-    phase2: HubRows
+    phase1: HubInstructions
+    phase2: HubInstructions
     max_bad_share: Share
     max_tokens: Positive
     max_rows: Positive | None
@@ -186,10 +205,8 @@ class TrainingParams(Section):
         return self.precision
 
 
-class BackboneParams(Section):
+class BackboneParams(HubName):
     source: Literal["hub", "local", "scratch"]
-    name: str
-    revision: str
     hidden_size: Positive
     num_layers: Positive
     num_heads: Positive

@@ -16,6 +16,7 @@ from diffutron.modeling.head import unwrap_masked_lm
 from diffutron.modeling.tokenizer import read_tokenizer
 from diffutron.runtime.errors import UserError
 from diffutron.runtime.files import read_json
+from diffutron.runtime.hub import CHECKPOINT, is_hub_name, open_repository, split_name
 
 Device = str | torch.device | None
 Dtype = str | torch.dtype | None
@@ -81,34 +82,48 @@ class LanguageModel:
 def load_language_model(
     path: str | Path, *, device: Device = None, dtype: Dtype = None
 ) -> LanguageModel:
-    """Loads a checkpoint folder, an adapter folder (with peft) or a hub name.
+    """Loads a checkpoint folder, an adapter folder (with peft) or a hub name (OWNER/NAME@REVISION).
 
     device: by default the GPU if there is one. dtype: by default float32. Raises ValueError
     naming `device` for one that is not there, and `path` for anything that is not a ModernBERT
     masked language model with head and mask token.
     """
     place = find_device(device)
-    folder = str(path)
-    if not Path(folder).is_dir() and (folder.count("/") != 1 or folder[0] in "./~"):
-        raise ValueError(f"path={folder!r}: there is no such folder")
     try:
-        base, adapter = folder, Path(folder) / "adapter_config.json"
+        base = folder = checkpoint_folder(str(path))
+        adapter = folder / "adapter_config.json"
         if adapter.is_file():
-            base = read_json(adapter).get("base_model_name_or_path")
-            if not base:
+            named = read_json(adapter).get("base_model_name_or_path")
+            if not named:
                 raise ValueError("adapter_config.json names no base model")
+            base = checkpoint_folder(named)
         model: Any = read_model(base, dtype=dtype)
         if adapter.is_file():
             from peft import PeftModel
 
-            model = PeftModel.from_pretrained(model, folder).merge_and_unload()
-        own = not Path(folder).is_dir() or (Path(folder) / "tokenizer_config.json").is_file()
+            model = PeftModel.from_pretrained(model, str(folder)).merge_and_unload()
+        own = (folder / "tokenizer_config.json").is_file()
         tokenizer = read_tokenizer(folder if own else base, advice="give one beside the weights")
     except (ValueError, UserError) as error:
-        raise ValueError(f"path={folder!r}: {error}") from error
-    described = Path(folder) / "diffutron.json"
+        raise ValueError(f"path={str(path)!r}: {error}") from error
+    described = folder / "diffutron.json"
     info = read_json(described) if described.is_file() else {}
     return LanguageModel(model.to(place).eval(), tokenizer, place, info)
+
+
+def checkpoint_folder(place: str) -> Path:
+    """A folder as it is; that of a hub name, OWNER/NAME or OWNER/NAME@REVISION, once it is here.
+
+    Raises:
+        ValueError: there is no such folder, and it can be no hub name.
+        HubError: the hub does not give it.
+    """
+    if Path(place).is_dir():
+        return Path(place)
+    if not is_hub_name(place):
+        raise ValueError("there is no such folder")
+    name, revision = split_name(place)
+    return open_repository(name, revision=revision).fetch(*CHECKPOINT)
 
 
 def find_device(device: Device) -> torch.device:

@@ -16,6 +16,7 @@ from typing import Any
 from diffutron.config.params import Params, TokenizerParams
 from diffutron.runtime.errors import UserError
 from diffutron.runtime.files import atomic_folder, require_folder, write_json, write_text
+from diffutron.runtime.hub import TOKENIZER, open_repository
 from diffutron.runtime.progress import track
 
 SPECIAL_TOKENS = ("<pad>", "<eos>", "<bos>", "<unk>", "<mask>")
@@ -139,28 +140,27 @@ def train(texts: Iterable[str], section: TokenizerParams) -> Any:
 
 
 def load_published(section: TokenizerParams) -> Any:
-    """The tokenizer of a hub repository at its pinned revision, or of a local folder."""
-    where = f"tokenizer.name = {section.name!r}"
-    if section.source == "local" and not Path(section.name).is_dir():
+    """The tokenizer of a hub repository at its commit, or of a local folder."""
+    folder, where = Path(section.name), f"tokenizer.name = {section.name!r}"
+    if section.source == "hub":
+        repository = open_repository(
+            section.name, revision=section.revision, commit=section.commit, setting="tokenizer.name"
+        )
+        folder = repository.fetch(*TOKENIZER)
+    elif not folder.is_dir():
         raise UserError(f"{where}: no such folder; with source local it must be one")
-    return _for_training(
-        section.name,
-        where=where,
-        revision=section.revision if section.source == "hub" else None,
-        advice="check the name, the network and, for a gated repository, `hf auth login`",
-    )
+    return _for_training(folder, where=where, advice="choose another")
 
 
 def load_tokenizer(folder: Path) -> Any:
     """The tokenizer of a folder; one that training could not use is a `UserError`."""
     require_folder(folder, made_by="tokenizer")
-    advice = "run the stage `tokenizer` again"
-    return _for_training(folder, where=str(folder), revision=None, advice=advice)
+    return _for_training(folder, where=str(folder), advice="run the stage `tokenizer` again")
 
 
-def _for_training(source: str | Path, *, where: str, revision: str | None, advice: str) -> Any:
+def _for_training(folder: Path, *, where: str, advice: str) -> Any:
     try:
-        found = read_tokenizer(source, revision=revision, advice=advice)
+        found = read_tokenizer(folder, advice=advice)
     except ValueError as error:
         raise UserError(f"{where}: {error}") from error
     if found.eos_token_id is None and found.sep_token_id is None:
@@ -168,8 +168,8 @@ def _for_training(source: str | Path, *, where: str, revision: str | None, advic
     return found
 
 
-def read_tokenizer(source: str | Path, *, revision: str | None = None, advice: str) -> Any:
-    """The tokenizer of a folder or a hub name.
+def read_tokenizer(folder: Path, *, advice: str) -> Any:
+    """The tokenizer of a folder.
 
     Raises:
         ValueError: nothing readable is there (ends with `advice`), or it has no mask token.
@@ -177,7 +177,7 @@ def read_tokenizer(source: str | Path, *, revision: str | None = None, advice: s
     from transformers import AutoTokenizer
 
     try:
-        found = AutoTokenizer.from_pretrained(source, revision=revision)
+        found = AutoTokenizer.from_pretrained(folder)
     except (OSError, ValueError, KeyError) as error:
         reason = " ".join(str(error).split())[:200]
         raise ValueError(f"no tokenizer can be read there ({reason}); {advice}") from error

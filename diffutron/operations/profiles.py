@@ -7,9 +7,10 @@ somebody has changed them by hand.
 import hashlib
 import json
 import re
-from collections.abc import Mapping, Sequence
+import sys
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from diffutron.config.params import parse_params
 from diffutron.config.renamed import KEYS
@@ -17,6 +18,9 @@ from diffutron.runtime.errors import UserError
 from diffutron.runtime.files import write_text
 from diffutron.runtime.project import require_project
 from diffutron.runtime.yaml_files import parse_yaml, read_yaml, yaml_text
+
+if TYPE_CHECKING:
+    from diffutron.runtime.hub import Kind
 
 PROFILES = Path("infra/profiles")
 CURRENT = "current"  # the values of params.yaml itself
@@ -28,8 +32,12 @@ def names(folder: Path = PROFILES) -> list[str]:
     return sorted(path.stem for path in folder.glob("*.yaml"))
 
 
-def compose(profile: str, overrides: Sequence[str] = (), *, folder: Path = PROFILES) -> Any:
+def compose(
+    profile: str, overrides: Sequence[str] = (), *, folder: Path = PROFILES, pinned: bool = True
+) -> Any:
     """The values of a profile with `key=value` overrides, checked; plain dicts and lists.
+
+    pinned: what is read from the hub gets its commit, where none is given.
 
     Raises:
         UserError: unknown profile, unknown key, value out of range, override not of that form.
@@ -42,6 +50,7 @@ def compose(profile: str, overrides: Sequence[str] = (), *, folder: Path = PROFI
     origin = f"profile {profile}"
     for override in overrides:
         values = merged(values, _override(override, values))
+        _unpin(override, values)
         origin = f"override {' '.join(overrides)}"
     for section in LOCAL_SECTIONS if isinstance(values, dict) else ():
         entry = values.get(section)
@@ -51,7 +60,41 @@ def compose(profile: str, overrides: Sequence[str] = (), *, folder: Path = PROFI
             # Results depend on the content of a local folder, and DVC cannot see it.
             values[section] = {**entry, "digest": local_digest(section)}
     parse_params(values, origin=origin)
+    if pinned:
+        pin(values)
     return values
+
+
+def pin(values: Any) -> None:
+    """Write the commit beside each revision that is read from the hub; a line where it cannot be
+    had."""
+    from diffutron.runtime.hub import HubError, resolve
+
+    for setting, kind, entry in hub_names(values):
+        if entry.get("commit") is None:
+            try:
+                entry["commit"] = resolve(
+                    entry["name"], kind=kind, revision=entry["revision"], setting=setting
+                )
+            except HubError as error:
+                entry["commit"] = None
+                print(f"{error}; its commit stays null", file=sys.stderr, flush=True)
+
+
+def hub_names(values: Any) -> "Iterator[tuple[str, Kind, dict[str, Any]]]":
+    """What params read from the hub: setting, kind, and the mapping with name and revision."""
+    for section in ("tokenizer", "backbone"):
+        if values[section]["source"] == "hub":
+            yield f"{section}.name", "model", values[section]
+    corpus, instructions, evaluate = (values[section] for section in LOCAL_SECTIONS)
+    if corpus["source"] == "hub":
+        for entry in corpus["hub"]:
+            yield "corpus.hub", "dataset", entry
+    if instructions["source"] == "hub":
+        for phase in ("phase1", "phase2"):
+            yield f"instructions.{phase}", "dataset", instructions[phase]
+    if evaluate["perplexity_text"]["source"] == "hub":
+        yield "evaluate.perplexity_text", "dataset", evaluate["perplexity_text"]
 
 
 def read_profile(name: str, folder: Path = PROFILES) -> Any:
@@ -94,6 +137,15 @@ def _override(text: str, values: Any) -> Any:
     return nested
 
 
+def _unpin(override: str, values: Any) -> None:
+    """Another name or revision has another commit."""
+    *path, last = override.partition("=")[0].strip().split(".")
+    if last in ("name", "revision") and _holds(values, [*path, "commit"]):
+        for part in path:
+            values = values[part]
+        values["commit"] = None
+
+
 def _holds(values: Any, path: Sequence[str]) -> bool:
     for part in path:
         if not isinstance(values, Mapping) or part not in values:
@@ -115,7 +167,8 @@ def changed_by_hand(path: Path) -> bool:
     if header is not None:
         return header.group(1) != values_digest(values)
     named = values.get("profile") if isinstance(values, dict) else None
-    return named not in names() or values != compose(named)  # the file as committed has no digest
+    # The file as committed has no digest.
+    return named not in names() or values != compose(named, pinned=False)
 
 
 def write_params(

@@ -86,8 +86,7 @@ def _sources(params: Params) -> dict[str, str]:
         digest = getattr(section, "digest", None)
         found[part] = WORDS.get(section.source, "") + (f", digest `{digest}`" if digest else "")
         if section.source == "hub":
-            names = ", ".join(one.name for one in entries)
-            found[part] = f"{names} @ `{', '.join(one.revision for one in entries)}`"
+            found[part] = ", ".join(one.title for one in entries)
     return found
 
 

@@ -30,16 +30,16 @@ def _sources(params: Params) -> list[Fact]:
     corpus, instructions, evaluate = params.corpus, params.instructions, params.evaluate
     tokenizer, backbone, text = params.tokenizer, params.backbone, evaluate.perplexity_text
     phases = (instructions.phase1, instructions.phase2)
-    sets = ", ".join(f"{one.name} @ {one.revision}" for one in phases)
-    texts = ", ".join(f"{one.name} @ {one.revision}" for one in corpus.hub)
+    sets = ", ".join(one.title for one in phases)
+    texts = ", ".join(one.title for one in corpus.hub)
     found = []
     for subject, source, name, digest in (
-        ("tokenizer", tokenizer.source, f"{tokenizer.name} @ {tokenizer.revision}", None),
+        ("tokenizer", tokenizer.source, tokenizer.title, None),
         ("corpus", corpus.source, texts, corpus.digest),
-        ("backbone", backbone.source, f"{backbone.name} @ {backbone.revision}", None),
+        ("backbone", backbone.source, backbone.title, None),
         ("instructions", instructions.source, sets, instructions.digest),
         ("evaluation", evaluate.source, "CETVEL", evaluate.digest),
-        ("perplexity text", text.source, f"{text.name} @ {text.revision}", None),
+        ("perplexity text", text.source, text.title, None),
     ):
         words = {
             "hub": f"hub: {name}",

@@ -16,6 +16,7 @@ from diffutron.modeling.encoder import (
 )
 from diffutron.runtime.errors import UserError
 from diffutron.runtime.files import atomic_folder, write_json, write_text
+from diffutron.runtime.hub import WEIGHTS, open_repository
 from diffutron.training.batches import TrainingSet
 from diffutron.training.record import COLUMNS
 
@@ -55,7 +56,12 @@ def _fetch(params: Params, *, tokenizer: Path, out: Path, metrics: Path) -> None
     """The encoder of a folder, or of the hub at a pinned revision; the tokenizer must fit it."""
     started = time.monotonic()
     section, special = params.backbone, read_special_ids(tokenizer)
-    source = Path(section.name) if section.source == "local" else _download(section)
+    source, commit = Path(section.name), None
+    if section.source == "hub":
+        repository = open_repository(
+            section.name, revision=section.revision, commit=section.commit, setting="backbone.name"
+        )
+        source, commit = repository.fetch("config.json", *WEIGHTS), repository.commit
     model = load_model(source, made_by="backbone")
     if model.config.vocab_size < special.vocab_size:
         raise UserError(
@@ -65,38 +71,9 @@ def _fetch(params: Params, *, tokenizer: Path, out: Path, metrics: Path) -> None
     with atomic_folder(out) as folder:
         save_model(model, folder, tokenizer=tokenizer, description=_description(section.name))
     write_text(metrics.with_suffix(".csv"), ",".join(COLUMNS) + "\n")
-    values = {"seconds": time.monotonic() - started, "device": "cpu", "source": section.source}
+    values = {"seconds": time.monotonic() - started, "device": "cpu"}
+    values |= {"source": section.source, "commit": commit}
     write_json(metrics, values | count_parameters(model))
-
-
-def _download(section: Any) -> Path:
-    from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import (
-        GatedRepoError,
-        HfHubHTTPError,
-        LocalEntryNotFoundError,
-        RepositoryNotFoundError,
-        RevisionNotFoundError,
-    )
-
-    reasons = {
-        GatedRepoError: "is gated: ask for access and set HF_TOKEN",
-        RepositoryNotFoundError: "does not exist or is private",
-        RevisionNotFoundError: f"has no revision {section.revision}",
-        LocalEntryNotFoundError: "cannot be reached and is not in the cache: check the network",
-        HfHubHTTPError: "cannot be downloaded from the hub now: try again later",
-    }
-    try:
-        return Path(
-            snapshot_download(
-                section.name,
-                revision=section.revision,
-                allow_patterns=["config.json", "*.safetensors", "*.safetensors.index.json"],
-            )
-        )
-    except tuple(reasons) as error:
-        reason = next(text for kind, text in reasons.items() if isinstance(error, kind))
-        raise UserError(f"backbone.name: model {section.name} {reason}") from None
 
 
 def _description(base: str) -> dict[str, Any]:

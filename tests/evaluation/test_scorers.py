@@ -305,5 +305,5 @@ def test_a_model_that_is_nowhere_is_not_at_hand():
         with pytest.raises(ModelUnavailable, match="no folder"):
             find(system)
     hub = System(name="x", architecture="causal", model="some/model", revision="main")
-    with pytest.raises(ModelUnavailable, match="hub does not give some/model"):
+    with pytest.raises(ModelUnavailable, match="model some/model is not in the cache"):
         find(hub)

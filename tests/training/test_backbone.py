@@ -2,13 +2,14 @@
 
 import csv
 import json
+import shutil
 
 import pytest
-from huggingface_hub.errors import RevisionNotFoundError
 from safetensors.torch import load_file
 from transformers import AutoModelForMaskedLM, AutoTokenizer
 
 from diffutron.runtime.errors import UserError
+from diffutron.runtime.hub import open_repository
 from diffutron.training.backbone import backbone
 
 
@@ -66,38 +67,25 @@ def test_a_folder_that_does_not_fit_the_tokenizer(short_params, paths, tiny_mode
     assert not paths["out"].exists()
 
 
-def test_from_the_hub_without_network(short_params, paths, monkeypatch, tmp_path):
-    monkeypatch.setenv("HF_HOME", str(tmp_path / "hub"))
+def test_from_the_hub_without_network(short_params, paths):
+    """HF_HUB_OFFLINE is set for every test."""
     params = short_params({"backbone.source": "hub", "backbone.name": "nobody/nothing"})
-    with pytest.raises(UserError, match="model nobody/nothing cannot be reached and is not in the"):
+    with pytest.raises(
+        UserError, match=r"^backbone\.name: model nobody/nothing is not in the cache"
+    ):
         backbone(params, **paths)
 
 
-def test_from_the_hub_by_revision(short_params, paths, tiny_model_dir, monkeypatch):
-    """The outside edge is the hub's client: it gives a folder, or says what is wrong."""
-    params = short_params(
-        {"backbone.source": "hub", "backbone.name": "a/b", "backbone.revision": "c0"}
-    )
-    asked = {}
-
-    def download(name, **options):
-        asked.update(options, name=name)
-        return str(tiny_model_dir)
-
-    monkeypatch.setattr("huggingface_hub.snapshot_download", download)
-    backbone(params, **paths)
-    assert (asked["name"], asked["revision"]) == ("a/b", "c0")
+def test_from_the_hub_at_its_commit(hub, short_params, paths, tiny_model_dir):
+    """Where the branch has moved since the commit was written down, the commit holds."""
+    place = hub.store.folder / "models/a/b"
+    shutil.copytree(tiny_model_dir, place)
+    commit = open_repository("a/b").commit
+    shutil.copytree(place, place.with_name(f"b@{commit}"))
+    (place / "config.json").write_text("{}")
+    given = {"backbone.source": "hub", "backbone.name": "a/b", "backbone.commit": commit}
+    backbone(short_params(given), **paths)
     assert (paths["out"] / "model.safetensors").is_file()
-
-    def refuse(name, **options):
-        raise RevisionNotFoundError("404", response=_response())
-
-    monkeypatch.setattr("huggingface_hub.snapshot_download", refuse)
-    with pytest.raises(UserError, match="model a/b has no revision c0"):
-        backbone(params, **paths)
-
-
-def _response():
-    import httpx
-
-    return httpx.Response(404, request=httpx.Request("GET", "http://localhost"))
+    assert json.loads(paths["metrics"].read_text())["commit"] == commit
+    with pytest.raises(UserError, match=f"model a/b has no revision {commit[::-1]}"):
+        backbone(short_params(given | {"backbone.commit": commit[::-1]}), **paths)

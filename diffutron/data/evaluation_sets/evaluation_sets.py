@@ -16,15 +16,10 @@ from typing import Any
 from pydantic import ValidationError
 
 from diffutron.config.params import TASKS
-from diffutron.data.evaluation_sets.places import (
-    HUB,
-    LOCAL,
-    SCHEMA,
-    TRAINING,
-    LocalFile,
-    reading_hub,
-)
+from diffutron.data.evaluation_sets.places import HUB, LOCAL, SCHEMA, TRAINING, LocalFile
 from diffutron.data.evaluation_sets.rows import Row, explain_row
+from diffutron.data.sources.hub_rows import HubSplit, open_split
+from diffutron.data.sources.row_readers import BadLine, RawRow
 from diffutron.runtime.errors import UserError
 from diffutron.runtime.json_lines import read_json_lines
 
@@ -167,35 +162,27 @@ def _local_set(task: str, folder: Path | None) -> EvaluationSet:
 
 def _hub_set(task: str, *, split: str | None = None) -> EvaluationSet:
     """The evaluation split, or another one of the same revision, whose size is not checked."""
-    from datasets import load_dataset
-
-    hub = HUB[task] if split is None else replace(HUB[task], split=split, rows=None)
-    origin = f"{hub.name} {hub.config or ''} {hub.split} @ {hub.revision}"
-    with reading_hub(origin, setting="evaluate.source"):
-        if hub.parquet:
-            revision = hub.revision.replace("/", "%2F")
-            files = f"hf://datasets/{hub.name}@{revision}/{hub.config}/{hub.split}/*.parquet"
-            dataset = load_dataset("parquet", data_files={"rows": files}, split="rows")
-        else:
-            dataset = load_dataset(hub.name, hub.config, split=hub.split, revision=hub.revision)
-    if hub.rows is not None and len(dataset) != hub.rows:
+    hub = HUB[task].model_copy(update={"split": split, "rows": None} if split else {})
+    found = open_split(hub, setting=f"evaluate.source: {task}", export=hub.parquet)
+    rows = [*found.rows()]
+    if hub.rows not in (None, len(rows)):
         raise UserError(
-            f"{origin} has {len(dataset)} rows where {hub.rows} are expected: "
-            "the set on the hub is another one"
+            f"{found.title} has {len(rows)} rows where {hub.rows} are expected: the set on the hub "
+            "is another one"
         )
-    rows = enumerate(_plain_rows(dataset), 1)
-    return _checked(task, task, rows, SCHEMA[task], origin)
+    return _checked(task, task, _plain_rows(found, rows), SCHEMA[task], found.title)
 
 
-def _plain_rows(dataset: Any) -> Iterator[dict[str, Any]]:
-    """Rows as written in the source: a class label that the hub stores as a number by its name."""
-    named = {
-        column: feature
-        for column, feature in dataset.features.items()
-        if hasattr(feature, "int2str") and column == "label" and "sport" in feature.names
-    }
-    for row in dataset:
-        yield row | {column: feature.int2str(row[column]) for column, feature in named.items()}
+def _plain_rows(found: HubSplit, rows: Iterable[RawRow | BadLine]) -> Iterator[tuple[int, Any]]:
+    """Rows as written in the source: news labels, which the hub stores as numbers, by name."""
+    names = found.class_names("label")
+    for row in rows:
+        if isinstance(row, BadLine):
+            raise UserError(f"{found.title}, row {row.line}: {row.why}")
+        label = row.values.get("label")
+        if "sport" in names and isinstance(label, int):
+            row.values["label"] = names[label]
+        yield row.line, row.values
 
 
 def _checked(

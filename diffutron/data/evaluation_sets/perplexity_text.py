@@ -6,7 +6,8 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from diffutron.config.params import PerplexityText
-from diffutron.data.evaluation_sets.places import reading_hub
+from diffutron.data.sources.hub_rows import open_split
+from diffutron.data.sources.row_readers import BadLine
 from diffutron.runtime.errors import UserError
 from diffutron.runtime.json_lines import read_json_lines
 
@@ -48,14 +49,11 @@ def _local(params: PerplexityText) -> Iterator[str]:
 
 
 def _hub(params: PerplexityText) -> Iterator[str]:
-    from datasets import load_dataset
-
-    place = f"{params.name} {params.split} @ {params.revision}"
-    with reading_hub(place, setting="evaluate.perplexity_text.source"):
-        dataset = load_dataset(params.name, split=params.split, revision=params.revision)
-    if params.field not in dataset.column_names:
-        raise UserError(
-            f"{place} has no field `{params.field}` (it has {', '.join(dataset.column_names)}); "
-            "set evaluate.perplexity_text.field"
-        )
-    yield from dataset[params.field]
+    found = open_split(params, setting="evaluate.perplexity_text")
+    for row in found.with_fields(params.field, limit=params.limit):
+        text = None if isinstance(row, BadLine) else row.values[params.field]
+        if not isinstance(text, str):
+            raise UserError(
+                f"{found.title}: `{params.field}` holds what is no text; choose another"
+            )
+        yield text

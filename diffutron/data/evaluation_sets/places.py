@@ -1,10 +1,9 @@
 """Where the seven evaluation sets are: on the hub, at pinned revisions, and in a local folder."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from diffutron.config.params import HubRows
 from diffutron.data.evaluation_sets.rows import (
     BelebeleRow,
     ExamsRow,
@@ -16,23 +15,17 @@ from diffutron.data.evaluation_sets.rows import (
     TwoWayNliRow,
     XcopaRow,
 )
-from diffutron.runtime.errors import UserError
 from diffutron.runtime.yaml_files import read_yaml
 
 
-@dataclass(frozen=True)
-class HubSet:
+class HubSet(HubRows):
     """Where the hub keeps a set. `parquet` reads the hub's own parquet export of a script set.
 
-    The export cannot be pinned by commit, so the number of rows and, once
-    `evaluate.digest` is set, the digest of the rows stand guard.
+    The branch of the export is written anew, so the number of rows and, once `evaluate.digest` is
+    set, the digest of the rows stand guard.
     """
 
-    name: str
-    split: str
-    revision: str
     rows: int | None
-    config: str | None = None
     parquet: bool = False
 
 
@@ -68,18 +61,3 @@ LOCAL = {
 }
 SCHEMA = {task: files[0].row for task, files in LOCAL.items()}
 TRAINING = {name: f"{name}_train.jsonl" for name in ("exams_tr", "news_cat", "sts_tr")}
-
-
-@contextmanager
-def reading_hub(place: str, *, setting: str) -> Iterator[None]:
-    """What keeps a set of the hub from being read, as one line."""
-    from datasets.exceptions import DatasetsError
-
-    try:
-        yield
-    except (OSError, ValueError, DatasetsError) as error:
-        reason = " ".join(str(error).split())[:200]
-        raise UserError(
-            f"cannot read {place} from the hub ({reason}); check the network and the access to "
-            f"the set, or use {setting}: local"
-        ) from error

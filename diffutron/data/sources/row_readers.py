@@ -1,12 +1,13 @@
 """Rows of the files of a folder, read as bytes, so that one bad line never costs its neighbors.
 
-Kinds: JSON lines (plain, .gz, .zst), parquet, and plain text (a document is a block of lines; an
-empty line ends it).
+Kinds: JSON lines (plain, .gz, .zst), parquet, plain text (a document is a block of lines; an
+empty line ends it); from the hub also a JSON array, and tables of comma or tab separated values.
 """
 
 import codecs
 import io
-from collections.abc import Iterator
+import json
+from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import chain
@@ -21,6 +22,7 @@ from diffutron.runtime.json_lines import NotJson, parse_lines
 
 COMPRESSION = {".gz": "gzip", ".zst": "zstd"}
 KINDS = (".jsonl", ".jsonl.gz", ".jsonl.zst", ".parquet", ".txt")
+READABLE = (*KINDS, ".json", ".json.gz", ".csv", ".tsv")
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,17 +57,25 @@ def list_files(folder: Path, *, setting: str) -> list[Path]:
     return files
 
 
-def read_file(path: Path) -> Iterator[RawRow | BadLine]:
+def read_file(path: Path, *, columns: Collection[str] = ()) -> Iterator[RawRow | BadLine]:
     """The rows of one file in order; `file` of each is the file's name.
+
+    columns: what is read of a parquet file, as far as it is there; all by default.
 
     Raises:
         UserError: the file is empty, truncated or not what its name says.
     """
     with _readable(path):
         if path.suffix == ".parquet":
-            yield from _parquet_rows(path)
+            yield from _parquet_rows(path, columns)
         elif path.suffix == ".txt":
             yield from _text_blocks(path)
+        elif path.suffix in (".csv", ".tsv"):
+            yield from _table_rows(path)
+        elif ".json" in path.suffixes[-2:] and _holds_array(path):
+            with _bytes_of(path) as stream:
+                rows = json.loads(stream.read().decode("utf-8-sig"))
+            yield from (_row(path, number, values) for number, values in enumerate(rows, 1))
         else:
             yield from _json_lines(path)
 
@@ -94,7 +104,7 @@ def _readable(path: Path) -> Iterator[None]:
         raise UserError(f"{path} is empty (0 bytes); fetch it again or take it out of the folder")
     try:
         yield
-    except (OSError, ArrowInvalid) as error:
+    except (OSError, ArrowInvalid, ValueError) as error:
         raise UserError(
             f"{path} cannot be read to its end ({' '.join(str(error).split())}); fetch it again or "
             "take it out"
@@ -114,12 +124,29 @@ def _bytes_of(path: Path) -> Any:
 def _json_lines(path: Path) -> Iterator[RawRow | BadLine]:
     with _bytes_of(path) as stream:
         for number, values in parse_lines(io.BufferedReader(stream, 1 << 20)):
-            if isinstance(values, NotJson):
-                yield BadLine(path.name, number, values.reason)
-            elif isinstance(values, dict):
-                yield RawRow(path.name, number, values)
-            else:
-                yield BadLine(path.name, number, f"a {type(values).__name__}, not an object")
+            yield _row(path, number, values)
+
+
+def _row(path: Path, number: int, values: Any) -> RawRow | BadLine:
+    if isinstance(values, NotJson):
+        return BadLine(path.name, number, values.reason)
+    if not isinstance(values, dict):
+        return BadLine(path.name, number, f"a {type(values).__name__}, not an object")
+    return RawRow(path.name, number, values)
+
+
+def _holds_array(path: Path) -> bool:
+    with _bytes_of(path) as stream:
+        return stream.read(1000).removeprefix(codecs.BOM_UTF8).lstrip().startswith(b"[")
+
+
+def _table_rows(path: Path) -> Iterator[RawRow]:
+    from pyarrow.csv import ParseOptions, open_csv
+
+    separator = "\t" if path.suffix == ".tsv" else ","
+    options = ParseOptions(delimiter=separator, newlines_in_values=True)
+    with open_csv(path, parse_options=options) as batches:
+        yield from _batch_rows(path, batches)
 
 
 def _text_blocks(path: Path) -> Iterator[RawRow | BadLine]:
@@ -144,12 +171,15 @@ def _text_blocks(path: Path) -> Iterator[RawRow | BadLine]:
                 broken = broken or BadLine(path.name, number, f"not UTF-8 (byte {error.start + 1})")
 
 
-def _parquet_rows(path: Path) -> Iterator[RawRow]:
+def _parquet_rows(path: Path, columns: Collection[str]) -> Iterator[RawRow]:
     from pyarrow.parquet import ParquetFile
 
-    number = 0
     with ParquetFile(path) as file:
-        for batch in file.iter_batches(batch_size=1000):
-            for values in batch.to_pylist():
-                number += 1
-                yield RawRow(path.name, number, values)
+        names = [name for name in file.schema_arrow.names if not columns or name in columns]
+        yield from _batch_rows(path, file.iter_batches(batch_size=1000, columns=names))
+
+
+def _batch_rows(path: Path, batches: Iterable[Any]) -> Iterator[RawRow]:
+    rows = (values for batch in batches for values in batch.to_pylist())
+    for number, values in enumerate(rows, 1):
+        yield RawRow(path.name, number, values)

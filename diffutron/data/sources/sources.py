@@ -8,13 +8,14 @@ Everything here yields rows one by one; what cannot be used is yielded as a `Bad
 import hashlib
 import os
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeVar
 
-from diffutron.config.params import CorpusParams, HubRows, InstructionsParams, Params
+from diffutron.config.params import CorpusParams, HubInstructions, InstructionsParams, Params
 from diffutron.data.sources import listing
 from diffutron.data.sources.bad_rows import BadRows
+from diffutron.data.sources.hub_rows import open_split
 from diffutron.data.sources.instruction_schemas import Instruction, instruction_of, phase_of
 from diffutron.data.sources.licenses import OURS, License, license_of
 from diffutron.data.sources.row_readers import (
@@ -78,10 +79,13 @@ def raw_documents(params: CorpusParams, *, seed: int) -> Iterator[Document | Bad
         if not params.hub:
             raise UserError("corpus.hub names no data set; list some, or change corpus.source")
         for entry in params.hub:
-            rows = hub_rows(entry.name, entry.config, entry.revision, entry.split, entry.field)
-            for row in rows:
-                fields = {"text": entry.field}
-                yield _document(row, fields=fields, source=entry.name, group=entry.group)
+            found = open_split(entry, setting="corpus.hub")
+            for row in found.with_fields(entry.field, limit=entry.limit):
+                if isinstance(row, BadLine):
+                    yield row
+                else:
+                    fields = {"text": entry.field}
+                    yield _document(row, fields=fields, source=entry.name, group=entry.group)
 
 
 def raw_instructions(
@@ -100,10 +104,10 @@ def raw_instructions(
             elif phase_of(row.values) in (phase, None):
                 yield _instruction(row, phase)
     else:
-        entry: HubRows = params.phase1 if phase == 1 else params.phase2
-        field = "instruction" if phase == 1 else "Input"
-        for row in hub_rows(entry.name, None, entry.revision, entry.split, field):
-            yield _instruction(row, phase, source=entry.name)
+        entry = params.phase1 if phase == 1 else params.phase2
+        found = open_split(entry, setting=f"instructions.phase{phase}")
+        for row in found.rows(limit=entry.limit):
+            yield row if isinstance(row, BadLine) else _hub_instruction(row, phase, entry)
 
 
 def document_of(row: RawRow | BadLine, entry: listing.Entry = listing.ANY) -> Document | BadLine:
@@ -134,6 +138,16 @@ def _instruction(row: RawRow, phase: int, *, source: str | None = None) -> Instr
     if isinstance(found, BadLine):
         return found
     return _encodable(found, found.prompt, found.answer, found.source)
+
+
+def _hub_instruction(row: RawRow, phase: int, entry: HubInstructions) -> Instruction | BadLine:
+    if lost := [theirs for theirs in entry.fields.values() if theirs not in row.values]:
+        raise UserError(
+            f"instructions.phase{phase}.fields: {entry.name} has no field {lost[0]!r}; it has "
+            f"{', '.join(row.values)}"
+        )
+    ours = {ours: row.values[theirs] for ours, theirs in entry.fields.items()}
+    return _instruction(replace(row, values=row.values | ours), phase, source=entry.name)
 
 
 def _encodable(found: R, *texts: str) -> R | BadLine:
@@ -186,9 +200,13 @@ def count_documents(params: CorpusParams) -> int | None:
     if params.source == "local":
         files = list_files(local_folder("corpus")[0], setting="corpus.source")
         return sum(map(count_rows, files))
-    counts = [_hub_count(one.name, one.config, one.revision, one.split) for one in params.hub]
-    known = [count for count in counts if count is not None]
-    return sum(known) if len(known) == len(counts) else None
+    total = 0
+    for entry in params.hub:
+        promised = open_split(entry, setting="corpus.hub").promised
+        if promised is None and entry.limit is None:
+            return None
+        total += min(count for count in (promised, entry.limit) if count is not None)
+    return total
 
 
 def licenses_of(params: CorpusParams | InstructionsParams) -> list[License]:
@@ -198,7 +216,7 @@ def licenses_of(params: CorpusParams | InstructionsParams) -> list[License]:
     corpus = isinstance(params, CorpusParams)
     if params.source == "hub":
         hub = params.hub if corpus else (params.phase1, params.phase2)
-        return [license_of(entry.name, getattr(entry, "license", None)) for entry in hub]
+        return [license_of(entry.name, entry.license) for entry in hub]
     section = "corpus" if corpus else "instructions"
     folder = local_folder(section)[0]
     listed = listing.entries(folder)
@@ -234,44 +252,3 @@ def _local_rows(section: str, digest: str | None) -> Iterator[tuple[Path, RawRow
             yield file, row
         if stamp(file) != before:
             raise UserError(f"{file} changed while it was read; run again when it is complete")
-
-
-def _hub_count(name: str, config: str | None, revision: str, split: str) -> int | None:
-    """The rows that the card of a hub data set promises, if it does; a set that cannot be reached
-    is told of by `hub_rows`."""
-    from datasets import load_dataset_builder
-    from datasets.exceptions import DatasetsError
-
-    try:
-        splits = load_dataset_builder(name, config, revision=revision).info.splits
-    except (OSError, ValueError, DatasetsError):
-        return None
-    return splits[split].num_examples if splits and split in splits else None
-
-
-def hub_rows(
-    name: str, config: str | None, revision: str, split: str, field: str
-) -> Iterator[RawRow]:
-    """The rows of a hub data set, streamed.
-
-    Raises:
-        UserError: no network, gated, missing, or a split without `field`.
-    """
-    from datasets import load_dataset
-    from datasets.exceptions import DatasetsError
-
-    line = 0
-    try:
-        rows = load_dataset(name, config, revision=revision, split=split, streaming=True)
-        for line, values in enumerate(rows, 1):
-            if line == 1 and field not in values:
-                fields = ", ".join(values)
-                raise UserError(f"{name} has no field {field!r} but {fields}; change the params")
-            yield RawRow(name, line, dict(values))
-    except (OSError, ValueError, DatasetsError) as error:
-        reason = " ".join(str(error).split())[:200]
-        raise UserError(
-            f"cannot read {name} (split {split}, revision {revision}) from the hub after {line} "
-            f"rows: {reason}; check the network, HF_HUB_OFFLINE, the name and, for a gated set, "
-            "`hf auth login`; or use source: local"
-        ) from error

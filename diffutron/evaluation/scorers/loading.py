@@ -9,12 +9,10 @@ from typing import TYPE_CHECKING, Any
 from diffutron.evaluation.scorers.systems import Scoring, System, check_folder
 from diffutron.runtime.errors import UserError
 from diffutron.runtime.files import content_digest
+from diffutron.runtime.hub import CHECKPOINT, HubError, is_hub_name, open_repository
 
 if TYPE_CHECKING:
     from diffutron.evaluation.scorers.scorer import Scorer
-
-# What a checkpoint is made of; other formats of the same weights stay on the hub.
-FILES = ("*.json", "*.safetensors", "*.model", "*.txt", "*.jinja")
 
 
 class ModelUnavailable(Exception):
@@ -45,26 +43,21 @@ def find(system: System) -> Checkpoint:
     folder = Path(system.model)
     if folder.is_dir():
         return Checkpoint(folder, folder_digest(folder))
-    if system.model.count("/") != 1 or system.revision is None:
+    if not is_hub_name(system.model) or system.revision is None:
         raise ModelUnavailable(f"there is no folder {system.model}")
-    from huggingface_hub import snapshot_download
-
-    name, revision = system.model, system.revision
     try:
-        place = Path(snapshot_download(name, revision=revision, allow_patterns=list(FILES)))
-        if not any(place.glob("*.safetensors")):  # an older repository
-            older = [*FILES, "*.bin"]
-            place = Path(snapshot_download(name, revision=revision, allow_patterns=older))
-    except (OSError, ValueError) as error:
-        reason = " ".join(str(error).split())[:160]
-        raise ModelUnavailable(f"the hub does not give {name} @ {revision} ({reason})") from error
-    commit = place.name  # the cache keeps a folder for each commit
-    return Checkpoint(place, hashlib.sha256(f"{name}@{commit}".encode()).hexdigest(), commit)
+        repository = open_repository(system.model, revision=system.revision)
+        older = [] if repository.matching("*.safetensors") else ["*.bin"]
+        folder = repository.fetch(*CHECKPOINT, *older)
+    except HubError as error:
+        raise ModelUnavailable(str(error)) from error
+    named = hashlib.sha256(f"{system.model}@{repository.commit}".encode()).hexdigest()
+    return Checkpoint(folder, named, repository.commit)
 
 
 def folder_digest(folder: Path) -> str:
     """A name for the content of a model folder."""
-    return content_digest(sorted(path for pattern in FILES for path in folder.glob(pattern)))
+    return content_digest(sorted(path for pattern in CHECKPOINT for path in folder.glob(pattern)))
 
 
 def load(system: System, checkpoint: Checkpoint, scoring: Scoring) -> "Scorer":

@@ -1,5 +1,10 @@
-"""The seven sets on the hub: at a revision, guarded by digest and number, without network."""
+"""The seven sets on the hub: at a revision, guarded by digest and number."""
 
+import json
+from urllib.parse import quote
+
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from diffutron.config.params import TASKS
@@ -10,89 +15,75 @@ from diffutron.runtime.errors import UserError
 from .rows import ROWS, changed
 
 
-class FakeDataset(list):
-    """What `datasets.load_dataset` returns, as far as the reader looks."""
-
-    features: dict = {}
-
-
 @pytest.fixture
-def hub(monkeypatch: pytest.MonkeyPatch):
-    """The outside edge: the hub answers with two rows a task and records what was asked."""
-    import datasets
+def put(hub, monkeypatch):
+    """`put("sts_tr", rows)`: what the hub holds; at first two rows of each task."""
 
-    asked: list[tuple] = []
-    answers = {name: FakeDataset([row, row]) for name, row in ROWS.items()}
-
-    def load_dataset(*args, **kwargs):
-        asked.append((args, kwargs))
-        files = str(kwargs.get("data_files", ""))
-        return next(
-            answers[task]
-            for task, spec in HUB.items()
-            if spec.name in (*args[:1], files) or spec.name in files
+    def write(task: str, rows: list[dict], **metadata: str) -> None:
+        spec = HUB[task]
+        place = hub.store.folder / "datasets" / f"{spec.name}@{quote(spec.revision, safe='')}"
+        place.with_name(spec.name.rpartition("/")[2]).mkdir(parents=True, exist_ok=True)
+        inside = (
+            f"{spec.config}/{spec.split}/0000.parquet" if spec.parquet else f"{spec.split}.parquet"
         )
+        (place / inside).parent.mkdir(parents=True, exist_ok=True)
+        if spec.config and not spec.parquet:
+            files = f"[{{split: {spec.split}, path: {inside}}}]"
+            card = f"---\nconfigs: [{{config_name: {spec.config}, data_files: {files}}}]\n---\n"
+            (place / "README.md").write_text(card)
+        table = pa.Table.from_pylist(rows).replace_schema_metadata(metadata or None)
+        pq.write_table(table, place / inside)
 
-    monkeypatch.setattr(datasets, "load_dataset", load_dataset)
-    monkeypatch.setattr(
-        evaluation_sets,
-        "HUB",
-        {task: evaluation_sets.replace(spec, rows=2) for task, spec in HUB.items()},
-    )
-    return asked, answers
+    for task in TASKS:
+        write(task, [ROWS[task]] * 2)
+    two = {task: spec.model_copy(update={"rows": 2}) for task, spec in HUB.items()}
+    monkeypatch.setattr(evaluation_sets, "HUB", two)
+    return write
 
 
-def test_hub_sets_are_read_at_a_revision(hub):
-    asked, _ = hub
+def test_hub_sets_are_read_at_a_revision(hub, put):
     sets, missing = load_sets(TASKS, source="hub")
     assert missing == []
+    assert [one.rows[0].items() >= {"row": 1}.items() for one in sets] == [True] * 7
     assert [len(one.rows) for one in sets] == [2] * 7
-    for (args, kwargs), spec in zip(asked, HUB.values(), strict=True):
-        if spec.parquet:
-            assert args == ("parquet",)
-            assert "@refs%2Fconvert%2Fparquet/" in kwargs["data_files"]["rows"]
-        else:
-            assert kwargs["revision"] == spec.revision
-            assert len(spec.revision) == 40
-    assert {task for task, spec in HUB.items() if spec.parquet} == {
-        "exams_tr",
-        "mnli_tr",
-        "xcopa_tr",
-    }
+    exported = {task for task, spec in HUB.items() if spec.parquet}
+    assert exported == {"exams_tr", "mnli_tr", "xcopa_tr"}
+    assert all(len(HUB[task].revision) == 40 for task in TASKS if task not in exported)
+    hub.log.clear()
+    load_sets(TASKS, source="hub")
+    assert not [one for one in hub.log if "resolve" in one["path"]]  # nothing is fetched twice
 
 
-def test_hub_rows_are_guarded_by_digest_and_number(hub):
-    _, answers = hub
+def test_hub_rows_are_guarded_by_digest_and_number(put, monkeypatch, tmp_path):
     sets, _ = load_sets(TASKS, source="hub")
     digest = sets_digest(sets)
     load_sets(TASKS, source="hub", digest=digest)
-    answers["sts_tr"][0] = changed("sts_tr", "score", 4.0)
+    put("sts_tr", [ROWS["sts_tr"], changed("sts_tr", "score", 4.0)])
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "other"))
     with pytest.raises(UserError, match=r"evaluate\.digest"):
         load_sets(TASKS, source="hub", digest=digest)
-    answers["sts_tr"].append(ROWS["sts_tr"])
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "third"))
+    put("sts_tr", [ROWS["sts_tr"]] * 3)
     with pytest.raises(UserError, match="has 3 rows where 2 are expected"):
         load_sets(TASKS, source="hub")
 
 
-def test_class_labels_of_the_hub_become_their_names(hub):
-    class Label:
-        names = ["economy", "health", "magazine", "politics", "sport"]
-
-        def int2str(self, index: int) -> str:
-            return self.names[index]
-
-    _, answers = hub
-    answers["news_cat"] = FakeDataset([{"text": "Maç bitti.", "label": 4}] * 2)
-    answers["news_cat"].features = {"label": Label()}
+def test_class_labels_of_the_hub_become_their_names(put):
+    names = ["economy", "health", "magazine", "politics", "sport"]
+    features = {"label": {"names": names, "_type": "ClassLabel"}}
+    metadata = json.dumps({"info": {"features": features}})
+    put("news_cat", [{"text": "Maç bitti.", "label": 4}] * 2, huggingface=metadata)
     assert load_rows("news_cat", source="hub").rows[0]["label"] == "sport"
 
 
-def test_no_network_is_one_line(monkeypatch):
-    import datasets
+def test_a_renamed_field_is_named(put):
+    put("ironytr", [{"metin": "Ne güzel.", "label": 1}] * 2)
+    with pytest.raises(UserError, match=r"mcemilg/IronyTR .*row 1: .*text"):
+        load_rows("ironytr", source="hub")
 
-    def refuse(*_, **__):
-        raise ConnectionError("no route\nto host")
 
-    monkeypatch.setattr(datasets, "load_dataset", refuse)
-    with pytest.raises(UserError, match=r"cannot read mcemilg/IronyTR .*no route to host"):
+def test_no_network_is_one_line():
+    """HF_HUB_OFFLINE is set for every test."""
+    told = r"^evaluate\.source: ironytr: data set mcemilg/IronyTR is not in the cache"
+    with pytest.raises(UserError, match=told):
         load_rows("ironytr", source="hub")
