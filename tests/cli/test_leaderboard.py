@@ -6,6 +6,8 @@ import pytest
 
 from diffutron.cli import app as cli
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def run(monkeypatch, capsys, repo):

@@ -126,6 +126,7 @@ def test_mistakes_are_user_errors(run, tmp_path) -> None:
         assert message in str(done.exception)
 
 
+@pytest.mark.slow
 def test_a_checkpoint_without_a_head_is_one_line(tiny_model_dir, tmp_path) -> None:
     """As a user sees it: nothing of what the libraries print while loading."""
     import subprocess

@@ -13,6 +13,8 @@ from diffutron.evaluation.leaderboard.compare import (
 )
 from diffutron.runtime.errors import UserError
 
+pytestmark = pytest.mark.slow
+
 
 def write(path, rights, **more):
     rows = [

@@ -14,6 +14,8 @@ from diffutron.evaluation.scorers.masked_diffusion import MaskedDiffusion
 from diffutron.evaluation.scoring import sanity_checks
 from diffutron.runtime.errors import UserError
 
+pytestmark = pytest.mark.slow
+
 SMALL = {
     "evaluate.max_items": 3,
     "evaluate.max_items_final": 4,

@@ -12,6 +12,8 @@ from diffutron.evaluation.leaderboard.rows import failed_checks
 from diffutron.evaluation.scorers.masked_diffusion import MaskedDiffusion
 from diffutron.evaluation.scorers.scorer import Scorer
 
+pytestmark = pytest.mark.slow
+
 KEYS = [
     "system", "task", "stand_in", "protocol", "shots", "n", "correct", "acc", "acc_norm", "low",
     "high", "chance", "constant", "published", "sanity_checks",

@@ -12,6 +12,8 @@ import pytest
 
 from diffutron.operations.guard import guarded
 
+pytestmark = pytest.mark.slow
+
 # A child that is a session of its own and deaf to SIGTERM, as a rank that hangs may be.
 DEAF = """
 import signal, time

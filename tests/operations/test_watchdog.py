@@ -9,6 +9,8 @@ import pytest
 
 from diffutron.operations import watchdog
 
+pytestmark = pytest.mark.slow
+
 DEAF = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN);"
 
 

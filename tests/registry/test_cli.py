@@ -10,6 +10,8 @@ import pytest
 
 from diffutron.cli.app import main
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def run(monkeypatch, capsys):

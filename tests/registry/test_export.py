@@ -13,6 +13,8 @@ from diffutron.registry import export as exporting
 from diffutron.registry.export import export, publication
 from diffutron.runtime.errors import UserError
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.mark.slow
 def test_transformers_alone_loads_it(versions, tmp_path):

@@ -14,6 +14,8 @@ from diffutron.registry.mlflow_client import tracking
 from diffutron.registry.promote import promote, rollback
 from diffutron.registry.promotion_gate import judge
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def old(repo, tmp_path, monkeypatch):

@@ -9,6 +9,8 @@ from diffutron.registry.mlflow_client import tracking
 from diffutron.registry.promote import CHALLENGER, alias, champion, decisions, promote, rollback
 from diffutron.runtime.errors import UserError
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def versions(store):

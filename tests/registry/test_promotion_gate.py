@@ -13,6 +13,8 @@ from diffutron.registry.promote import promote
 from diffutron.registry.promotion_gate import contamination, judge
 from diffutron.runtime.errors import UserError
 
+pytestmark = pytest.mark.slow
+
 
 def failing(found) -> list[str]:
     return [condition.name for condition in found.conditions if not condition.holds]

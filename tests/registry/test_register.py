@@ -21,6 +21,8 @@ from diffutron.training.hosts import free_port
 
 from .conftest import good_summary, write_build
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def registered(tmp_path_factory, empty_store, tiny_model_dir, demo_values):

@@ -16,6 +16,8 @@ from sklearn.tree import DecisionTreeClassifier
 from diffutron import sample
 from diffutron.sample.partition import words
 
+pytestmark = pytest.mark.slow
+
 CHOICES: dict[str, Callable[[dict[str, Any]], tuple[list[str], int]]] = {
     "belebele_tr": lambda r: (
         [r[f"mc_answer{i}"] for i in range(1, 5)],

@@ -138,6 +138,7 @@ def digest(part: list[dict[str, Any]]) -> str:
     return hashlib.sha256(json.dumps(part).encode()).hexdigest()
 
 
+@pytest.mark.slow
 def test_another_process_makes_the_same_bytes(
     documents: Rows, essays: Rows, phases: dict[int, Rows]
 ) -> None:
@@ -153,6 +154,7 @@ def test_another_process_makes_the_same_bytes(
     assert ast.literal_eval(done.stdout) == [digest(part) for part in parts]
 
 
+@pytest.mark.slow
 def test_another_seed_makes_other_rows(
     documents: Rows, essays: Rows, phases: dict[int, Rows]
 ) -> None:

@@ -15,6 +15,8 @@ from diffutron.sample import facts
 from diffutron.sample.partition import FUNCTION_WORDS, TRAINING, content_words, side, words
 from diffutron.text.turkish import turkish_lower
 
+pytestmark = pytest.mark.slow
+
 SEED = 13
 ITEM_FIELDS = {
     "belebele_tr": ("flores_passage", "question"),

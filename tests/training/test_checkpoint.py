@@ -115,6 +115,7 @@ def test_only_partitioned_state_of_another_world_size_is_converted(checkpoints):
     assert not Checkpoints("toy", ALONE, zero_stage=0).converts(written_by(2))
 
 
+@pytest.mark.slow
 def test_a_failed_conversion_says_why(checkpoints):
     checkpoints.save(Engine(), 5, {})
     manifest = checkpoints.folder / "step-00000005" / MANIFEST

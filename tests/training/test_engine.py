@@ -42,6 +42,7 @@ def test_the_precision_is_the_one_asked_for(precision, device, make_params):
 FACTS = sorted((CLONE / "infra" / "deepspeed").glob("*.json"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("precision", ["float32", "bf16"])
 @pytest.mark.parametrize("stage", [0, 1, 2, 3])
 @pytest.mark.parametrize("file", FACTS, ids=lambda file: file.stem)

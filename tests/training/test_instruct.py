@@ -17,6 +17,8 @@ from diffutron.training.instruct import instruct
 from diffutron.training.merge import merge
 from diffutron.training.pretrain import objective_of, pretrain
 
+pytestmark = pytest.mark.slow
+
 MASK = 4
 
 

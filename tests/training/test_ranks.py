@@ -192,6 +192,7 @@ def test_a_users_mistake_is_told_once(command, tmp_path):
     assert done.stdout == ""
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("program", "reason"),
     [
@@ -204,6 +205,7 @@ def test_a_rank_that_dies_is_named(program, reason, tmp_path):
         run_elastic([sys.executable, "-c", program], 2, tmp_path)
 
 
+@pytest.mark.slow
 def test_the_reason_of_the_lowest_rank_is_raised_again(tmp_path):
     for rank, kind in ((3, "UserError"), (1, "StageFailure")):
         reason = {"kind": kind, "message": f"told by rank {rank}"}
@@ -212,6 +214,7 @@ def test_the_reason_of_the_lowest_rank_is_raised_again(tmp_path):
         run_elastic([sys.executable, "-c", "raise SystemExit(2)"], 1, tmp_path)
 
 
+@pytest.mark.slow
 def test_sigterm_ends_the_ranks_first(tmp_path):
     program = f"open(r'{tmp_path}/' + __import__('os').environ['RANK'], 'w'); input()"
     starter = (

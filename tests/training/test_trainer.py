@@ -106,6 +106,7 @@ def test_losses_match_the_golden_run(train, repo):
     assert losses == pytest.approx(json.loads(golden.read_text()), rel=1e-4)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("lora", [None, 0.0], ids=["full", "lora"])
 def test_zero_stages_train_alike(lora, train):
     """Accumulation differs as well: one row a micro-batch against all at once."""
@@ -117,6 +118,7 @@ def test_zero_stages_train_alike(lora, train):
         torch.testing.assert_close(_weights(plain), _weights(zero), rtol=1e-3, atol=2e-4)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("ema_decay", [None, 0.5], ids=["plain", "ema"])
 @pytest.mark.parametrize("lora", [None, 0.0], ids=["full", "lora"])
 @pytest.mark.parametrize("zero_stage", [0, 1, 2, 3])
@@ -208,6 +210,7 @@ def test_dropout_is_keyed_by_the_step(train):
     assert without.state.curve[-1]["loss"] != whole.state.curve[-1]["loss"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("zero_stage", [0, 2, 3])
 def test_the_moving_average_matches_the_recursion(zero_stage, train, tiny_model_dir, monkeypatch):
     """Over the weights after each step, through an interruption; it is what is exported."""

@@ -18,6 +18,7 @@ def contents(out):
     return {path.name: path.read_bytes() for path in sorted(out.iterdir())}
 
 
+@pytest.mark.slow
 def test_bytes_depend_on_neither_processes_nor_the_run(run_corpus, monkeypatch):
     alone = contents(run_corpus("alone", shard_documents=20))
     monkeypatch.setattr(executors, "PROCESSES_FROM", 2)

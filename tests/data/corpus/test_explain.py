@@ -72,6 +72,7 @@ def test_other_files_are_refused(tmp_path, params, tiny_tokenizer_dir):
         list(explain(params, tokenizer=tiny_tokenizer_dir, file=tmp_path / "a.doc"))
 
 
+@pytest.mark.slow
 def test_the_command_prints_one_object_a_document(file, tiny_tokenizer_dir, repo, monkeypatch):
     monkeypatch.chdir(repo)
     line = ["corpus", "--tokenizer", str(tiny_tokenizer_dir), "--explain", str(file)]

@@ -161,6 +161,7 @@ def test_bands_of_short_and_no_texts(rules):
 pairs_of_texts = st.lists(st.tuples(st.integers(0, 19), st.integers(0, 19)), max_size=30)
 
 
+@pytest.mark.slow
 @given(pairs_of_texts, pairs_of_texts)
 @settings(deadline=None, max_examples=50)
 def test_clusters_are_the_connected_components(exact, near):
@@ -178,6 +179,7 @@ def test_clusters_are_the_connected_components(exact, near):
     assert all(cluster == naive[index] for index, cluster in found.items())
 
 
+@pytest.mark.slow
 def test_a_long_chain_is_one_cluster():
     numbers = random.Random(1)
     chain = numbers.sample(range(2000), 2000)

@@ -140,6 +140,7 @@ def test_quarantine_lets_few_pass_and_stops_at_many():
         list(BadRows("corpus", max_bad_share=0.01).sift([]))
 
 
+@pytest.mark.slow
 def test_the_sample_needs_nothing(make_params):
     params = make_params()
     documents = list(raw_documents(params.corpus, seed=13))
