@@ -1,9 +1,11 @@
 """What every test shares: an empty folder to work in, no network, one seeded tiny model."""
 
 import os
+import time
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -89,7 +91,10 @@ def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
         monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
         monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hub-cache"))
         monkeypatch.setattr(constants, "HF_HUB_DISABLE_XET", True)
-        monkeypatch.setattr("diffutron.runtime.hub.sleep", lambda seconds: None)
+        impatient = SimpleNamespace(**vars(time) | {"sleep": lambda seconds: None})
+        monkeypatch.setattr("diffutron.runtime.hub.sleep", impatient.sleep)
+        for module in ("utils._http", "file_download"):
+            monkeypatch.setattr(f"huggingface_hub.{module}.time", impatient)
         monkeypatch.delenv("HF_TOKEN", raising=False)
         close_session()  # it remembers whether it is offline
         yield hub

@@ -20,7 +20,7 @@ from fnmatch import fnmatch
 from functools import cache
 from pathlib import Path
 from time import sleep
-from typing import Any, BinaryIO, Literal, TypeVar
+from typing import Any, Literal, TypeVar
 
 from diffutron.runtime.errors import UserError
 from diffutron.runtime.files import write_text
@@ -31,7 +31,7 @@ Cause = Literal[
     "refused", "damaged", "no space", "unreadable",
 ]  # fmt: skip
 CARD = "README.md"
-PATIENCE = 25.0  # seconds after which nothing is tried again; the client's own tries come on top
+PATIENCE = 20.0  # seconds after which nothing is tried again; the client's own tries come on top
 TRIES_TO_CONNECT, ALWAYS = 3, 1000
 WEIGHTS = ("*.safetensors", "*.safetensors.index.json")
 TOKENIZER = ("*.json", "*.model", "*.txt", "*.jinja")
@@ -107,7 +107,7 @@ class Repository:
             self.sizes[path] for path in self.matching(*patterns) if self._cached(path) is None
         )
 
-    def read_start(self, path: str, read: Callable[[BinaryIO], T]) -> T:
+    def read_start(self, path: str, read: Callable[[Any], T]) -> T:
         """What `read` gives of a file; of one that is not in the cache only what it reads is
         fetched."""
         from huggingface_hub import HfFileSystem

@@ -43,7 +43,7 @@ def test_an_unknown_key_is_named_with_the_allowed_ones(demo_values):
         parse_params(values, origin="params.yaml")
     values = copy.deepcopy(demo_values)
     values["corpus"]["hub"][0]["nmae"] = "x"
-    with pytest.raises(UserError, match="allowed here: name, revision, split, config"):
+    with pytest.raises(UserError, match="allowed here: name, revision, commit, config"):
         parse_params(values, origin="params.yaml")
 
 

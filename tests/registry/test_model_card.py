@@ -146,8 +146,8 @@ def test_licenses_of_all_parts_make_the_license_of_the_model(make_params, summar
     hub = make_params({"corpus.source": "hub", "tokenizer.source": "hub"})
     card = model_card(hub, summary, MEASURED, tags=TAGS)
     assert head(card)["license"] == "other"
-    assert "| tokenizer | jhu-clsp/mmBERT-base @ `main` | MIT |" in card
-    assert "diffutron/DiffutronLM-Pretraining-Corpus @ `main` | not stated |" in card
+    assert "| tokenizer | jhu-clsp/mmBERT-base @ main | MIT |" in card
+    assert "diffutron/DiffutronLM-Pretraining-Corpus @ main | not stated |" in card
     local = make_params({"corpus.source": "local", "corpus.digest": "abc"})
     assert "| local folder, digest `abc` | not stated |" in model_card(
         local, summary, {}, tags=TAGS

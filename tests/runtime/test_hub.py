@@ -118,7 +118,6 @@ def test_a_file_that_was_damaged_in_the_cache_is_fetched_again(hub, model):
 )
 def test_what_always_fails_is_one_line(hub, model, monkeypatch, place, fault, cause, told):
     monkeypatch.setattr("diffutron.runtime.hub.PATIENCE", 1.5)
-    monkeypatch.setattr("huggingface_hub.utils._http.time.sleep", lambda seconds: None)
     hub.faults[:] = [{"match": place, **fault, **ALWAYS}]
     with pytest.raises(HubError, match=f"^backbone.name: model a/b {told}") as caught:
         fetch()

@@ -471,7 +471,7 @@ def serve(folder: str | Path, port: int = 0) -> Iterator[Hub]:
     server = Server(("127.0.0.1", port), handler)
     hub.url = f"http://127.0.0.1:{server.server_port}"
     hub.storage = f"http://localhost:{server.server_port}"
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread = threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True)
     thread.start()
 
     def stop() -> None:
