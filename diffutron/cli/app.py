@@ -138,6 +138,8 @@ def main() -> None:
     """Entry point: user mistakes end with one line and exit code 2, never with a traceback."""
     os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")  # its report of missing weights
+    if "OMP_WAIT_POLICY" not in os.environ:  # threads that wait leave the core to others soon
+        os.environ.setdefault("GOMP_SPINCOUNT", "300")
     if "DVC_STAGE" in os.environ:  # a dvc that is killed must not leave its stage at work
         from diffutron.operations.guard import end_with_dvc
 

@@ -37,6 +37,24 @@ def test_help_lists_every_command_with_a_sentence(monkeypatch, capsys):
             assert not is_option or param.help, f"{name} {param.opts}"
 
 
+@pytest.mark.parametrize(
+    ("name", "given", "expected"),
+    [
+        ("GOMP_SPINCOUNT", None, "300"),
+        ("GOMP_SPINCOUNT", "7", "7"),
+        ("OMP_WAIT_POLICY", "active", None),
+    ],
+)
+def test_threads_that_wait_leave_the_core_to_others_soon(monkeypatch, name, given, expected):
+    for each in ("GOMP_SPINCOUNT", "OMP_WAIT_POLICY"):
+        monkeypatch.setenv(each, "")  # so that it is as before in the end
+        monkeypatch.delenv(each)
+    if given:
+        monkeypatch.setenv(name, given)
+    assert run(monkeypatch, "--help") == 0
+    assert os.environ.get("GOMP_SPINCOUNT") == expected
+
+
 @pytest.mark.parametrize("words", [["nonsense"], ["merge", "--nonsense"], ["params"]])
 def test_a_wrong_word_is_a_usage_error(monkeypatch, capsys, words):
     assert run(monkeypatch, *words) == 2
