@@ -26,7 +26,8 @@ from prefect.runtime import flow_run
 from prefect.settings import get_current_settings
 from prefect.states import Completed, Failed
 
-from diffutron.config.params import Stage
+from diffutron.config.params import Stage, load_params
+from diffutron.operations.check import check
 from diffutron.operations.why import Changes, changes, sentence
 from diffutron.runtime.errors import UserError
 from flows.graph import all_needs, stages_between
@@ -107,6 +108,8 @@ def bring_up_to_date(
         stale = changes()
     except RuntimeError as error:
         return Failed(message=str(error))
+    if (force or stale) and (fault := lacking()):
+        return Failed(message=fault)
     needs = all_needs()
     publish_plan(stages, stale, force=force)
     ran: set[str] = set()
@@ -132,6 +135,20 @@ def bring_up_to_date(
     if "register" in ran:
         publish_mlflow_run()
     return Completed(message=f"ran {', '.join(s for s in stages if s in ran) or 'nothing'}")
+
+
+def lacking() -> str:
+    """What `diffutron check` finds missing of what params.yaml names; "" where all is there."""
+    if not PARAMS.exists():
+        return ""
+    try:
+        found = check(load_params(PARAMS))
+    except UserError as error:
+        return str(error)
+    log = get_run_logger()
+    for one in found:
+        (log.info if one.ok else log.error)("%s: %s", one.name, one.text)
+    return "; ".join(f"{one.name}: {one.text}" for one in found if not one.ok)
 
 
 def why(stage: str, stale: Changes, needed: set[str]) -> str:

@@ -61,6 +61,19 @@ def test_a_stage_runs_only_where_something_changed(toy):
     assert Path("metrics/corpus.json").read_text() == "# corpus: other"
 
 
+def test_what_params_name_is_looked_for_before_anything_runs(toy, repo):
+    text = (repo / "params.yaml").read_text("utf-8")
+    for name in ("backbone", "tokenizer"):
+        section, _, rest = text.partition(f"\n{name}:\n")[2].partition("name:")
+        text = text.replace(f"{section}name:{rest}", f"  source: local\n  name: no/such #{rest}")
+    Path("params.yaml").write_text(text, "utf-8")
+    state = run()
+    assert state.is_failed()
+    told = "tokenizer.name: there is no folder no/such; backbone.name: there is no folder no/such"
+    assert state.message == told
+    assert states_of(state) == {}
+
+
 def test_only_the_stages_asked_for_run(toy):
     assert build(last="corpus", return_state=True).message == "ran tokenizer, corpus"
     assert not Path("report").exists()

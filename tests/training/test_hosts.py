@@ -1,15 +1,9 @@
-"""What a host is told of the others, and the launcher that it becomes."""
-
-import os
-import subprocess
-import sys
-from pathlib import Path
+"""What a host is told of the others. `tests/infra/test_two_hosts.py` trains on two."""
 
 import pytest
-from safetensors.torch import load_file
 
 from diffutron.runtime.errors import UserError
-from diffutron.training.hosts import Hosts, address_towards, free_port, interface, this_host
+from diffutron.training.hosts import Hosts, address_towards, interface, this_host
 
 HERE = {"DIFFUTRON_HOSTS": "3", "DIFFUTRON_HEAD": "127.0.0.1:29400"}
 
@@ -55,42 +49,3 @@ def test_ranks_talk_through_the_interface_of_the_address(monkeypatch) -> None:
     assert address_towards("127.0.0.1", 9) == "127.0.0.1"
     with pytest.raises(UserError, match=r"no network interface .* 192\.0\.2\.1"):
         interface("192.0.2.1")
-
-
-@pytest.mark.slow
-def test_two_launchers_train_as_two_ranks_of_one(
-    short_params, tiny_model_dir, corpus_dir, tmp_path: Path
-) -> None:
-    """The same command twice, and nothing else: as on two hosts that share a file system."""
-    from ruamel.yaml import YAML
-
-    params = short_params({"pretrain.training.steps": 8})
-    with (tmp_path / "params.yaml").open("w") as stream:
-        YAML().dump(params.model_dump(mode="json", by_alias=True), stream)
-    meeting = {"DIFFUTRON_HOSTS": "2", "DIFFUTRON_HEAD": f"127.0.0.1:{free_port()}"}
-
-    def start(out: str, **told: str) -> "subprocess.Popen[str]":
-        options = {"--params": tmp_path / "params.yaml", "--backbone": tiny_model_dir}
-        options |= {"--corpus": corpus_dir, "--out": tmp_path / out}
-        options |= {"--metrics": tmp_path / f"{out}.json"}
-        words = [str(word) for pair in options.items() for word in pair]
-        environment = os.environ | {"OMP_NUM_THREADS": "1"} | told
-        return subprocess.Popen(
-            [sys.executable, "-m", "diffutron", "pretrain", *words],
-            env=environment,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-        )
-
-    pair = [
-        start("pair", **meeting, DIFFUTRON_RANKS="1", DIFFUTRON_LEADS=leads) for leads in ("1", "0")
-    ]
-    said = [process.communicate()[0] for process in pair]
-    assert [process.returncode for process in pair] == [0, 0], said
-    alone = start("alone", DIFFUTRON_RANKS="2")
-    output, _ = alone.communicate()
-    assert alone.returncode == 0, output
-    weights = [load_file(tmp_path / out / "adapter_model.safetensors") for out in ("pair", "alone")]
-    assert weights[0].keys() == weights[1].keys()
-    assert all(weights[0][name].equal(weights[1][name]) for name in weights[0])
