@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from diffutron.cli.model import PRESETS, Device, Dtype, Model, Preset, Seed, user_errors
+from diffutron.cli.model import PRESETS, ChatFormat, Device, Dtype, Model, Preset, Seed, user_errors
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -19,6 +19,7 @@ def chat(
     preset: Preset = None,
     memory: Annotated[int, typer.Option(min=0, help="Earlier exchanges the model sees.")] = 0,
     seed: Seed = 0,
+    chat_format: ChatFormat = None,
     device: Device = None,
     dtype: Dtype = "float32",
 ) -> None:
@@ -29,7 +30,7 @@ def chat(
         from diffutron import api
 
         settings = PRESETS[preset] if preset else {}
-        lm = api.load(model, device=device, dtype=dtype)
+        lm = api.load(model, device=device, dtype=dtype, chat_format=chat_format)
         ask = partial(api.generate, lm, seed=seed, **settings)
         console = Console()
         history: list[dict[str, str]] = []

@@ -1,6 +1,7 @@
 """`diffutron generate | infill | score`: use a model from the command line."""
 
 import json
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
@@ -37,7 +38,9 @@ PRESETS: dict[str, dict[str, Any]] = {
 
 
 Preset = Annotated[Literal["longer", "shorter"] | None, typer.Option(help="A published setting.")]
-Model = Annotated[str, typer.Option("--model", help="Model folder, or models:/NAME@ALIAS.")]
+Model = Annotated[
+    str, typer.Option("--model", help="Model folder, OWNER/NAME[@REVISION] or models:/NAME@ALIAS.")
+]
 Input = Annotated[
     Path | None, typer.Option("--input", help="JSONL file to read instead of arguments.")
 ]
@@ -58,6 +61,10 @@ Threshold = Annotated[
 ]
 Device = Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1; by default the GPU if any.")]
 
+ChatFormat = Annotated[
+    Literal["compact", "published"] | None,
+    typer.Option(help="In place of the model's own; a published model may have none."),
+]
 Dtype = Annotated[
     Literal["float32", "bfloat16"], typer.Option(help="What to compute in; bfloat16 suits a GPU.")
 ]
@@ -83,6 +90,7 @@ def generate(
     repetition_penalty: Penalty = None,
     seed: Seed = 0,
     raw: Annotated[bool, typer.Option("--raw", help="Continue the text; no chat format.")] = False,
+    chat_format: ChatFormat = None,
     device: Device = None,
     dtype: Dtype = "float32",
 ) -> None:
@@ -104,7 +112,13 @@ def generate(
     with user_errors():
         from diffutron import api
 
-        lm = api.load(model, device=device, dtype=dtype)
+        lm = api.load(model, device=device, dtype=dtype, chat_format=chat_format)
+        if not raw and not lm.tokenizer.chat_template:
+            print(
+                f"{model} has no chat format, so the prompt is continued as plain text; choose one "
+                "with --chat-format",
+                file=sys.stderr,
+            )
         found = api.generate(lm, prompts, seed=seed, chat=not raw, **settings)
     _print_texts("prompt", prompts, found, as_json=as_json)
     if trace is not None:

@@ -5,6 +5,7 @@ import os
 from pathlib import Path
 
 from diffutron.inference.language_model import Device, Dtype, LanguageModel, load_language_model
+from diffutron.modeling.tokenizer import chat_template
 from diffutron.runtime.errors import UserError
 from diffutron.runtime.files import verify_checksums
 from diffutron.runtime.mlflow_errors import reach, store_cause, store_errors
@@ -12,20 +13,27 @@ from diffutron.runtime.mlflow_errors import reach, store_cause, store_errors
 PICKLED = (".bin", ".pt", ".pth", ".pkl", ".pickle", ".ckpt")
 
 
-def load(path: str | Path, *, device: Device = None, dtype: Dtype = None) -> LanguageModel:
+def load(
+    path: str | Path, *, device: Device = None, dtype: Dtype = None, chat_format: str | None = None
+) -> LanguageModel:
     """A model to generate and score with: `.model`, `.tokenizer`, `.device`, `.info`.
 
     path: a checkpoint folder (ours or a published `ModernBertForMaskedLM`), an adapter folder, a
-    hub name, or `models:/NAME@ALIAS` of the MLflow registry. device: the GPU if there is one.
-    dtype: float32, or "bfloat16", which suits a GPU. Checksums that the folder carries are
-    verified, and weights are read from safetensors alone. Raises ValueError naming `path`.
+    hub name (OWNER/NAME or OWNER/NAME@REVISION), or `models:/NAME@ALIAS` of the MLflow registry.
+    device: the GPU if there is one. dtype: float32, or "bfloat16", which suits a GPU.
+    chat_format: "compact" or "published" in place of the model's own format. Checksums that the
+    folder carries are verified, and weights are read from safetensors alone. Raises ValueError
+    naming `path`.
     """
     where = str(path)
     if where.startswith("models:/"):
         where = str(registered_folder(where))
     if Path(where).is_dir():
         check_files(where)
-    return load_language_model(where, device=device, dtype=dtype)
+    lm = load_language_model(where, device=device, dtype=dtype)
+    if chat_format is not None:
+        lm.tokenizer.chat_template = chat_template(chat_format)
+    return lm
 
 
 def registered_folder(uri: str) -> Path:

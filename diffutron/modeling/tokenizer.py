@@ -6,6 +6,7 @@ is: its vocabulary is not extended (the embedding keeps its published shape), an
 then ordinary text.
 """
 
+import json
 import re
 import time
 from collections.abc import Iterable, Iterator, Sequence
@@ -74,6 +75,9 @@ def tokenizer(params: Params, texts: Iterable[str], *, out: Path, metrics: Path)
     made.chat_template = chat_template(section.chat_format)
     with atomic_folder(out) as work:
         made.save_pretrained(work)
+        file = work / "tokenizer.json"  # indented it is three times as large, and read half as fast
+        values = json.loads(file.read_text(encoding="utf-8"))
+        write_text(file, json.dumps(values, ensure_ascii=False, separators=(",", ":")))
         write_text(work / "chat_template.jinja", made.chat_template)
     found = fertility(made, measured)
     seconds = round(time.perf_counter() - started, 2)

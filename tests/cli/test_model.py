@@ -2,12 +2,15 @@
 
 import json
 import re
+import shutil
 from html import unescape
 
 import pytest
 from typer.testing import CliRunner
 
+import diffutron
 from diffutron.cli.app import app
+from diffutron.inference.prompts import encode
 from diffutron.reporting.denoising.players import trace_page
 from diffutron.runtime.errors import UserError
 
@@ -150,3 +153,24 @@ def test_chat_answers_until_an_empty_line(run) -> None:
     assert done.output.count(">") >= 3
     done = run("chat", stdin="Selam\n")
     assert done.exit_code == 0
+
+
+def test_a_published_model_without_a_chat_format(hub, tiny_model_dir) -> None:
+    """Its name and revision are enough; what its prompts become is said, and can be chosen."""
+    folder = hub.store.folder / "models/a/b@v1"
+    shutil.copytree(tiny_model_dir, folder)
+    folder.with_name("b").mkdir()
+    (folder / "chat_template.jinja").unlink(missing_ok=True)
+    settings = json.loads((folder / "tokenizer_config.json").read_text())
+    settings.pop("chat_template", None)
+    (folder / "tokenizer_config.json").write_text(json.dumps(settings))
+    asked = ["generate", "--model", "a/b@v1", "--max-new-tokens", "2", "--json", "Kedi"]
+    plain = CliRunner().invoke(app, asked)
+    assert plain.exit_code == 0, plain.output
+    assert "a/b@v1 has no chat format, so the prompt is continued as plain text" in plain.stderr
+    for chosen in (["--raw"], ["--chat-format", "published"]):
+        assert "no chat format" not in CliRunner().invoke(app, [*asked, *chosen]).stderr
+    published = diffutron.load("a/b@v1", chat_format="published").tokenizer
+    assert encode(published, ["Kedi"], chat=True) != encode(published, ["Kedi"], chat=False)
+    with pytest.raises(ValueError, match=r"path='a/b@v2': model a/b has no revision v2"):
+        diffutron.load("a/b@v2")
