@@ -15,7 +15,7 @@ import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from errno import ENOSPC
+from errno import EACCES, ENOSPC, ENOTDIR, EROFS
 from fnmatch import fnmatch
 from functools import cache
 from pathlib import Path
@@ -31,8 +31,11 @@ Cause = Literal[
     "refused", "damaged", "no space", "unreadable",
 ]  # fmt: skip
 CARD = "README.md"
+OWN_FOLDERS = ("models", "data", "checkpoints")  # of a project: a path even before they are made
 PATIENCE = 20.0  # seconds after which nothing is tried again; the client's own tries come on top
-TRIES_TO_CONNECT, ALWAYS = 3, 1000
+LONGEST_WAIT = 330.0  # seconds, where the hub itself names the time of the next try
+TRIES_TO_CONNECT, TRIES_AS_TOLD, ALWAYS = 3, 5, 1000
+TOLD_FROM = 20_000_000  # bytes of a fetch that is announced
 WEIGHTS = ("*.safetensors", "*.safetensors.index.json")
 TOKENIZER = ("*.json", "*.model", "*.txt", "*.jinja")
 CHECKPOINT = (*TOKENIZER, "*.safetensors")  # other formats of the same weights stay on the hub
@@ -81,6 +84,9 @@ class Repository:
 
         if not (wanted := self.matching(*patterns)):
             raise self._error("no file", f"holds no file {' or '.join(patterns)}")
+        if (size := self.bytes_to_fetch(*patterns)) >= TOLD_FROM:
+            place = _place(self.kind, self.name, self.setting)
+            print(f"{place}: fetching {size / 1e9:.2f} GB", file=sys.stderr, flush=True)
         exact = [glob.escape(path) for path in wanted]
         folder = Path(
             self._ask(
@@ -156,8 +162,10 @@ def cache_space() -> tuple[Path, int]:
 
 
 def is_hub_name(text: str) -> bool:
-    """Whether a text can only be OWNER/NAME of the hub, and no path."""
-    return text.count("/") == 1 and text[0] not in "./~" and not text.endswith("/")
+    """Whether a text can only be OWNER/NAME of the hub, and no path below the current folder."""
+    owner, _, name = text.partition("/")
+    path = owner[:1] in ("", ".", "~") or owner in OWN_FOLDERS or Path(owner).is_dir()
+    return not path and name not in ("", ".", "..") and "/" not in name
 
 
 def split_name(text: str) -> tuple[str, str]:
@@ -273,7 +281,8 @@ def ask(call: Callable[[], T], *, name: str, kind: Kind, revision: str, told: st
         return fault(state).wait or min(8.0, 2.0 ** (state.attempt_number - 1))
 
     def over(state: RetryCallState) -> bool:
-        late = (state.seconds_since_start or 0.0) + pause(state) > PATIENCE
+        limit = LONGEST_WAIT if fault(state).wait else PATIENCE
+        late = (state.seconds_since_start or 0.0) + pause(state) > limit
         return late or state.attempt_number >= fault(state).tries
 
     def say(state: RetryCallState) -> None:
@@ -312,9 +321,10 @@ def _explain(error: BaseException, revision: str) -> _Fault:
         for kinds, statuses, fault in _faults():
             if isinstance(each, kinds) and (not statuses or status in statuses):
                 after = response.headers.get("Retry-After", "") if response is not None else ""
-                text = fault.text.format(revision=revision, status=status, error=_short(each))
+                text = fault.text.format(revision=revision, status=status, kind=type(each).__name__)
                 wait = float(after) if after.isdecimal() else None
-                return replace(fault, text=text, wait=wait)
+                tries = TRIES_AS_TOLD if wait else fault.tries
+                return replace(fault, text=text, tries=tries, wait=wait)
     return _Fault("damaged", f"cannot be read whole ({_short(error)}); try again later", ALWAYS)
 
 
@@ -340,6 +350,8 @@ def _faults() -> "list[tuple[type | tuple[type, ...], tuple[int, ...], _Fault]]"
     gated, refused = errors.GatedRepoError, errors.HfHubHTTPError
     return [
         (OSError, (ENOSPC,), _Fault("no space", "does not fit on the disk of HF_HOME; make room")),
+        (OSError, (EACCES, EROFS, ENOTDIR),
+         _Fault("no space", "cannot be kept in HF_HOME, since this user may not write there")),
         (errors.OfflineModeIsEnabled, (),
          _Fault("not cached", "is not in the cache, and HF_HUB_OFFLINE forbids to fetch it")),
         (errors.HFValidationError, (),
@@ -351,7 +363,7 @@ def _faults() -> "list[tuple[type | tuple[type, ...], tuple[int, ...], _Fault]]"
         (errors.RevisionNotFoundError, (),
          _Fault("no revision", "has no revision {revision}; look at its page")),
         (errors.RemoteEntryNotFoundError, (),
-         _Fault("no file", "lacks a file ({error}); look at its page")),
+         _Fault("no file", "lacks a file that it lists; look at its page")),
         (errors.RepositoryNotFoundError, (),
          _Fault("no name", "does not exist or is private; check the name, or set HF_TOKEN")),
         (refused, busy,
@@ -363,7 +375,7 @@ def _faults() -> "list[tuple[type | tuple[type, ...], tuple[int, ...], _Fault]]"
          _Fault("unreachable", "cannot be fetched, since no connection to the hub can be made; "
                 "check the network and the proxy", TRIES_TO_CONNECT)),
         (settings, (),
-         _Fault("unreachable", "cannot be fetched ({error}); check HF_TOKEN, HF_ENDPOINT, proxy")),
+         _Fault("unreachable", "cannot be fetched ({kind}); check HF_TOKEN, HF_ENDPOINT, proxy")),
         (httpx2.InvalidURL, (),
          _Fault("unreachable", "cannot be fetched, since HF_ENDPOINT or the proxy is no address")),
         (httpx2.TransportError, (),

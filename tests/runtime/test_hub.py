@@ -216,6 +216,38 @@ def test_a_full_disk_is_told(monkeypatch):
         ask(full, name="a/b", kind="dataset", revision="main")
 
 
+def test_a_cache_that_cannot_be_written_is_told_at_once():
+    def refuse() -> None:
+        raise PermissionError(13, "Permission denied", "/cache/blobs")
+
+    with pytest.raises(HubError, match="model a/b cannot be kept in HF_HOME, since this user may"):
+        ask(refuse, name="a/b", kind="model", revision="main")
+
+
+def test_a_time_that_the_hub_names_is_waited_for(hub, model, monkeypatch):
+    waited: list[float] = []
+    monkeypatch.setattr("diffutron.runtime.hub.sleep", waited.append)
+    later = {**LIMITED, "headers": {"Retry-After": "120"}}
+    hub.faults[:] = [{"match": API, **later, **ONCE}]
+    assert fetch().is_dir()
+    assert waited == [120]
+    hub.faults[:] = [{"match": "/api/models", **LIMITED}]
+    with pytest.raises(HubError, match=r"refused by the hub now \(status 429\)"):
+        open_repository("a/other")
+    assert waited == [120, 1, 1, 1, 1]
+
+
+def test_a_token_that_cannot_be_sent_is_not_shown(monkeypatch):
+    """The library's error would show it."""
+
+    def call() -> None:
+        raise httpx2.LocalProtocolError("Illegal header value b'Bearer hf_secret\\n'")
+
+    with pytest.raises(HubError, match="check HF_TOKEN") as caught:
+        ask(call, name="a/b", kind="model", revision="main")
+    assert "hf_secret" not in str(caught.value)
+
+
 @pytest.mark.parametrize(
     "error", [httpx2.ProxyError("503 from proxy"), httpx2.InvalidURL("no host")]
 )
@@ -231,8 +263,12 @@ def test_what_the_settings_of_the_network_do_is_told_at_once(error):
     assert len(calls) == 1
 
 
-def test_names():
+def test_names(tmp_path, monkeypatch):
     assert split_name("a/b@v1") == ("a/b", "v1")
     assert split_name("a/b") == ("a/b", "main")
     assert is_hub_name("a/b")
-    assert not any(map(is_hub_name, ("a", "./a/b", "/a", "~/a", "a/b/c", "models/", "../a")))
+    no_names = ("a", "./a/b", "/a", "~/a", "a/b/c", "a/", "../a", "models/phase2", "")
+    assert not any(map(is_hub_name, no_names))
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path)
+    assert not is_hub_name("here/model")
