@@ -1,6 +1,9 @@
-"""A copy of this project with settings of a minute, served by `diffutron up`, and a browser."""
+"""A copy of this project with the published settings scaled down, a hub on loopback that holds what
+they name, `diffutron up`, and a browser."""
 
+import json
 import os
+import secrets
 import signal
 import subprocess
 import sys
@@ -13,44 +16,14 @@ import httpx
 import pytest
 
 from diffutron.training.hosts import free_port
+from tests.support.fake_hub import serve
 from tests.support.prefect_api import PrefectApi
 from tests.support.processes import wait_for
 from tests.support.project import copy_project
+from tests.support.published_hub import SCALED, write_published
 
 START_SECONDS = 300
-ENCODER = {
-    "hidden_size": 32,
-    "num_layers": 2,
-    "num_heads": 2,
-    "intermediate_size": 48,
-    "local_attention": 16,
-}
-TRAINING = {"steps": 20, "batch_size": 16, "packed_length": 64, "checkpoint_every": 10}
-TRAINING |= {"evaluate_every": 20, "evaluate_samples": 16}
-EVALUATION = {
-    "max_items": 8,
-    "max_items_final": 40,
-    "likelihood_rows": 4,
-    "nelbo_samples": 2,
-    "heldout_documents": 8,
-}
-EVALUATION |= {"instruction_rows": 8, "traces": 1}
-GATE = {"min_tasks": 0, "min_instructions": 0.0, "min_valid_words": 0.0}
-GATE |= {"max_bits_per_byte_of_unigram": 100.0}
-
-
-def tiny_values(repo: Path) -> dict[str, Any]:
-    """The demo's values, cut down: every stage runs really, and learns next to nothing."""
-    from diffutron.runtime.yaml_files import read_yaml
-
-    values = read_yaml(repo / "infra/profiles/demo.yaml")
-    for stage in ("backbone", "pretrain", "instruct_phase1", "instruct_phase2"):
-        values[stage]["training"] |= TRAINING
-    values["backbone"] |= ENCODER
-    values["evaluate"] |= EVALUATION
-    values["evaluate"]["perplexity_text"]["documents"] = 4
-    values["register"]["gate"] |= GATE
-    return values
+TOKEN, AWS_SECRET = f"hf_{secrets.token_hex(16)}", secrets.token_hex(20)  # in no file of ours
 
 
 def write_values(path: Path, values: dict[str, Any]) -> None:
@@ -61,13 +34,36 @@ def write_values(path: Path, values: dict[str, Any]) -> None:
 
 
 @pytest.fixture(scope="session")
-def project(repo: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The files that git knows, committed anew, with tiny settings."""
+def hub_environment(
+    tiny_model_dir: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[dict[str, str]]:
+    """What leads every program to a hub on loopback, with all that profile `paper` names."""
+    folder = tmp_path_factory.mktemp("hub")
+    write_published(folder / "hub", tiny_model_dir)
+    gated = folder / "hub/datasets/turkish-nlp-suite/InstrucTurca.json"
+    gated.write_text(json.dumps({"gated": True, "access": [TOKEN]}))
+    with serve(folder / "hub") as hub:
+        yield {
+            "HF_ENDPOINT": hub.url,
+            "HF_HUB_DISABLE_XET": "1",
+            "HF_HOME": str(folder / "cache"),
+            "HF_TOKEN": TOKEN,
+            "AWS_SECRET_ACCESS_KEY": AWS_SECRET,
+            "HF_HUB_OFFLINE": "0",
+            "HF_DATASETS_OFFLINE": "0",
+        }
+
+
+@pytest.fixture(scope="session")
+def project(hub_environment: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The files that git knows, committed anew, with the published settings scaled down."""
     folder = tmp_path_factory.mktemp("e2e") / "project"
     copy_project(folder)
-    write_values(folder / "params.yaml", tiny_values(repo))
+    command = [sys.executable, "-m", "diffutron", "params", "--profile", "paper"]
+    command += [word for override in SCALED for word in ("-S", override)]
+    subprocess.run(command, cwd=folder, env=os.environ | hub_environment, check=True)
     identity = ["-c", "user.name=test", "-c", "user.email=test@example.org"]
-    for arguments in (["init", "-q"], ["add", "-A"], [*identity, "commit", "-qm", "tiny settings"]):
+    for arguments in (["init", "-q"], ["add", "-A"], [*identity, "commit", "-qm", "scaled down"]):
         subprocess.run(["git", *arguments], cwd=folder, check=True)
     return folder
 
@@ -78,6 +74,7 @@ class Servers:
 
     project: Path
     ports: tuple[int, int]
+    environment: dict[str, str]
     process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -97,7 +94,11 @@ class Servers:
         told = self.project / "up.log"
         with told.open("wb") as log:
             self.process = process = subprocess.Popen(
-                command, cwd=self.project, env={**environment, "PATH": path}, stdout=log, stderr=log
+                command,
+                cwd=self.project,
+                env=environment | self.environment | {"PATH": path},
+                stdout=log,
+                stderr=log,
             )
 
         def answers() -> bool:
@@ -140,9 +141,9 @@ class Servers:
 
 
 @pytest.fixture(scope="session")
-def servers(project: Path) -> Iterator[Servers]:
+def servers(project: Path, hub_environment: dict[str, str]) -> Iterator[Servers]:
     """Both servers, until the end of the session."""
-    made = Servers(project, (free_port(), free_port()))
+    made = Servers(project, (free_port(), free_port()), hub_environment)
     try:
         made.start()
         yield made

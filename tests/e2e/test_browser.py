@@ -9,9 +9,10 @@ import psutil
 import pytest
 
 from diffutron.config.params import STAGES
+from diffutron.runtime.yaml_files import read_yaml
 from tests.support.processes import processes_in, wait_for
 
-from .conftest import Servers, write_values
+from .conftest import AWS_SECRET, TOKEN, Servers, write_values
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(1800)]
 BUILD_SECONDS = 1500
@@ -79,13 +80,25 @@ def test_a_build_is_triggered_from_the_form_and_watched(page, servers, pictures)
     assert "| pretrain | pretrain will run again: it has not run here yet. |" in shown["plan"]
     assert servers.mlflow in shown["mlflow-run"]
     assert servers.alias("challenger") == "1"
+    report = (servers.project / "report/report.md").read_text(encoding="utf-8")
+    values = read_yaml(servers.project / "params.yaml")
+    for part in ("tokenizer", "backbone"):  # the commits that `diffutron params` has written
+        assert f"mmBERT-base @ main ({values[part]['commit'][:12]})" in report
 
 
-def test_a_cancelled_build_leaves_no_process(page, servers, repo, pictures):
+def test_no_secret_is_written_anywhere(servers):
+    """Of a build that needed the token: parameters, logs, results, both servers' stores."""
+    files = [path for path in servers.project.rglob("*") if path.is_file()]
+    assert {"up.log", "mlflow.db", "params.yaml"} <= {path.name for path in files}
+    for path in files:
+        content = path.read_bytes()
+        for secret in (TOKEN, AWS_SECRET):
+            assert secret.encode() not in content, path
+
+
+def test_a_cancelled_build_leaves_no_process(page, servers):
     params = servers.project / "params.yaml"
     before = params.read_text(encoding="utf-8")
-    from diffutron.runtime.yaml_files import read_yaml
-
     values = read_yaml(params)
     values["pretrain"]["training"]["steps"] = 100_000
     write_values(params, values)

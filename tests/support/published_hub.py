@@ -14,10 +14,34 @@ from diffutron.config.params import TASKS
 from diffutron.data.evaluation_sets.places import HUB, HubSet
 from diffutron.sample import documents, essays, evaluation_set, instructions
 
+TRAINING = (
+    "steps=6", "epochs=null", "batch_size=8", "micro_batch_rows=4", "checkpoint_every=5",
+    "evaluate_every=6", "evaluate_samples=8",
+)  # fmt: skip
+# What makes profile `paper` a matter of minutes. The names, layouts and methods are those of it.
+SCALED = (
+    *(
+        f"{stage}.training.{each}"
+        for stage in ("pretrain", "instruct_phase1", "instruct_phase2")
+        for each in TRAINING
+    ),
+    "pretrain.lora={rank: 4, alpha: 4, dropout: 0.0}",
+    "corpus.heldout_documents=8", "instructions.heldout_rows=8",
+    "evaluate.max_items=6", "evaluate.max_items_final=8", "evaluate.likelihood_rows=4",
+    "evaluate.nelbo_samples=2", "evaluate.heldout_documents=8", "evaluate.instruction_rows=8",
+    "evaluate.traces=1", "evaluate.perplexity_text.documents=4",
+    "evaluate.generation={max_new_tokens: 16, num_steps: 16, block_length: 8, temperature: 0.1}",
+    "register.gate={min_tasks: 0, max_p_value: 1.0, min_instructions: 0.0, min_valid_words: 0.0,"
+    " max_bits_per_byte_of_unigram: 100.0}",
+)  # fmt: skip
+
 
 def write_published(folder: Path, model: Path, *, rows: int = 60) -> None:
     """`rows` rows a set, of the built-in sample; `model` stands for mmBERT."""
-    shutil.copytree(model, folder / "models/jhu-clsp/mmBERT-base")
+    encoder = folder / "models/jhu-clsp/mmBERT-base"
+    shutil.copytree(model, encoder)
+    config = json.loads((encoder / "config.json").read_text())
+    write_text(encoder / "config.json", json.dumps(config | {"max_position_embeddings": 2048}))
     texts = [
         {"text": row["text"], "extra": n} for n, row in enumerate(first(documents(), 4 * rows))
     ]
