@@ -19,6 +19,8 @@ from diffutron.runtime.hub import CHECKPOINT, open_repository
 from diffutron.runtime.yaml_files import yaml_text
 from tests.support.published_hub import write_parquet, write_published
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def _published(tmp_path_factory, tiny_model_dir) -> Path:
