@@ -28,7 +28,7 @@ from diffutron.runtime.files import write_text
 Kind = Literal["model", "dataset"]
 Cause = Literal[
     "unreachable", "not cached", "no token", "no access", "no name", "no revision", "no file",
-    "refused", "damaged", "no space", "unreadable",
+    "refused", "damaged", "no space", "not writable",
 ]  # fmt: skip
 CARD = "README.md"
 OWN_FOLDERS = ("models", "data", "checkpoints")  # of a project: a path even before they are made
@@ -351,7 +351,7 @@ def _faults() -> "list[tuple[type | tuple[type, ...], tuple[int, ...], _Fault]]"
     return [
         (OSError, (ENOSPC,), _Fault("no space", "does not fit on the disk of HF_HOME; make room")),
         (OSError, (EACCES, EROFS, ENOTDIR),
-         _Fault("no space", "cannot be kept in HF_HOME, since this user may not write there")),
+         _Fault("not writable", "cannot be kept in HF_HOME, since this user may not write there")),
         (errors.OfflineModeIsEnabled, (),
          _Fault("not cached", "is not in the cache, and HF_HUB_OFFLINE forbids to fetch it")),
         (errors.HFValidationError, (),
