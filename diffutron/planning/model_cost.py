@@ -8,10 +8,11 @@ section 7 and what DeepSpeed was seen to send (docs/scaling.md).
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from diffutron.config.params import Params, TrainingParams
+from diffutron.config.params import LoraParams, Params, TrainingParams
 
 if TYPE_CHECKING:
     from torch import nn
+    from transformers import ModernBertConfig
 
 HUB_VOCABULARY = {"jhu-clsp/mmBERT-base": 256_000}
 HEAD_CHUNK = 128  # rows of logits that exist at a time
@@ -29,26 +30,33 @@ class Shape:
     hidden_size: int
     intermediate_size: int
     num_layers: int
+    local_attention: int
     vocab_size: int
 
 
 def shape_of(params: Params) -> Shape:
-    """Build the encoder and its adapters on the meta device and count."""
-    import torch
-    from transformers.models.modernbert.modeling_modernbert import ModernBertForMaskedLM
-
-    from diffutron.modeling.encoder import SpecialIds, count_parameters, scratch_config
-    from diffutron.modeling.lora import attach_lora
+    """The encoder of a params file, and its adapters."""
+    from diffutron.modeling.encoder import SpecialIds, scratch_config
 
     vocabulary = params.tokenizer.vocab_size
     if params.tokenizer.source == "hub":  # the published size
         vocabulary = HUB_VOCABULARY.get(params.tokenizer.name, vocabulary)
     special = SpecialIds(pad=0, eos=1, bos=2, mask=4, vocab_size=vocabulary)
-    config = scratch_config(params.backbone, special)
+    return shape_from(scratch_config(params.backbone, special), params.pretrain.lora)
+
+
+def shape_from(config: "ModernBertConfig", lora: LoraParams) -> Shape:
+    """Build the encoder and its adapters on the meta device and count."""
+    import torch
+    from transformers.models.modernbert.modeling_modernbert import ModernBertForMaskedLM
+
+    from diffutron.modeling.encoder import count_parameters
+    from diffutron.modeling.lora import attach_lora
+
     with torch.device("meta"):
         base, adapted = ModernBertForMaskedLM(config), ModernBertForMaskedLM(config)
     parameters = int(count_parameters(base)["parameters"])
-    adapted = attach_lora(adapted, params.pretrain.lora, seed=0)
+    adapted = attach_lora(adapted, lora, seed=0)
     return Shape(
         base=base,
         adapted=adapted,
@@ -57,7 +65,8 @@ def shape_of(params: Params) -> Shape:
         hidden_size=config.hidden_size,
         intermediate_size=config.intermediate_size,
         num_layers=config.num_hidden_layers,
-        vocab_size=vocabulary,
+        local_attention=config.local_attention,
+        vocab_size=config.vocab_size,
     )
 
 

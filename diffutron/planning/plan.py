@@ -7,7 +7,7 @@ Sizes of sources that only a run can tell are assumed, and each assumption is na
 import math
 import os
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from diffutron.config.params import InstructParams, Params, TrainingParams
@@ -155,59 +155,89 @@ class Planner:
         self, name: str, training: TrainingParams, masked: float, *, adapter: bool = False
     ) -> StagePlan:
         """A stage of the training loop; `masked` is the share of tokens that meet the head."""
-        shape, machine = self.shape, self.machine
         part = "corpus" if name in ("backbone", "pretrain") else name
-        tokens = self.volume.trained_tokens(part, training)
-        length = min(self.volume.parts[part].tokens_each, training.packed_length)
-        flops = self.flops(tokens, masked=masked, length=length, adapter=adapter)
-        ranks = machine.ranks or (2 if name == "pretrain" else 1)
-        whole, cut = whole_and_cut(shape.adapted if adapter else shape.base)
-        weight = 2 if training.precision_on("cuda" if machine.on_gpu else "cpu") == "bf16" else 4
-        working = activation_bytes(training, shape, weight_bytes=weight)
-        held = training.packed_length * training.micro_batch_rows
-        micro_batches = max(1, math.ceil(training.batch_size * length / ranks / held))
-        trainable = shape.adapter_parameters if adapter else shape.parameters
-        frozen = shape.parameters if adapter else 0
-        common = {"trainable": trainable, "ranks": ranks, "weight_bytes": weight}
-        steps = {"whole": whole, "cut": cut, "micro_batches": micro_batches}
-        zero = []
-        for stage in ZERO_STAGES:
-            states = model_state_bytes(stage=stage, frozen=frozen, **common)
-            sent = communication_bytes(stage=stage, scatters=machine.on_gpu, **steps, **common)
-            zero.append(ZeroStage(stage, states + working, sent))
-        chosen = zero[training.zero_stage]
-        return StagePlan(
+        ranks = self.machine.ranks or (2 if name == "pretrain" else 1)
+        return plan_training(
             name,
-            tokens,
-            flops,
-            chosen.memory_bytes_per_rank,
-            machine.hours(flops, ranks=ranks, hidden_size=shape.hidden_size),
-            (4 + 12 * CHECKPOINTS_KEPT) * trainable,
-            chosen.communication_bytes_per_step,
-            training.zero_stage,
-            zero,
+            training,
+            self.shape,
+            replace(self.machine, ranks=ranks),
+            tokens=self.volume.trained_tokens(part, training),
+            length=min(self.volume.parts[part].tokens_each, training.packed_length),
+            masked=masked,
+            adapter=adapter,
         )
 
     def evaluation(self) -> StagePlan:
         """Forward passes alone: a third of what a step with all weights trainable costs."""
         tokens = self.volume.scored_tokens(self.params.evaluate)
         length = self.volume.parts["corpus"].tokens_each
-        forward = self.flops(tokens, masked=0.25, length=length, adapter=False) / 3
+        forward = flops_of(self.shape, tokens, masked=0.25, length=length, adapter=False) / 3
         hours = self.machine.hours(forward, ranks=1, hidden_size=self.shape.hidden_size)
         memory = 4 * self.shape.parameters + logits_bytes(self.shape)
         return StagePlan("evaluate", tokens, forward, memory, hours, 50_000_000)
 
-    def flops(self, tokens: int, *, masked: float, length: float, adapter: bool) -> float:
-        """Arithmetic of training on `tokens`, in samples of `length`."""
-        from diffutron.modeling.flops import training_flops
 
-        window = min(length, self.params.backbone.local_attention)
-        return training_flops(
-            self.shape.adapted if adapter else self.shape.base,
-            tokens=tokens,
-            masked=round(masked * tokens),
-            attended=(round(tokens * length), round(tokens * window)),
-        )
+def plan_training(
+    name: str,
+    training: TrainingParams,
+    shape: Shape,
+    machine: Machine,
+    *,
+    tokens: int,
+    length: float,
+    masked: float,
+    adapter: bool,
+) -> StagePlan:
+    """The cost of a training.
+
+    Args:
+        machine: `ranks` of it take part, one if none is given.
+        tokens: that are read in all.
+        length: tokens of a sample.
+        masked: share of the tokens that meet the head.
+        adapter: whether an adapter is trained, or all weights.
+    """
+    ranks = machine.ranks or 1
+    flops = flops_of(shape, tokens, masked=masked, length=length, adapter=adapter)
+    whole, cut = whole_and_cut(shape.adapted if adapter else shape.base)
+    weight = 2 if training.precision_on("cuda" if machine.on_gpu else "cpu") == "bf16" else 4
+    working = activation_bytes(training, shape, weight_bytes=weight)
+    held = training.packed_length * training.micro_batch_rows
+    micro_batches = max(1, math.ceil(training.batch_size * length / ranks / held))
+    trainable = shape.adapter_parameters if adapter else shape.parameters
+    frozen = shape.parameters if adapter else 0
+    common = {"trainable": trainable, "ranks": ranks, "weight_bytes": weight}
+    steps = {"whole": whole, "cut": cut, "micro_batches": micro_batches}
+    zero = []
+    for stage in ZERO_STAGES:
+        states = model_state_bytes(stage=stage, frozen=frozen, **common)
+        sent = communication_bytes(stage=stage, scatters=machine.on_gpu, **steps, **common)
+        zero.append(ZeroStage(stage, states + working, sent))
+    chosen = zero[training.zero_stage]
+    return StagePlan(
+        name,
+        tokens,
+        flops,
+        chosen.memory_bytes_per_rank,
+        machine.hours(flops, ranks=ranks, hidden_size=shape.hidden_size),
+        (4 + 12 * CHECKPOINTS_KEPT) * trainable,
+        chosen.communication_bytes_per_step,
+        training.zero_stage,
+        zero,
+    )
+
+
+def flops_of(shape: Shape, tokens: int, *, masked: float, length: float, adapter: bool) -> float:
+    """Arithmetic of training on `tokens`, in samples of `length`; a third of it is forward."""
+    from diffutron.modeling.flops import training_flops
+
+    return training_flops(
+        shape.adapted if adapter else shape.base,
+        tokens=tokens,
+        masked=round(masked * tokens),
+        attended=(round(tokens * length), round(tokens * min(length, shape.local_attention))),
+    )
 
 
 def _data(name: str, *, tokens: int, disk: int) -> StagePlan:

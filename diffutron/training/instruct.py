@@ -24,19 +24,51 @@ def instruct(
     """Tune `model` on the rows of that phase, all weights or an adapter that is merged after it."""
     name = f"instruct_phase{phase}"
     section: InstructParams = getattr(params, name)
-    stage = StageRun(name, section, params.seed, (model, instructions), out, metrics)
+    learn_answers(
+        StageRun(name, section, params.seed, (model, instructions), out, metrics),
+        section,
+        phase,
+        model=model,
+        rows=instructions,
+        description={
+            "kind": f"phase{phase}",
+            "base": str(model),
+            "generation": params.evaluate.generation.model_dump(),
+        },
+    )
+
+
+def learn_answers(
+    stage: StageRun,
+    section: InstructParams,
+    phase: int,
+    *,
+    model: Path,
+    rows: Path,
+    description: dict[str, Any],
+) -> None:
+    """Tune `model` on the rows of a phase in the folder `rows`; the tuned one is `stage.out`.
+
+    Args:
+        stage: what the run is called, what it depends on, and where it writes.
+        section: the parameters of the loss and of the training.
+        phase: which rows of the folder are learned.
+        model: a checkpoint folder with its tokenizer.
+        rows: a folder as the stage `instructions` writes it.
+        description: what `diffutron.json` says of the tuned model.
+    """
     with training_process() as ranks:
         special = read_special_ids(model)
         lm: Any = load_model(model, made_by="merge" if phase == 1 else "instruct_phase1")
         longest = lm.config.max_position_embeddings
         samples, heldout = (
-            read_instructions(instructions, phase, split, max_tokens=longest)
+            read_instructions(rows, phase, split, max_tokens=longest)
             for split in ("train", "heldout")
         )
         data = TrainingSet(
             samples,
             objective_of(section.schedule, mask_rate=section.mask_rate, others=section.loss_parts),
-            params.seed,
+            stage.seed,
             special.mask,
             special.pad,
             EosFill(special.eos, section.max_eos_fill, section.eos_fill_weight),
@@ -44,16 +76,11 @@ def instruct(
             normalize=section.normalize,
         )
         is_lora = section.method == "lora"
-        adapted = attach_lora(lm, section.lora, seed=params.seed) if is_lora else None
-        description = {
-            "kind": f"phase{phase}",
-            "base": str(model),
-            "trained_with_eos": True,
-            "generation": params.evaluate.generation.model_dump(),
-        }
+        adapted = attach_lora(lm, section.lora, seed=stage.seed) if is_lora else None
+        described = {**description, "trained_with_eos": True}
 
         def save(folder: Path) -> None:
             tuned = unload(adapted) if adapted else lm
-            save_model(tuned, folder, tokenizer=model, description=description)
+            save_model(tuned, folder, tokenizer=model, description=described)
 
         train(stage, ranks, lm, data, heldout, save)

@@ -299,7 +299,7 @@ class Trainer:
 
     def _diverged(self, what: str) -> StageFailure:
         return StageFailure(
-            f"{self.name}: {what}; lower {self.name}.training.learning_rate or max_grad_norm "
+            f"{self.name}: {what}; lower training.learning_rate or training.max_grad_norm of it "
             "(the last checkpoint is kept)"
         )
 

@@ -52,7 +52,7 @@ def instructions(params: Params, encode: Encode, *, out: Path, metrics: Path) ->
     with atomic_folder(out) as work:
         for phase in PHASES:
             for name in SPLITS:
-                _write(work / f"phase{phase}_{name}.parquet", rows, phase, name)
+                write_rows(work, rows, phase, name)
         counts = card.count_instructions(rows, bad_rows)
         card.write_instructions_card(rows, counts, bad_rows, sets.tasks, work, seed=params.seed)
     seconds = round(time.perf_counter() - started, 2)
@@ -62,7 +62,8 @@ def instructions(params: Params, encode: Encode, *, out: Path, metrics: Path) ->
     write_text(metrics.with_name(f"{metrics.stem}_steps.csv"), steps_csv(steps_of))
 
 
-def _write(path: Path, rows: Sequence[Row], phase: int, name: str) -> None:
+def write_rows(folder: Path, rows: Sequence[Row], phase: int, name: str) -> None:
+    """The rows of a phase in the split `name`, as trainings and evaluations read them."""
     mine = [row for row in rows if row.phase == phase and row.split == name]
     columns = {
         "id": pa.array([row.id for row in mine], pa.string()),
@@ -73,4 +74,4 @@ def _write(path: Path, rows: Sequence[Row], phase: int, name: str) -> None:
         "answer_start": pa.array([row.answer_start for row in mine], pa.int32()),
         "answer_end": pa.array([len(row.input_ids) for row in mine], pa.int32()),
     }
-    pq.write_table(pa.table(columns), path)
+    pq.write_table(pa.table(columns), folder / f"phase{phase}_{name}.parquet")

@@ -144,35 +144,44 @@ def equal_shares(have: Mapping[str, int], most: int) -> dict[str, int]:
 def split_rows(
     rows: Sequence[Row], rules: InstructionsParams, near: NearDuplicateParams, *, seed: int
 ) -> None:
-    """Hold out whole clusters until each phase has `heldout_rows` rows held out, of each kind
-    (source, and label where answers are labels) its share; where the clusters of a kind are too
-    large for that, others take its place.
+    """Hold out `heldout_rows` rows of each phase, by whole clusters.
 
     Raises:
         UserError: a phase has too few rows for that.
     """
-    left = list(alive(rows))
-    members: dict[int, list[Row]] = {}
-    for row, number in zip(left, row_clusters(left, near), strict=True):
-        members.setdefault(number, []).append(row)
-        row.split = "train"
-    order = sorted(members, key=lambda one: _number(seed, "split", members[one][0].id))
-    drawn = [members[number] for number in order]
-    most = rules.heldout_rows // 4  # a phase holds out at most so many rows more than asked for
-    kind = _kinds(left)
-    of_phase, of_kind = Counter(row.phase for row in left), Counter(map(kind, left))
-    shares = {one: rules.heldout_rows * n // of_phase[one[0]] for one, n in of_kind.items()}
-    _hold_out(drawn, shares, kind, slack=most // 25)
-    held = Counter(row.phase for row in left if row.split == "heldout")
-    missing = {phase: rules.heldout_rows - held[phase] for phase in PHASES}
-    _hold_out(drawn, missing, lambda row: row.phase, slack=most)
-    held = Counter(row.phase for row in left if row.split == "heldout")
+    hold_out(rows, rules.heldout_rows, near, seed=seed)
+    left = Counter(row.phase for row in alive(rows))
+    held = Counter(row.phase for row in rows if row.split == "heldout")
     for phase in PHASES:
-        if held[phase] < rules.heldout_rows or held[phase] == of_phase[phase]:
+        if held[phase] < rules.heldout_rows or held[phase] == left[phase]:
             raise UserError(
-                f"instructions: {of_phase[phase]} rows of phase {phase} are left, too few to hold "
+                f"instructions: {left[phase]} rows of phase {phase} are left, too few to hold "
                 f"out instructions.heldout_rows = {rules.heldout_rows}; lower it or bring more rows"
             )
+
+
+def hold_out(rows: Sequence[Row], number: int, near: NearDuplicateParams, *, seed: int) -> None:
+    """Hold out whole clusters until `number` rows of each phase are held out, of each kind
+    (source, and label where answers are labels) its share.
+
+    Where the clusters of a kind are too large for that, others take its place. Where all are too
+    large, fewer rows are held out. The other rows are for training.
+    """
+    left = list(alive(rows))
+    members: dict[int, list[Row]] = {}
+    for row, cluster in zip(left, row_clusters(left, near), strict=True):
+        members.setdefault(cluster, []).append(row)
+        row.split = "train"
+    order = sorted(members, key=lambda one: _number(seed, "split", members[one][0].id))
+    drawn = [members[cluster] for cluster in order]
+    most = number // 4  # a phase holds out at most so many rows more than asked for
+    kind = _kinds(left)
+    of_phase, of_kind = Counter(row.phase for row in left), Counter(map(kind, left))
+    shares = {one: number * n // of_phase[one[0]] for one, n in of_kind.items()}
+    _hold_out(drawn, shares, kind, slack=most // 25)
+    held = Counter(row.phase for row in left if row.split == "heldout")
+    missing = {phase: number - held[phase] for phase in of_phase}
+    _hold_out(drawn, missing, lambda row: row.phase, slack=most)
 
 
 def _kinds(rows: Sequence[Row]) -> Callable[[Row], tuple[int, str, str]]:
