@@ -3,21 +3,14 @@
 import sys
 from pathlib import Path
 from typing import Annotated, Literal
-from uuid import UUID
 
 from prefect import flow
-from prefect.artifacts import (
-    create_link_artifact,
-    create_markdown_artifact,
-    create_progress_artifact,
-    update_progress_artifact,
-)
+from prefect.artifacts import create_link_artifact, create_markdown_artifact
 from prefect.client.schemas.objects import State
-from prefect.logging import get_run_logger
 from prefect.states import Completed
 from pydantic import Field
 
-from flows.stage import Bar, CommandFailed, report_failure, run_command
+from flows.stage import CommandFailed, report_failure, run_shown
 
 OUT = Path("leaderboard")
 
@@ -55,21 +48,11 @@ def leaderboard(
     command = [sys.executable, "-m", "diffutron", "leaderboard"]
     command += [part for name, value in given.items() if value not in ("", None)
                 for part in (name, str(value))]  # fmt: skip
-    log = get_run_logger()
-    artifact = create_progress_artifact(0.0, key="leaderboard-progress", description="items")
-    assert isinstance(artifact, UUID)
-    show = Bar(artifact, 0.0, 1.0).follow("leaderboard")
-
-    def each(line: str) -> None:
-        log.info("%s", line)
-        show(line)
-
     try:
-        run_command(command, log=each)
+        run_shown(command, name="leaderboard", line="leaderboard", unit="items")
     except CommandFailed as failure:
         publish(OUT)
         return report_failure("leaderboard", failure)
-    update_progress_artifact(artifact, progress=100.0)
     publish(OUT)
     return Completed(message=f"the table is in {OUT}")
 

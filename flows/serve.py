@@ -15,6 +15,7 @@ from flows.evaluation import evaluate
 from flows.leaderboard import leaderboard
 from flows.pipeline import SLOT, build
 from flows.promotion import promote
+from flows.tuning import tune
 
 BUILD = (
     "From raw text to a registered model, in eleven stages; what is up to date is skipped. "
@@ -29,6 +30,10 @@ EVALUATE = (
 LEADERBOARD = (
     "Scores the systems of infra/systems.yaml on the seven tasks, with intervals, paired tests and "
     "sanity checks; the table is an artifact of the run. Stopped runs go on where they were."
+)
+TUNE = (
+    "Tunes a model on rows of your own: reads them, tells hours and memory, trains, and compares "
+    "the answers to held-out rows before and after. A stopped run goes on where it was."
 )
 PROMOTE = (
     "Shows the evidence of a version, waits for a decision (open the run, **Resume**), "
@@ -49,7 +54,7 @@ async def main(*, alone: bool) -> None:
     runner = Runner(limit=RUNS, pause_on_shutdown=False)
     for deployment in found:
         await runner.aadd_deployment(deployment)
-    print("serving build, evaluate, leaderboard, promote", flush=True)
+    print("serving build, evaluate, leaderboard, tune, promote", flush=True)
     await runner.start()
 
 
@@ -84,6 +89,7 @@ async def deployments() -> list[RunnerDeployment]:
         await leaderboard.ato_deployment(
             "leaderboard", description=LEADERBOARD, tags=["evaluation"], concurrency_limit=1
         ),
+        await tune.ato_deployment("tune", description=TUNE, tags=["training"]),
         await promote.ato_deployment("promote", description=PROMOTE, tags=["registry"]),
     ]
 

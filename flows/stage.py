@@ -12,7 +12,11 @@ from dataclasses import dataclass
 from uuid import UUID
 
 from prefect import task
-from prefect.artifacts import create_markdown_artifact, update_progress_artifact
+from prefect.artifacts import (
+    create_markdown_artifact,
+    create_progress_artifact,
+    update_progress_artifact,
+)
 from prefect.client.schemas.objects import State
 from prefect.logging import get_run_logger
 from prefect.states import Completed, Failed
@@ -148,6 +152,28 @@ class Bar:
 
     def move(self, percent: int) -> None:
         update_progress_artifact(self.artifact, progress=100 * self.start + self.share * percent)
+
+
+def run_shown(command: Sequence[str], *, name: str, line: str, unit: str) -> None:
+    """Run a command in a flow of its own: its lines are the log, its bar is an artifact.
+
+    Args:
+        command: as `run_command` takes it; `CommandFailed` is what it raises.
+        name: of the artifact, `NAME-progress`.
+        line: how the lines of the bar begin.
+        unit: what the bar counts.
+    """
+    log = get_run_logger()
+    artifact = create_progress_artifact(0.0, key=f"{name}-progress", description=unit)
+    assert isinstance(artifact, UUID)
+    show = Bar(artifact, 0.0, 1.0).follow(line)
+
+    def each(said: str) -> None:
+        log.info("%s", said)
+        show(said)
+
+    run_command(command, log=each)
+    update_progress_artifact(artifact, progress=100.0)
 
 
 @task(name="stage", retries=0)

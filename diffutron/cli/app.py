@@ -10,7 +10,7 @@ from typing import Annotated, NoReturn
 import typer
 
 import diffutron
-from diffutron.cli import build, chat, leaderboard, model, project, registry, stages
+from diffutron.cli import build, chat, leaderboard, model, project, registry, stages, tune
 from diffutron.cli.stages import PARAMS, Override, ParamsFile
 from diffutron.config.params import STAGES, load_params, parse_params
 from diffutron.config.renamed import refuse_old_variables
@@ -109,13 +109,16 @@ def up(
 
 
 for _panel, _commands in {
-    "Use a model": (model.generate, model.infill, model.score, chat.chat),
+    "Use a model": (model.generate, model.infill, model.score, chat.chat, tune.tune),
     "Judge models": leaderboard.COMMANDS,
     "Registry": registry.COMMANDS,
     "Upkeep": project.COMMANDS,
 }.items():
     for _command in _commands:
         app.command(rich_help_panel=_panel)(_command)
+
+
+app.command(hidden=True)(tune.tune_rank)
 
 
 def _fail(message: str, code: int = 2) -> NoReturn:

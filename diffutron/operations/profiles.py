@@ -49,7 +49,7 @@ def compose(
     values = read_profile(profile, folder)
     origin = f"profile {profile}"
     for override in overrides:
-        values = merged(values, _override(override, values))
+        values = with_override(values, override)
         _unpin(override, values)
         origin = f"override {' '.join(overrides)}"
     for section in LOCAL_SECTIONS if isinstance(values, dict) else ():
@@ -118,8 +118,8 @@ def merged(below: Any, above: Any) -> Any:
     }
 
 
-def _override(text: str, values: Any) -> Any:
-    """`a.b=1` as `{"a": {"b": 1}}`; the value is YAML.
+def with_override(values: Any, text: str) -> Any:
+    """`values` with `a.b=1` put onto them; the value of an override is YAML.
 
     Raises:
         UserError: not of that form, or a key of `values` by a name that has changed.
@@ -127,14 +127,14 @@ def _override(text: str, values: Any) -> Any:
     key, mark, value = text.partition("=")
     path = key.strip().split(".")
     if not mark or not all(path):
-        raise UserError(f"override {text}: write -S section.key=value with a key of params.yaml")
+        raise UserError(f"override {text}: write -S key=value, a key of a section as section.key")
     now = [KEYS.get(part, part) for part in path]
     if now != path and not _holds(values, path) and _holds(values, now):
         raise UserError(f"override {text}: `{key}` is now called `{'.'.join(now)}`; write that")
     nested = parse_yaml(value, origin=f"override {text}")
     for part in reversed(path):
         nested = {part: nested}
-    return nested
+    return merged(values, nested)
 
 
 def _unpin(override: str, values: Any) -> None:

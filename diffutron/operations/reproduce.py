@@ -86,6 +86,11 @@ def prepare(version: int, clone: Path, *, name: str = NAME) -> Origin:
 
 
 def _clean_commit(tags: dict[str, str], what: str) -> str:
+    if "tuned_on" in tags:
+        raise UserError(
+            f"{what} was tuned on {tags['tuned_on']}, which is not part of the project; run "
+            "`diffutron tune` with it again"
+        )
     commit = tags.get("git_sha", "none")
     if commit == "none" or "run_id" not in tags:
         raise UserError(f"{what} was not made in a git checkout; it cannot be made again")

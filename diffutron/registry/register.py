@@ -2,6 +2,7 @@
 
 import json
 import tempfile
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -37,10 +38,12 @@ def register(
     summary: Path,
     evaluation: Path,
     out: Path,
+    tags: Mapping[str, str] | None = None,
 ) -> None:
     """Log the build; register `model` when the gate holds; say which in `out`.
 
     A gate that does not hold is a result, not an error: the run is logged without a version.
+    `tags` come on top of those that say what the model was made from.
 
     Raises:
         UserError: missing inputs, weights that are not safetensors, a packaged model that does not
@@ -51,13 +54,13 @@ def register(
     require_folder(report, made_by="report")
     require_folder(model, made_by="instruct_phase2")
     require_folder(evaluation, made_by="evaluate")
-    tags, stages = fingerprints(params), read_metrics(metrics_dir)
-    card = model_card(params, numbers, stages, tags=tags)
+    made_from, stages = {**fingerprints(params), **(tags or {})}, read_metrics(metrics_dir)
+    card = model_card(params, numbers, stages, tags=made_from)
     unigram = measured.get("unigram_bits_per_byte")
     failed = gate(numbers, params.register_.gate, unigram_bits_per_byte=unigram)
     with tracking(make=True) as client:
         experiment = experiment_id(client)
-        with parent_run(client, experiment, params, tags) as run_id:
+        with parent_run(client, experiment, params, made_from) as run_id:
             # First, since MLflow asks for each number of a run when it logs a model into it.
             logged = None if failed else _log_model(run_id, model=model, card=card)
             log_build(
@@ -74,9 +77,9 @@ def register(
             result: dict[str, Any] = {"registered": False, "failed": failed, "run_id": run_id}
             told = f"not registered, the gate does not hold: {'; '.join(failed)}"
             if logged:
-                tags["licenses"] = json.dumps(license_names(params, stages))
-                about = description(params, numbers)
-                result = _register(client, logged, params.register_.name, tags=tags, about=about)
+                made_from["licenses"] = json.dumps(license_names(params, stages))
+                named = {"tags": made_from, "about": description(params, numbers)}
+                result = _register(client, logged, params.register_.name, **named)
                 told = f"registered {result['name']} version {result['version']} as {CHALLENGER}"
     write_json(out, {**result, "experiment_id": experiment})
     print(told, flush=True)

@@ -8,6 +8,7 @@ from prefect.client.orchestration import get_client
 from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterKey
 
 import flows.leaderboard
+import flows.stage
 from flows.leaderboard import leaderboard
 
 pytestmark = pytest.mark.usefixtures("prefect_server")
@@ -31,12 +32,12 @@ def place(tmp_path, monkeypatch):
     """A folder in which `python -m diffutron` is a stub that writes down what it was told."""
     monkeypatch.chdir(tmp_path)
     (tmp_path / "stub.py").write_text(STUB)
-    plain = flows.leaderboard.run_command
+    plain = flows.stage.run_command
 
     def run(command, **more):
         return plain([sys.executable, "stub.py", *command[1:]], **more)
 
-    monkeypatch.setattr(flows.leaderboard, "run_command", run)
+    monkeypatch.setattr(flows.stage, "run_command", run)
     return tmp_path
 
 

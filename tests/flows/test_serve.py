@@ -1,4 +1,4 @@
-"""What a person finds in the Prefect UI: four deployments with forms that explain themselves."""
+"""What a person finds in the Prefect UI: five deployments with forms that explain themselves."""
 
 import asyncio
 
@@ -25,6 +25,7 @@ def test_the_deployments(served):
         "build": "build",
         "evaluate": "evaluate",
         "leaderboard": "leaderboard",
+        "tune": "tune",
         "promote": "promote",
     }
     assert all(len(deployment.description) > 80 for deployment in served.values())
@@ -46,6 +47,7 @@ def test_stages_and_profiles_are_chosen_from_a_list(served, repo):
         ("build", ["profile", "first", "last", "overrides", "force"]),
         ("evaluate", ["rerun"]),
         ("leaderboard", ["only", "tasks", "data", "protocol", "limit", "shots"]),
+        ("tune", ["model", "data", "out", "method", "language", "register", "settings"]),
         ("promote", ["version", "hours"]),
     ],
 )

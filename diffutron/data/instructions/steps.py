@@ -96,10 +96,10 @@ def drop_contaminated_rows(rows: Sequence[Row], contamination: Contamination) ->
             row.reason = "contaminated"
 
 
-def drop_long(rows: Sequence[Row], encode: Encode, *, most: int, phase: int) -> None:
+def drop_long(rows: Sequence[Row], encode: Encode, *, most: int, desc: str) -> None:
     """Encode every row; those of more than `most` tokens in all are dropped."""
     left = list(alive(rows))
-    with Progress(total=len(left), desc=f"instructions, phase {phase}", unit="rows") as bar:
+    with Progress(total=len(left), desc=desc, unit="rows") as bar:
         for start in range(0, len(left), BATCH):
             batch = left[start : start + BATCH]
             pairs = encode([asked(row) for row in batch], [row.answer for row in batch])
@@ -160,16 +160,18 @@ def split_rows(
             )
 
 
-def hold_out(rows: Sequence[Row], number: int, near: NearDuplicateParams, *, seed: int) -> None:
+def hold_out(
+    rows: Sequence[Row], number: int, near: NearDuplicateParams, *, seed: int, facts: bool = True
+) -> None:
     """Hold out whole clusters until `number` rows of each phase are held out, of each kind
     (source, and label where answers are labels) its share.
 
     Where the clusters of a kind are too large for that, others take its place. Where all are too
-    large, fewer rows are held out. The other rows are for training.
+    large, fewer rows are held out. The other rows are for training. facts: as `row_clusters`.
     """
     left = list(alive(rows))
     members: dict[int, list[Row]] = {}
-    for row, cluster in zip(left, row_clusters(left, near), strict=True):
+    for row, cluster in zip(left, row_clusters(left, near, facts=facts), strict=True):
         members.setdefault(cluster, []).append(row)
         row.split = "train"
     order = sorted(members, key=lambda one: _number(seed, "split", members[one][0].id))
@@ -219,15 +221,16 @@ def _hold_out(
             missing[kind(row)] -= 1
 
 
-def row_clusters(rows: Sequence[Row], near: NearDuplicateParams) -> list[int]:
+def row_clusters(
+    rows: Sequence[Row], near: NearDuplicateParams, *, facts: bool = True
+) -> list[int]:
     """Rows that must stand on one side of a split share a number: those with the same prompt, near
-    copies of each other, and those of a phase that ask for the same fact (same answer, and the
-    word that is rarest in the set is the same)."""
+    copies of each other, and, with `facts`, those of a phase that ask for the same fact (same
+    answer, and the word that is rarest in the set is the same)."""
     tokens = [words(f"{row.prompt} {row.answer}") for row in rows]
-    keys = [
-        [f"prompt {exact_key(row.prompt)}", fact]
-        for row, fact in zip(rows, _facts(rows), strict=True)
-    ]
+    keys = [[f"prompt {exact_key(row.prompt)}"] for row in rows]
+    for key, fact in zip(keys, _facts(rows) if facts else (), strict=facts):
+        key.append(fact)
     first: dict[str, int] = {}
     pairs = [(index, first.setdefault(key, index)) for index, of in enumerate(keys) for key in of]
     same = pa.table({"index": [one for one, _ in pairs], "other": [other for _, other in pairs]})

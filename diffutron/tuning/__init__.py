@@ -1,0 +1,1 @@
+"""Tune a model on rows of one's own: read them, learn them, and measure what it changed."""

@@ -1,0 +1,153 @@
+"""Rows of one's own: read in any of the three forms, sifted, encoded, and split."""
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from diffutron.config.params import LanguageParams
+from diffutron.data.instructions.steps import (
+    Encode,
+    Row,
+    alive,
+    drop_broken,
+    drop_duplicate_rows,
+    drop_long,
+    hold_out,
+    raw_row,
+)
+from diffutron.data.sources.instruction_schemas import Instruction, instruction_of, phase_of
+from diffutron.data.sources.row_readers import READABLE, BadLine, RawRow, read_file
+from diffutron.runtime.errors import UserError
+from diffutron.text.language import in_kept_language
+from diffutron.tuning.settings import TuneParams, held_out_of
+
+PHASE = 1  # all rows are of one phase, whatever their form
+KINDS = tuple(ending for ending in READABLE if ending != ".txt")
+FORMS = '{"instruction", "input", "output"}, {"Input", "Output"} or {"messages": [...]}'
+REASONS = (
+    "bad_line", "contaminated", "empty", "truncated", "duplicate", "language", "too_long",
+)  # fmt: skip
+EXAMPLES = 3
+
+
+@dataclass(frozen=True)
+class TuningRows:
+    """The rows of the files, each either kept (`split` is set) or dropped for its `reason`."""
+
+    rows: list[Row]
+    bad_lines: list[BadLine]
+
+    def of(self, split: str) -> list[Row]:
+        return [row for row in self.rows if row.split == split]
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """How many rows were read, how many are learned from, how many are held out."""
+        read = len(self.rows) + len(self.bad_lines)
+        return {"read": read, **{split: len(self.of(split)) for split in ("train", "heldout")}}
+
+    @property
+    def dropped(self) -> dict[str, int]:
+        """How many rows each reason took."""
+        found = Counter(row.reason for row in self.rows if row.reason)
+        found["bad_line"] = len(self.bad_lines)
+        return {reason: found[reason] for reason in REASONS if found[reason]}
+
+    @property
+    def bad_examples(self) -> str:
+        """Where the first rows stand that cannot be used, and why."""
+        return "; ".join(
+            f"{one.file} line {one.line}: {one.why}" for one in self.bad_lines[:EXAMPLES]
+        )
+
+
+def files_of(data: Path) -> list[Path]:
+    """The file itself, or the readable files of a folder, by name.
+
+    Raises:
+        UserError: there is none.
+    """
+    allowed = ", ".join(KINDS)
+    if data.is_dir():
+        files = sorted(path for path in data.iterdir() if path.name.endswith(KINDS))
+        if not files:
+            raise UserError(f"--data {data}: the folder holds no file of {allowed}")
+        return files
+    if not data.is_file():
+        raise UserError(f"--data {data}: there is no such file; give one of {allowed}, or a folder")
+    if not data.name.endswith(KINDS):
+        raise UserError(f"--data {data}: the name of the file must end in one of {allowed}")
+    return [data]
+
+
+def read_rows(files: Sequence[Path]) -> TuningRows:
+    """All rows of the files.
+
+    Raises:
+        UserError: a file cannot be read to its end, or no row has one of the three forms.
+    """
+    found = TuningRows([], [])
+    for one in _instructions(files):
+        if isinstance(one, BadLine):
+            found.bad_lines.append(one)
+        else:
+            found.rows.append(raw_row(one, PHASE))
+    if not found.rows:
+        names = ", ".join(map(str, files))
+        because = f": {found.bad_examples}" if found.bad_lines else ""
+        raise UserError(
+            f"--data {names}: none of {len(found.bad_lines)} rows can be used{because}; "
+            f"a row is {FORMS}"
+        )
+    return found
+
+
+def _instructions(files: Sequence[Path]) -> Iterator[Instruction | BadLine]:
+    for file in files:
+        for row in read_file(file):
+            yield row if isinstance(row, BadLine) else _instruction(row)
+
+
+def _instruction(row: RawRow) -> Instruction | BadLine:
+    phase = phase_of(row.values)
+    if phase is None:
+        keys = ", ".join(map(str, row.values)) or "nothing"
+        return BadLine(row.file, row.line, f"none of the three forms, it has {keys}")
+    return instruction_of(row, phase, source=None)
+
+
+def prepare(found: TuningRows, encode: Encode, settings: TuneParams, *, sized: bool) -> None:
+    """Drop what cannot be learned from, encode the others, and hold some of them out.
+
+    sized: whether the number of held-out rows follows from the number of rows.
+
+    Raises:
+        UserError: so few rows are left that none can be held out.
+    """
+    rows = found.rows
+    drop_broken(rows)
+    drop_duplicate_rows(rows)
+    drop_other_languages(rows, settings.language)
+    drop_long(rows, encode, most=settings.max_tokens, desc="tune, rows")
+    left = sum(1 for _ in alive(rows))
+    number = held_out_of(left) if sized else settings.heldout_rows
+    if left > 1:
+        # Rows like one's own are what the model will be asked, so the same facts may come again.
+        hold_out(rows, number, settings.near_duplicate, seed=settings.seed, facts=False)
+    counts = found.counts
+    if not counts["train"] or not counts["heldout"]:
+        dropped = ", ".join(f"{reason} {count}" for reason, count in found.dropped.items())
+        raise UserError(
+            f"--data: {left} of {counts['read']} rows are left (dropped: {dropped or 'none'}), of "
+            f"which {number} cannot be held out; bring more rows that differ, or lower heldout_rows"
+        )
+
+
+def drop_other_languages(rows: Sequence[Row], rules: LanguageParams) -> None:
+    """Rows whose prompt and answer are in none of the languages to keep, if any are named."""
+    if not rules.kept:
+        return
+    for row in alive(rows):
+        if not in_kept_language(f"{row.prompt} {row.answer}", rules):
+            row.reason = "language"
