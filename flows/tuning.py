@@ -21,7 +21,7 @@ def tune(
     out: str = "tuned/my-model",
     method: Literal["by size", "full", "lora"] = "by size",
     language: str = "",
-    register: bool = False,
+    register_model: bool = False,
     settings: list[str] | None = None,
 ) -> State:
     """Tune a model on rows of your own, and compare its answers before and after.
@@ -34,14 +34,14 @@ def tune(
         out: The folder of the tuned model on that machine; it must be new.
         method: All weights or an adapter; "by size" takes all weights where the memory holds them.
         language: Keep only rows in this language, for example tr; empty keeps all rows.
-        register: Put the tuned model through the gate of this project.
+        register_model: Put the tuned model through the gate of this project.
         settings: Other settings, one an entry, for example training.epochs=5.
     """
     command = [sys.executable, "-m", "diffutron", "tune"]
     command += ["--model", model, "--data", data, "--out", out]
     command += [] if method == "by size" else ["--method", method]
     command += ["--language", language] if language else []
-    command += ["--register"] if register else []
+    command += ["--register"] if register_model else []
     command += [part for setting in settings or [] for part in ("-S", setting)]
     with training_slot():
         try:

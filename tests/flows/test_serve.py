@@ -47,7 +47,7 @@ def test_stages_and_profiles_are_chosen_from_a_list(served, repo):
         ("build", ["profile", "first", "last", "overrides", "force"]),
         ("evaluate", ["rerun"]),
         ("leaderboard", ["only", "tasks", "data", "protocol", "limit", "shots"]),
-        ("tune", ["model", "data", "out", "method", "language", "register", "settings"]),
+        ("tune", ["model", "data", "out", "method", "language", "register_model", "settings"]),
         ("promote", ["version", "hours"]),
     ],
 )
