@@ -152,3 +152,10 @@ def test_licenses_of_all_parts_make_the_license_of_the_model(make_params, summar
     assert "| local folder, digest `abc` | not stated |" in model_card(
         local, summary, {}, tags=TAGS
     )
+
+
+def test_a_tuned_version_says_what_it_was_tuned_on(make_params, summary):
+    tags = TAGS | {"tuned_on": "my.jsonl", "tuned_from": "models/phase2"}
+    said = "was `diffutron tune` on my.jsonl, from `models/phase2`"
+    assert said in model_card(make_params(), summary, MEASURED, tags=tags)
+    assert said not in model_card(make_params(), summary, MEASURED, tags=TAGS)
