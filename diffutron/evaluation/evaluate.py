@@ -32,13 +32,13 @@ from diffutron.evaluation.perplexity import (
     heldout_set,
     measure,
     text_set,
-    unigram_bits_per_byte,
 )
 from diffutron.evaluation.scorers.loading import folder_digest
 from diffutron.evaluation.scoring import sanity_checks
 from diffutron.evaluation.scoring.contamination import contaminated_rows
 from diffutron.evaluation.scoring.score_system import score_model
 from diffutron.evaluation.scoring.task_numbers import json_lines, summarize
+from diffutron.evaluation.text_baselines import text_baselines
 from diffutron.evaluation.text_quality import listed_words, measures
 from diffutron.inference.language_model import find_device
 from diffutron.modeling.encoder import load_model
@@ -114,16 +114,17 @@ def evaluate(
         kind: compare(texts["base"][kind], texts["merged"][kind], each, seed=params.seed)
         for kind, each in material.texts.items()
     }
+    baselines, counted = text_baselines(corpus, tokenizer, material.texts, seed=params.seed)
     values: dict[str, Any] = {
         "models": {name: numbers for name, (numbers, _) in found.items()},
+        **baselines["heldout"],
+        "baseline_tokens": counted,
         "merged_below_base": pairs["heldout"],
         "perplexity_text": {
             "documents": len(material.texts["perplexity_text"].ids),
+            **baselines["perplexity_text"],
             "merged_below_base": pairs["perplexity_text"],
         },
-        "unigram_bits_per_byte": unigram_bits_per_byte(
-            corpus, tokenizer, material.texts["heldout"]
-        ),
         "sets": _describe_sets(
             sets, params, training=[corpus, instructions], cache=cache_folder(folders[FINAL])
         ),

@@ -17,6 +17,7 @@ DATASETS = {
     "sts_tr": "emrecan/stsb-mt-turkish",
     "xcopa_tr": "xcopa",
 }
+COUNTING = ("unigram", "bigram", "five_gram")
 
 
 def model_card(
@@ -47,7 +48,26 @@ def model_card(
         corpus=measured.get("corpus"),
         instructions=measured.get("instructions", {}),
         trainings=_trainings(params, measured),
+        texts=_bits_per_byte(summary, measured.get("evaluate", {})),
     )
+
+
+def _bits_per_byte(
+    summary: dict[str, Any], evaluated: dict[str, Any]
+) -> dict[str, list[float | None]]:
+    """A row for each text set: the counting models, then three of ours."""
+    models, other = ("base", "merged", JUDGED), evaluated.get("perplexity_text", {})
+    essays = [evaluated.get("models", {}).get(name, {}).get("perplexity_text") for name in models]
+    return {
+        "held-out documents": [
+            *(evaluated.get(name) for name in COUNTING),
+            *(summary["models"][name]["bits_per_byte"] for name in models),
+        ],
+        "perplexity text": [
+            *(other.get(name) for name in COUNTING),
+            *((one or {}).get("bits_per_byte") for one in essays),
+        ],
+    }
 
 
 def _trainings(params: Params, measured: dict[str, Any]) -> list[dict[str, Any]]:

@@ -53,8 +53,7 @@ def register(
     require_folder(evaluation, made_by="evaluate")
     tags, stages = fingerprints(params), read_metrics(metrics_dir)
     card = model_card(params, numbers, stages, tags=tags)
-    unigram = measured.get("unigram_bits_per_byte")
-    failed = gate(numbers, params.register_.gate, unigram_bits_per_byte=unigram)
+    failed = gate(numbers, params.register_.gate, baselines=measured)
     with tracking(make=True) as client:
         experiment = experiment_id(client)
         with parent_run(client, experiment, params, tags) as run_id:

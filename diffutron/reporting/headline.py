@@ -32,7 +32,8 @@ def tiles(summary: Summary, inputs: Inputs) -> list[Tile]:
     bits = format.decimal(summary.models["merged"].bits_per_byte)
     others = [
         said("backbone {:.3f}", summary.models["base"].bits_per_byte),
-        said("unigram model {:.2f}", inputs.measured("unigram_bits_per_byte")),
+        said("bigram {:.3f}", inputs.measured("bigram")),
+        said("5-gram {:.3f}", inputs.measured("five_gram")),
     ]
     seconds = [value for value in summary.seconds.values() if value is not None]
     cost = f"{len(seconds)} stages, {summary.device or 'device not recorded'}"
@@ -40,7 +41,7 @@ def tiles(summary: Summary, inputs: Inputs) -> list[Tile]:
         Tile("Tasks above chance", tasks, "phase 2, p < 0.001 each"),
         Tile("Instructions, exactly", _percent(asked.acc), answers),
         Tile("Valid Turkish words", words, "of all that phase 2 generated"),
-        Tile("Bits a byte, held out", bits, ", ".join(filter(None, others))),
+        Tile("Bits per byte, held out", bits, ", ".join(filter(None, others))),
         Tile("Time to build", format.duration(sum(seconds) if seconds else None), cost),
     ]
 
@@ -75,5 +76,7 @@ def _gain(inputs: Inputs) -> str:
     certainty = format.p_value(p_value)
     if difference < 0 and p_value < 0.01:
         gain = f"{-difference:.3f} ({certainty})"
-        return f" Diffusion pre-training lowered held-out bits a byte by {gain}."
-    return f" That diffusion pre-training lowered held-out bits a byte is not shown ({certainty})."
+        return f" Diffusion pre-training lowered held-out bits per byte by {gain}."
+    return (
+        f" That diffusion pre-training lowered held-out bits per byte is not shown ({certainty})."
+    )

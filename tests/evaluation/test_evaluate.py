@@ -92,7 +92,10 @@ def test_every_number_of_the_summary_is_there(finished, model):
 
 def test_what_stands_beside_the_models(finished):
     values = finished[0]
-    assert values["unigram_bits_per_byte"] > 0
+    for place in (values, values["perplexity_text"]):
+        assert all(place[name] > 0 for name in ("unigram", "bigram", "five_gram"))
+    assert values["unigram"] != values["perplexity_text"]["unigram"]
+    assert set(values["baseline_tokens"]) == {"unigram", "bigram", "five_gram"}
     assert set(values["merged_below_base"]) >= {"difference", "p_value", "low", "high"}
     assert values["perplexity_text"]["documents"] == 2
     assert values["missing_sets"] == []
