@@ -25,6 +25,7 @@ from diffutron.evaluation.instruction_answers import (
     instruction_measures,
     read_instructions,
 )
+from diffutron.evaluation.instruction_baselines import baseline_answers
 from diffutron.evaluation.perplexity import (
     TextMeasures,
     TextSet,
@@ -77,6 +78,7 @@ class Material:
     tasks: dict[str, list[EvalTask]]
     texts: dict[str, TextSet]
     instructions: list[HeldoutInstruction]
+    baseline_answers: dict[str, list[str]]
     is_word: Callable[[str], bool]
 
 
@@ -186,6 +188,7 @@ def read_material(
         from diffutron.sample import is_word
     else:
         is_word = listed_words(corpus / "words.txt")
+    asked = read_instructions(instructions, rows=section.instruction_rows, seed=seed)
     return Material(
         tokenizer,
         tasks={
@@ -193,7 +196,8 @@ def read_material(
             for name, limit in limits.items()
         },
         texts={"heldout": heldout, "perplexity_text": text},
-        instructions=read_instructions(instructions, rows=section.instruction_rows, seed=seed),
+        instructions=asked,
+        baseline_answers=baseline_answers(instructions, asked),
         is_word=is_word,
     )
 
@@ -289,7 +293,7 @@ def _measure_answers(
     common: dict[str, Any] = {"params": params.evaluate.generation, "seed": params.seed}
     asked = material.instructions
     answers = answer(model, material.tokenizer, asked, desc=f"{name}, answers", **common)
-    numbers, rows = instruction_measures(asked, answers)
+    numbers, rows = instruction_measures(asked, answers, material.baseline_answers)
     write_text(work / f"instructions_{name}.jsonl", json_lines(rows))
     if name == FINAL:
         count = params.evaluate.traces

@@ -18,6 +18,7 @@ DATASETS = {
     "xcopa_tr": "xcopa",
 }
 COUNTING = ("unigram", "bigram", "five_gram")
+ANSWERING = ("constant", "majority_per_source", "bag_of_words")
 
 
 def model_card(
@@ -36,6 +37,8 @@ def model_card(
     )
     environment.filters.update(percent=_percent, fixed=fixed, count=count)
     final = summary["models"][JUDGED]
+    evaluated = measured.get("evaluate", {})
+    answered = evaluated.get("models", {}).get(JUDGED, {}).get("instructions", {})
     return environment.get_template("model_card.md.jinja").render(
         front_matter=front_matter(params, final, measured),
         params=params,
@@ -48,7 +51,8 @@ def model_card(
         corpus=measured.get("corpus"),
         instructions=measured.get("instructions", {}),
         trainings=_trainings(params, measured),
-        texts=_bits_per_byte(summary, measured.get("evaluate", {})),
+        answered={name: answered.get(name) for name in ANSWERING},
+        texts=_bits_per_byte(summary, evaluated),
     )
 
 

@@ -18,6 +18,11 @@ TEXTS = {
     "sample": "generated sentences of the built-in sample, another set than the published one",
 }
 BASELINES = {"unigram": "unigram model", "bigram": "bigram", "five_gram": "5-gram"}
+ANSWER_BASELINES = {
+    "constant": "best constant answer",
+    "majority_per_source": "majority per source",
+    "bag_of_words": "bag of words",
+}
 SIGNIFICANT = 0.001
 CHANCE_LIKE = 0.05
 
@@ -255,28 +260,32 @@ def answer_table(summary: Summary, inputs: Inputs, *, source: str) -> Table:
     rows = []
     for model, name in MODEL_NAMES.items():
         asked, made = summary.models[model].instructions, summary.models[model].generation
-        low, high, constant = (
-            inputs.measured("models", model, "instructions", key)
-            for key in ("low", "high", "constant")
-        )
+        found = inputs.measured("models", model, "instructions") or {}
+        between = format.interval(found.get("low"), found.get("high"))
         items = f"{asked.correct} of {asked.n}" if asked.n is not None else ""
+        test = ", ".join(filter(None, (format.p_value(found.get("p_value")), items)))
         rows.append(
             [
                 Cell(name),
-                cell(format.percent(asked.acc), format.interval(low, high), items),
-                *(cell(format.percent(v)) for v in (constant, made.valid_words, made.empty)),
+                cell(format.percent(asked.acc), between, test),
+                *(cell(format.percent(found.get(key))) for key in ANSWER_BASELINES),
+                *(cell(format.percent(v)) for v in (made.valid_words, made.empty)),
                 *(cell(format.decimal(v)) for v in (made.distinct_2, made.repetition)),
             ]
         )
-    columns = ["model", "answered exactly, %", "best constant answer, %", "valid words, %"]
+    beside = [f"{name}, %" for name in ANSWER_BASELINES.values()]
+    columns = ["model", "answered exactly, %", *beside, "valid words, %"]
     by = "grammar of the built-in sample" if source == "sample" else "words of the training split"
     return Table(
         "Instructions and generated text",
         [*columns, "empty answers, %", "distinct word pairs", "repetition"],
         rows,
         [
+            "The best constant answer is known from these rows, and p is the exact one-sided "
+            "binomial test against it. Majority and bag of words learn from the training rows of "
+            "a source.",
             f"A word is valid by the {by}. Distinct word pairs: different ones by all, over the "
-            "answers together. Repetition: share of word pairs that stood in the answer before."
+            "answers together. Repetition: share of word pairs that stood in the answer before.",
         ],
     )
 

@@ -86,6 +86,10 @@ def test_every_number_of_the_summary_is_there(finished, model):
         assert task["constant"] >= 0.25
         assert task["stand_in"] is None
     assert values["instructions"]["n"] == 6
+    for part in (values["instructions"], values["instructions"]["phase2"]):
+        assert 0 <= part["bag_of_words"] <= 1
+        assert 0 <= part["majority_per_source"] <= 1
+        assert 0 < part["constant"] <= 1
     assert values["instructions"]["phase1"]["n"] == values["instructions"]["phase2"]["n"] == 3
     assert set(values["generation"]) >= {"valid_words", "distinct_2", "repetition", "empty"}
 

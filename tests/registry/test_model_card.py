@@ -109,6 +109,13 @@ def test_baselines_stand_beside_the_bits_per_byte(make_params, summary):
     assert row in card
 
 
+def test_baselines_stand_beside_the_exact_answers(make_params, summary):
+    instructions = {"constant": 0.04, "majority_per_source": 0.13}
+    evaluated = {"models": {"phase2": {"instructions": instructions}}}
+    card = model_card(make_params(), summary, {"evaluate": evaluated}, tags=TAGS)
+    assert "these rows: 4.0 %, the majority per source: 13.0 %, a bag of words: not meas" in card
+
+
 def test_a_number_that_was_not_measured_says_so(make_params, summary):
     final = summary["models"]["phase2"]
     final["tasks"]["sts_tr"] = dict.fromkeys(final["tasks"]["sts_tr"])

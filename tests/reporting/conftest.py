@@ -58,6 +58,9 @@ def model_scores(share: float, *, bits: float, n: int = 200) -> dict:
             "low": max(correct / 300 - 0.05, 0.0),
             "high": correct / 300 + 0.05,
             "constant": 0.0233,
+            "majority_per_source": 0.131,
+            "bag_of_words": 0.262,
+            "p_value": 1e-9 if correct > 20 else 0.5,
         },
         "bits_per_byte_stderr": 0.0071,
         "generation": {

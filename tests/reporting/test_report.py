@@ -107,6 +107,15 @@ def test_baselines_stand_beside_the_bits_per_byte_of_the_models(make_report):
     assert "count the 218 418 tokens of the training split and read the same documents" in text
 
 
+def test_baselines_stand_beside_the_exact_answers_of_the_models(make_report):
+    page, text, _ = make_report()
+    shown = " ".join(parsed(page).text)
+    assert "225 of 300 held out, best constant 2.3 %, bag of words 26.2 %" in text
+    (row,) = [line for line in text.splitlines() if "p < 0.001, 225 of 300" in line]
+    assert [cell.strip() for cell in row.split("|")][3:6] == ["2.3", "13.1", "26.2"]
+    assert "majority per source, %" in shown
+
+
 def test_a_corpus_that_was_counted_in_part_is_said(make_report, run_files):
     path = run_files["metrics_dir"] / "evaluate.json"
     values = json.loads(path.read_text(encoding="utf-8"))
