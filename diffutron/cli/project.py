@@ -1,11 +1,12 @@
 """Looking after a project on the command line: why a stage will run, whether
-all is there for it, and what may be removed."""
+all is there for it, what was measured, and what may be removed."""
 
 import json
 import sys
 import time
 from collections import Counter
 from dataclasses import asdict
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -50,6 +51,34 @@ def _megabytes(size: int) -> str:
     return f"{size / 1e6:10.1f} MB"
 
 
+def metrics(
+    prefix: Annotated[str, typer.Argument(help="Only names that begin so.")] = "",
+    as_json: Annotated[bool, typer.Option("--json", help="Plain JSON: name -> value.")] = False,
+    metrics_dir: Annotated[Path, typer.Option(help="Folder of metrics.")] = Path("metrics"),
+) -> None:
+    """The numbers of the last run, one a line, under the names that other commands take.
+
+    A name is the stage and the keys of its file. Names that begin with heldout, perplexity_text,
+    tasks, answers (held-out instructions) or generation are of the last model: phase 2, else
+    phase 1, else merged, else base.
+
+    Examples:
+
+      diffutron metrics heldout
+
+      diffutron metrics evaluate.models.merged.bits_per_byte --json
+    """
+    from diffutron.operations.metrics import metrics as measured
+    from diffutron.operations.metrics import named
+
+    found = named(measured(metrics_dir), prefix)
+    if as_json:
+        typer.echo(json.dumps(found, indent=2))
+        return
+    for name, value in found.items():
+        typer.echo(f"{name} {value}")
+
+
 def check(
     as_json: Annotated[bool, typer.Option("--json", help="Plain JSON.")] = False,
     params: ParamsFile = PARAMS,
@@ -73,4 +102,4 @@ def check(
         raise typer.Exit(2)
 
 
-COMMANDS = (why, clean, check)
+COMMANDS = (why, clean, check, metrics)

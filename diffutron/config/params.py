@@ -320,7 +320,7 @@ class GateParams(Section):
     max_p_value: Share
     min_instructions: Share
     min_valid_words: Share
-    max_bits_per_byte_of_unigram: Annotated[float, Field(gt=0)]
+    below_baseline: Literal["unigram", "bigram", "five_gram"] | None
 
 
 class RegisterParams(Section):

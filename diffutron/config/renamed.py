@@ -23,6 +23,7 @@ KEYS = {
     "margin": "disagreement_margin",
     "licence": "license",
     "allowed_licences": "allowed_licenses",
+    "max_bits_per_byte_of_unigram": "below_baseline",
 }
 """Last part of a key that a YAML file may have held: its new name."""
 

@@ -13,7 +13,11 @@ from pydantic import BaseModel
 from diffutron.config.params import Params, parse_params
 from diffutron.config.renamed import KEYS
 
-METRICS = {"canaries": "sanity_checks", "touched": "contaminated"}
+METRICS = {
+    "canaries": "sanity_checks",
+    "touched": "contaminated",
+    "unigram_bits_per_byte": "unigram",
+}
 """Keys of stored metrics, at any depth: their new names."""
 
 TRAININGS = {"backbone", "pretrain", "instruct_phase1", "instruct_phase2"}
@@ -24,6 +28,10 @@ PROMOTE = {"max_drop": 0.1, "alpha": 0.05, "max_contaminated": 0.01}
 def parse_stored_params(values: Any, *, origin: str) -> Params:
     """The parameters of a registered version, of this release or an earlier one."""
     found = _renamed(values, Params) if isinstance(values, dict) else values
+    if isinstance(found, dict) and isinstance(found.get("register"), dict):
+        gate = found["register"].get("gate")
+        if isinstance(gate, dict) and isinstance(gate.get("below_baseline"), int | float):
+            gate["below_baseline"] = "unigram"  # the key held a share of its bits per byte
     if isinstance(found, dict) and found.keys() >= TRAININGS and "promote" not in found:
         found["promote"] = PROMOTE
         for section in TRAININGS:

@@ -25,6 +25,7 @@ from diffutron.evaluation.instruction_answers import (
     instruction_measures,
     read_instructions,
 )
+from diffutron.evaluation.instruction_baselines import baseline_answers
 from diffutron.evaluation.perplexity import (
     TextMeasures,
     TextSet,
@@ -32,13 +33,13 @@ from diffutron.evaluation.perplexity import (
     heldout_set,
     measure,
     text_set,
-    unigram_bits_per_byte,
 )
 from diffutron.evaluation.scorers.loading import folder_digest
 from diffutron.evaluation.scoring import sanity_checks
 from diffutron.evaluation.scoring.contamination import contaminated_rows
 from diffutron.evaluation.scoring.score_system import score_model
 from diffutron.evaluation.scoring.task_numbers import json_lines, summarize
+from diffutron.evaluation.text_baselines import text_baselines
 from diffutron.evaluation.text_quality import listed_words, measures
 from diffutron.inference.language_model import find_device
 from diffutron.modeling.encoder import load_model
@@ -77,6 +78,7 @@ class Material:
     tasks: dict[str, list[EvalTask]]
     texts: dict[str, TextSet]
     instructions: list[HeldoutInstruction]
+    baseline_answers: dict[str, list[str]]
     is_word: Callable[[str], bool]
 
 
@@ -114,16 +116,17 @@ def evaluate(
         kind: compare(texts["base"][kind], texts["merged"][kind], each, seed=params.seed)
         for kind, each in material.texts.items()
     }
+    baselines, counted = text_baselines(corpus, tokenizer, material.texts, seed=params.seed)
     values: dict[str, Any] = {
         "models": {name: numbers for name, (numbers, _) in found.items()},
+        **baselines["heldout"],
+        "baseline_tokens": counted,
         "merged_below_base": pairs["heldout"],
         "perplexity_text": {
             "documents": len(material.texts["perplexity_text"].ids),
+            **baselines["perplexity_text"],
             "merged_below_base": pairs["perplexity_text"],
         },
-        "unigram_bits_per_byte": unigram_bits_per_byte(
-            corpus, tokenizer, material.texts["heldout"]
-        ),
         "sets": _describe_sets(
             sets, params, training=[corpus, instructions], cache=cache_folder(folders[FINAL])
         ),
@@ -185,6 +188,7 @@ def read_material(
         from diffutron.sample import is_word
     else:
         is_word = listed_words(corpus / "words.txt")
+    asked = read_instructions(instructions, rows=section.instruction_rows, seed=seed)
     return Material(
         tokenizer,
         tasks={
@@ -192,7 +196,8 @@ def read_material(
             for name, limit in limits.items()
         },
         texts={"heldout": heldout, "perplexity_text": text},
-        instructions=read_instructions(instructions, rows=section.instruction_rows, seed=seed),
+        instructions=asked,
+        baseline_answers=baseline_answers(instructions, asked),
         is_word=is_word,
     )
 
@@ -288,7 +293,7 @@ def _measure_answers(
     common: dict[str, Any] = {"params": params.evaluate.generation, "seed": params.seed}
     asked = material.instructions
     answers = answer(model, material.tokenizer, asked, desc=f"{name}, answers", **common)
-    numbers, rows = instruction_measures(asked, answers)
+    numbers, rows = instruction_measures(asked, answers, material.baseline_answers)
     write_text(work / f"instructions_{name}.jsonl", json_lines(rows))
     if name == FINAL:
         count = params.evaluate.traces

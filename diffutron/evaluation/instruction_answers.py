@@ -1,7 +1,7 @@
 """Held-out instructions, answered: exact matches, the texts, and how a few of them took shape."""
 
 import random
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,7 +10,7 @@ from diffutron.config.params import GenerationParams
 from diffutron.diffusion.sampling.canvas import Denoised
 from diffutron.diffusion.sampling.denoise import denoise
 from diffutron.diffusion.sampling.settings import Settings
-from diffutron.evaluation.statistics.intervals import wilson
+from diffutron.evaluation.statistics.intervals import p_above, wilson
 from diffutron.evaluation.text_quality import constant_share, normalized_answer
 from diffutron.inference.prompts import end_finder, end_token_ids
 from diffutron.inference.results import Trace, decode_events
@@ -138,10 +138,15 @@ def _denoised(
 
 
 def instruction_measures(
-    questions: Sequence[HeldoutInstruction], answers: Sequence[str]
+    questions: Sequence[HeldoutInstruction],
+    answers: Sequence[str],
+    baselines: Mapping[str, Sequence[str]],
 ) -> tuple[dict[str, Any], list[dict[str, Any]]]:
-    """Exact matches (all, by phase), the share that the best single answer would get, and a row per
-    question for the audit file."""
+    """Exact matches (all, by phase) of a model and of the baselines beside it, and a row per
+    question for the audit file.
+
+    baselines: their answers by name.
+    """
     rows = [
         {
             "phase": one.phase,
@@ -150,25 +155,39 @@ def instruction_measures(
             "prompt": one.prompt,
             "expected": one.expected,
             "generated": text,
-            "correct": normalized_answer(text) == normalized_answer(one.expected),
+            "correct": _is_exact(text, one.expected),
+            "baselines": {name: texts[number] for name, texts in baselines.items()},
         }
-        for one, text in zip(questions, answers, strict=True)
+        for number, (one, text) in enumerate(zip(questions, answers, strict=True))
     ]
     parts = {phase: [row for row in rows if row["phase"] == phase] for phase in PHASES}
     by_phase = {phase: _matches(part) for phase, part in parts.items() if part}
     return {**_matches(rows), **by_phase}, rows
 
 
+def _is_exact(text: str, expected: str) -> bool:
+    return normalized_answer(text) == normalized_answer(expected)
+
+
 def _matches(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """constant: the share that the one answer gets that is right most often, known from these rows.
+    p_value: exact one-sided binomial of `acc` against it."""
     correct = sum(row["correct"] for row in rows)
     low, high = wilson(correct, len(rows))
+    constant = constant_share(row["expected"] for row in rows)
+    beside = {
+        name: sum(_is_exact(row["baselines"][name], row["expected"]) for row in rows) / len(rows)
+        for name in rows[0]["baselines"]
+    }
     return {
         "n": len(rows),
         "correct": correct,
         "acc": correct / len(rows),
         "low": low,
         "high": high,
-        "constant": constant_share(row["expected"] for row in rows),
+        "constant": constant,
+        **beside,
+        "p_value": p_above(correct, len(rows), constant),
     }
 
 

@@ -12,13 +12,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from diffutron.data.token_store import read_documents
 from diffutron.diffusion.likelihood.any_order import Score, nelbo, windows
 from diffutron.diffusion.likelihood.mask_rates import masked_nll
 from diffutron.evaluation.statistics.intervals import PairedDifference, one_sided, paired_difference
-from diffutron.evaluation.unigram import unigram_logprobs, unigram_nats
 from diffutron.modeling.encoding import begin_ids, encode_texts, end_ids
 from diffutron.modeling.head import logprob_fn
 from diffutron.runtime.errors import UserError
@@ -154,12 +151,3 @@ def compare(base: TextMeasures, other: TextMeasures, texts: TextSet, *, seed: in
         "p_wilcoxon": found.p_wilcoxon,
         "p_bootstrap": found.p_bootstrap,
     }
-
-
-def unigram_bits_per_byte(corpus: Path, tokenizer: Any, texts: TextSet) -> float:
-    """What `texts` cost under the token frequencies of the training split."""
-    train = read_documents(corpus, "train", max_tokens=UNLIMITED)
-    never = {tokenizer.mask_token_id, tokenizer.pad_token_id, *begin_ids(tokenizer)}
-    logprobs = unigram_logprobs(train.ids, vocab_size=len(tokenizer), left_out=sorted(never))
-    nats = math.fsum(unigram_nats(logprobs, np.asarray(ids)) for ids in texts.ids)
-    return nats / math.log(2) / sum(texts.num_bytes)

@@ -1,6 +1,6 @@
 """The unigram model: what a text costs when only the frequency of each token is known.
 
-The yardstick for bits a byte: a language model that does not beat it has learned no context.
+The yardstick for bits per byte: a language model that does not beat it has learned no context.
 """
 
 from collections.abc import Sequence

@@ -17,6 +17,8 @@ DATASETS = {
     "sts_tr": "emrecan/stsb-mt-turkish",
     "xcopa_tr": "xcopa",
 }
+COUNTING = ("unigram", "bigram", "five_gram")
+ANSWERING = ("constant", "majority_per_source", "bag_of_words")
 
 
 def model_card(
@@ -35,6 +37,8 @@ def model_card(
     )
     environment.filters.update(percent=_percent, fixed=fixed, count=count)
     final = summary["models"][JUDGED]
+    evaluated = measured.get("evaluate", {})
+    answered = evaluated.get("models", {}).get(JUDGED, {}).get("instructions", {})
     return environment.get_template("model_card.md.jinja").render(
         front_matter=front_matter(params, final, measured),
         params=params,
@@ -47,7 +51,27 @@ def model_card(
         corpus=measured.get("corpus"),
         instructions=measured.get("instructions", {}),
         trainings=_trainings(params, measured),
+        answered={name: answered.get(name) for name in ANSWERING},
+        texts=_bits_per_byte(summary, evaluated),
     )
+
+
+def _bits_per_byte(
+    summary: dict[str, Any], evaluated: dict[str, Any]
+) -> dict[str, list[float | None]]:
+    """A row for each text set: the counting models, then three of ours."""
+    models, other = ("base", "merged", JUDGED), evaluated.get("perplexity_text", {})
+    essays = [evaluated.get("models", {}).get(name, {}).get("perplexity_text") for name in models]
+    return {
+        "held-out documents": [
+            *(evaluated.get(name) for name in COUNTING),
+            *(summary["models"][name]["bits_per_byte"] for name in models),
+        ],
+        "perplexity text": [
+            *(other.get(name) for name in COUNTING),
+            *((one or {}).get("bits_per_byte") for one in essays),
+        ],
+    }
 
 
 def _trainings(params: Params, measured: dict[str, Any]) -> list[dict[str, Any]]:

@@ -77,10 +77,9 @@ def judge(
         limits = limits or found.params.promote
         if max_drop is not None:
             limits = limits.model_copy(update={"max_drop": max_drop})
-        unigram = found.measured.get("evaluate", {}).get("unigram_bits_per_byte")
         gate = found.params.register_.gate
         held = [
-            *conditions(found.summary, gate, unigram_bits_per_byte=unigram),
+            *conditions(found.summary, gate, baselines=found.measured.get("evaluate", {})),
             *_own(found, limits=limits, use=use),
         ]
         if serve:

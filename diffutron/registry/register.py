@@ -56,8 +56,7 @@ def register(
     require_folder(evaluation, made_by="evaluate")
     made_from, stages = {**fingerprints(params), **(tags or {})}, read_metrics(metrics_dir)
     card = model_card(params, numbers, stages, tags=made_from)
-    unigram = measured.get("unigram_bits_per_byte")
-    failed = gate(numbers, params.register_.gate, unigram_bits_per_byte=unigram)
+    failed = gate(numbers, params.register_.gate, baselines=measured)
     with tracking(make=True) as client:
         experiment = experiment_id(client)
         with parent_run(client, experiment, params, made_from) as run_id:

@@ -28,19 +28,23 @@ def tiles(summary: Summary, inputs: Inputs) -> list[Tile]:
     learned, tested = learned_tasks(summary)
     tasks = f"{learned} of {tested}" if tested else format.NOT_MEASURED
     asked, words = final.instructions, _percent(final.generation.valid_words)
-    answers = f"{asked.correct} of {asked.n} held out" if asked.n is not None else ""
+    found = inputs.measured("models", "phase2", "instructions") or {}
+    answers = [f"{asked.correct} of {asked.n} held out"] if asked.n is not None else []
+    answers.append(said("best constant {:.1%}", found.get("constant")))
+    answers.append(said("bag of words {:.1%}", found.get("bag_of_words")))
     bits = format.decimal(summary.models["merged"].bits_per_byte)
     others = [
         said("backbone {:.3f}", summary.models["base"].bits_per_byte),
-        said("unigram model {:.2f}", inputs.measured("unigram_bits_per_byte")),
+        said("bigram {:.3f}", inputs.measured("bigram")),
+        said("5-gram {:.3f}", inputs.measured("five_gram")),
     ]
     seconds = [value for value in summary.seconds.values() if value is not None]
     cost = f"{len(seconds)} stages, {summary.device or 'device not recorded'}"
     return [
         Tile("Tasks above chance", tasks, "phase 2, p < 0.001 each"),
-        Tile("Instructions, exactly", _percent(asked.acc), answers),
+        Tile("Instructions, exactly", _percent(asked.acc), ", ".join(filter(None, answers))),
         Tile("Valid Turkish words", words, "of all that phase 2 generated"),
-        Tile("Bits a byte, held out", bits, ", ".join(filter(None, others))),
+        Tile("Bits per byte, held out", bits, ", ".join(filter(None, others))),
         Tile("Time to build", format.duration(sum(seconds) if seconds else None), cost),
     ]
 
@@ -75,5 +79,7 @@ def _gain(inputs: Inputs) -> str:
     certainty = format.p_value(p_value)
     if difference < 0 and p_value < 0.01:
         gain = f"{-difference:.3f} ({certainty})"
-        return f" Diffusion pre-training lowered held-out bits a byte by {gain}."
-    return f" That diffusion pre-training lowered held-out bits a byte is not shown ({certainty})."
+        return f" Diffusion pre-training lowered held-out bits per byte by {gain}."
+    return (
+        f" That diffusion pre-training lowered held-out bits per byte is not shown ({certainty})."
+    )

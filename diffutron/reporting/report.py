@@ -76,8 +76,8 @@ def build_view(params: Params, inputs: Inputs, summary: Summary) -> dict[str, An
 
 
 def _figures(inputs: Inputs, summary: Summary) -> dict[str, Any]:
-    bits = {"faint": ("unigram model", inputs.measured("unigram_bits_per_byte"))}
-    bits |= {m: (name, summary.models[m].bits_per_byte) for m, name in MODEL_NAMES.items()}
+    bits = [("faint", name, inputs.measured(key)) for key, name in tables.BASELINES.items()]
+    bits += [(m, name, summary.models[m].bits_per_byte) for m, name in MODEL_NAMES.items()]
     curves = {stage: curve for stage, curve in inputs.curves.items() if curve.train}
     seconds = [(stage, s) for stage, s in summary.seconds.items() if s is not None]
     return {
@@ -85,7 +85,7 @@ def _figures(inputs: Inputs, summary: Summary) -> dict[str, Any]:
         "bits": charts.bars(
             [
                 charts.Bar(label, value, f"{value:.3f}", tone)
-                for tone, (label, value) in bits.items()
+                for tone, label, value in bits
                 if value is not None
             ]
         ),

@@ -17,6 +17,12 @@ TEXTS = {
     "local": "texts of the local folder, another set than the published one",
     "sample": "generated sentences of the built-in sample, another set than the published one",
 }
+BASELINES = {"unigram": "unigram model", "bigram": "bigram", "five_gram": "5-gram"}
+ANSWER_BASELINES = {
+    "constant": "best constant answer",
+    "majority_per_source": "majority per source",
+    "bag_of_words": "bag of words",
+}
 SIGNIFICANT = 0.001
 CHANCE_LIKE = 0.05
 
@@ -106,11 +112,13 @@ def training_table(metrics: dict[str, dict[str, Any]]) -> Table:
 
 
 def language_table(summary: Summary, inputs: Inputs) -> Table:
-    """Bits a byte, NELBO and masked-token perplexity; lower is better in each column."""
+    """Bits per byte, NELBO and masked-token perplexity; lower is better in each column."""
     bands = bands_of([scores.perplexity for scores in summary.models.values()])
     empty = [Cell("") for _ in range(1 + len(bands))]
-    unigram = format.decimal(inputs.measured("unigram_bits_per_byte"))
-    rows = [[Cell("unigram model"), cell(unigram), *empty]]
+    rows = [
+        [Cell(name), cell(format.decimal(inputs.measured(key))), *empty]
+        for key, name in BASELINES.items()
+    ]
     for model, name in MODEL_NAMES.items():
         scores = summary.models[model]
         error = inputs.measured("models", model, "bits_per_byte_stderr")
@@ -122,16 +130,29 @@ def language_table(summary: Summary, inputs: Inputs) -> Table:
                 *(cell(format.decimal(scores.perplexity.get(b), digits=2)) for b in bands),
             ]
         )
-    columns = ["model", "bits a byte", "NELBO, nats a token", *(f"mask rate {b}" for b in bands)]
+    columns = ["model", "bits per byte", "NELBO, nats a token", *(f"mask rate {b}" for b in bands)]
     difference = inputs.measured("merged_below_base", "difference")
     p_value = format.p_value(inputs.measured("merged_below_base", "p_value"))
-    gain = said("{:+.4f} bits a byte, " + (p_value or "p not measured"), difference)
+    gain = said("{:+.4f} bits per byte, " + (p_value or "p not measured"), difference)
     notes = [
         "The last four columns are masked-token perplexities on the same held-out text, by the "
         "share of tokens that is hidden.",
         f"Pre-training against the backbone, paired over documents: {gain or format.NOT_MEASURED}.",
+        f"Unigram model, bigram and 5-gram (modified Kneser-Ney) count {_counted(inputs)} and read "
+        "the same documents.",
     ]
     return Table("Held-out text", columns, rows, notes)
+
+
+def _counted(inputs: Inputs) -> str:
+    """What the n-gram models were counted on; a large corpus is counted in part."""
+    counted = inputs.measured("baseline_tokens") or {}
+    part, whole = counted.get("five_gram"), counted.get("unigram")
+    if part is None or whole is None:
+        return "tokens of the training split"
+    if part == whole:
+        return f"the {format.count(whole)} tokens of the training split"
+    return f"{format.count(part)} of the {format.count(whole)} tokens of the training split"
 
 
 def bands_of(perplexities: Sequence[Mapping[str, Any]]) -> list[str]:
@@ -144,12 +165,26 @@ def perplexity_table(inputs: Inputs, *, source: str) -> Table:
     path = ("perplexity_text", "perplexity")
     found = {m: inputs.measured("models", m, *path) or {} for m in MODEL_NAMES}
     bands = bands_of(list(found.values()))
-    rows = []
+    rows = [
+        [
+            Cell(name),
+            Cell(""),
+            cell(format.decimal(inputs.measured("perplexity_text", key))),
+            *(Cell("") for _ in bands),
+        ]
+        for key, name in BASELINES.items()
+    ]
     for model, name in MODEL_NAMES.items():
+        bits = inputs.measured("models", model, "perplexity_text", "bits_per_byte")
         claim = Cell(said("{:.2f}", published.PERPLEXITY.get(model)), tone="published")
         ours = (cell(format.decimal(found[model].get(band), digits=2)) for band in bands)
-        rows.append([Cell(name), claim, *ours])
-    columns = ["model", "published", *(f"ours, mask rate {band}" for band in bands)]
+        rows.append([Cell(name), claim, cell(format.decimal(bits)), *ours])
+    columns = [
+        "model",
+        "published",
+        "ours, bits per byte",
+        *(f"ours, mask rate {band}" for band in bands),
+    ]
     notes = [
         f"Ours: {TEXTS[source]}.",
         "Published: Bilkent Turkish Writings, protocol not published. Values this low suggest a "
@@ -225,28 +260,32 @@ def answer_table(summary: Summary, inputs: Inputs, *, source: str) -> Table:
     rows = []
     for model, name in MODEL_NAMES.items():
         asked, made = summary.models[model].instructions, summary.models[model].generation
-        low, high, constant = (
-            inputs.measured("models", model, "instructions", key)
-            for key in ("low", "high", "constant")
-        )
+        found = inputs.measured("models", model, "instructions") or {}
+        between = format.interval(found.get("low"), found.get("high"))
         items = f"{asked.correct} of {asked.n}" if asked.n is not None else ""
+        test = ", ".join(filter(None, (format.p_value(found.get("p_value")), items)))
         rows.append(
             [
                 Cell(name),
-                cell(format.percent(asked.acc), format.interval(low, high), items),
-                *(cell(format.percent(v)) for v in (constant, made.valid_words, made.empty)),
+                cell(format.percent(asked.acc), between, test),
+                *(cell(format.percent(found.get(key))) for key in ANSWER_BASELINES),
+                *(cell(format.percent(v)) for v in (made.valid_words, made.empty)),
                 *(cell(format.decimal(v)) for v in (made.distinct_2, made.repetition)),
             ]
         )
-    columns = ["model", "answered exactly, %", "best constant answer, %", "valid words, %"]
+    beside = [f"{name}, %" for name in ANSWER_BASELINES.values()]
+    columns = ["model", "answered exactly, %", *beside, "valid words, %"]
     by = "grammar of the built-in sample" if source == "sample" else "words of the training split"
     return Table(
         "Instructions and generated text",
         [*columns, "empty answers, %", "distinct word pairs", "repetition"],
         rows,
         [
+            "The best constant answer is known from these rows, and p is the exact one-sided "
+            "binomial test against it. Majority and bag of words learn from the training rows of "
+            "a source.",
             f"A word is valid by the {by}. Distinct word pairs: different ones by all, over the "
-            "answers together. Repetition: share of word pairs that stood in the answer before."
+            "answers together. Repetition: share of word pairs that stood in the answer before.",
         ],
     )
 

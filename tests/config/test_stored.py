@@ -38,6 +38,17 @@ def test_what_no_release_stored_is_refused(values):
         parse_stored_params(values, origin="test")
 
 
+@pytest.mark.parametrize("promote", [True, False])
+def test_a_share_of_the_unigram_model_became_a_baseline(demo_values, promote):
+    values = copy.deepcopy(demo_values)
+    gate = values["register"]["gate"]
+    del gate["below_baseline"]
+    gate["max_bits_per_byte_of_unigram"] = 0.85
+    if not promote:
+        del values["promote"]
+    assert parse_stored_params(values, origin="test").register_.gate.below_baseline == "unigram"
+
+
 def test_metrics_are_renamed_at_any_depth():
     old = {"tasks": [{"touched": 1, "canaries": {"oracle": True}}], "touched": 2}
     assert translate_metrics(old) == {

@@ -66,6 +66,7 @@ def instructions_dir(tmp_path_factory: pytest.TempPathFactory, tiny: tuple[Any, 
                 }
             )
         polars.DataFrame(rows).write_parquet(folder / f"phase{phase}_heldout.parquet")
+        polars.DataFrame(rows[::2]).write_parquet(folder / f"phase{phase}_train.parquet")
     return folder
 
 

@@ -86,13 +86,20 @@ def test_every_number_of_the_summary_is_there(finished, model):
         assert task["constant"] >= 0.25
         assert task["stand_in"] is None
     assert values["instructions"]["n"] == 6
+    for part in (values["instructions"], values["instructions"]["phase2"]):
+        assert 0 <= part["bag_of_words"] <= 1
+        assert 0 <= part["majority_per_source"] <= 1
+        assert 0 < part["constant"] <= 1
     assert values["instructions"]["phase1"]["n"] == values["instructions"]["phase2"]["n"] == 3
     assert set(values["generation"]) >= {"valid_words", "distinct_2", "repetition", "empty"}
 
 
 def test_what_stands_beside_the_models(finished):
     values = finished[0]
-    assert values["unigram_bits_per_byte"] > 0
+    for place in (values, values["perplexity_text"]):
+        assert all(place[name] > 0 for name in ("unigram", "bigram", "five_gram"))
+    assert values["unigram"] != values["perplexity_text"]["unigram"]
+    assert set(values["baseline_tokens"]) == {"unigram", "bigram", "five_gram"}
     assert set(values["merged_below_base"]) >= {"difference", "p_value", "low", "high"}
     assert values["perplexity_text"]["documents"] == 2
     assert values["missing_sets"] == []

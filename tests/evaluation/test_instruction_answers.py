@@ -64,7 +64,8 @@ def test_exact_matches_are_counted_by_phase():
         question(4, phase="phase2", expected="Ankara"),
         question(5, phase="phase2", expected="kedi"),
     ]
-    found, rows = instruction_measures(questions, [" evet\n", "evet", "Ankara", "ankara", ""])
+    answers = [" evet\n", "evet", "Ankara", "ankara", ""]
+    found, rows = instruction_measures(questions, answers, {"same": answers, "none": [""] * 5})
     assert (found["n"], found["correct"], found["acc"]) == (5, 2, 0.4)
     assert found["constant"] == 0.4
     assert (found["phase1"]["n"], found["phase1"]["correct"]) == (2, 1)
@@ -72,8 +73,12 @@ def test_exact_matches_are_counted_by_phase():
     assert found["phase2"]["constant"] == pytest.approx(2 / 3)
     assert [row["correct"] for row in rows] == [True, False, True, False, False]
     assert rows[0]["generated"] == " evet\n"
-    assert list(instruction_measures(questions[:1], ["evet"])[0]) == [
-        *("n", "correct", "acc", "low", "high", "constant", "phase1")
+    assert found["same"] == found["acc"]
+    assert found["phase2"]["same"] == found["phase2"]["acc"]
+    assert found["none"] == 0
+    assert rows[3]["baselines"] == {"same": "ankara", "none": ""}
+    assert list(instruction_measures(questions[:1], ["evet"], {"same": ["evet"]})[0]) == [
+        *("n", "correct", "acc", "low", "high", "constant", "same", "p_value", "phase1")
     ]
 
 

@@ -8,14 +8,7 @@ import pytest
 import torch
 
 from diffutron.evaluation import perplexity
-from diffutron.evaluation.perplexity import (
-    TextMeasures,
-    compare,
-    heldout_set,
-    measure,
-    text_set,
-    unigram_bits_per_byte,
-)
+from diffutron.evaluation.perplexity import TextMeasures, compare, heldout_set, measure, text_set
 from diffutron.runtime.errors import UserError
 
 TEXTS = ["Kedi bahçede uyuyor.", "Köpek evde.", "Ankara büyük bir kenttir, değil mi?"]
@@ -133,19 +126,3 @@ def test_models_are_compared_document_by_document(tiny):
     assert found["p_value"] < 1e-6
     assert found["documents"] == 12
     assert compare(better, base, texts, seed=1)["p_value"] > 1 - 1e-6
-
-
-def test_the_unigram_yardstick_counts_the_training_split(corpus_dir, tiny):
-    """Against the definition, token by token, with a dictionary."""
-    tokenizer = tiny[1]
-    texts = heldout_set(corpus_dir, tokenizer, documents=100, seed=1)
-    train = np.load(corpus_dir / "train_ids.npy").tolist()
-    never = {tokenizer.mask_token_id, tokenizer.pad_token_id, tokenizer.bos_token_id}
-    counts = {token: 1 for token in range(len(tokenizer)) if token not in never}
-    for token in train:
-        if token not in never:
-            counts[token] += 1
-    total = sum(counts.values())
-    bits = sum(-math.log2(counts[token] / total) for ids in texts.ids for token in ids)
-    found = unigram_bits_per_byte(corpus_dir, tokenizer, texts)
-    assert found == pytest.approx(bits / sum(texts.num_bytes))

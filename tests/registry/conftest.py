@@ -8,6 +8,8 @@ import pytest
 
 from diffutron.config.params import TASKS
 
+BASELINES = {"unigram": 1.7, "bigram": 0.9, "five_gram": 0.67}
+
 
 def model_numbers(*, p_value: float, acc: float, bits: float) -> dict:
     task = {
@@ -71,7 +73,7 @@ def write_build(folder: Path, summary: dict, model: Path) -> dict[str, Path]:
     (folder / "models/phase2/diffutron.json").write_text(described, encoding="utf-8")
     (metrics / "summary.json").write_text(json.dumps(summary), encoding="utf-8")
     sets = {task: {"digest": f"digest of {task}"} for task in TASKS}
-    evaluate = {"unigram_bits_per_byte": 1.7, "seconds": 60.0, "models": {}, "sets": sets}
+    evaluate = {**BASELINES, "seconds": 60.0, "models": {}, "sets": sets}
     (metrics / "evaluate.json").write_text(json.dumps(evaluate), encoding="utf-8")
     corpus = {"documents": {"read": 900, "train": 800, "heldout": 97}, "seconds": 2.0}
     corpus |= {"tokens": {"train": 12345, "heldout": 678}}

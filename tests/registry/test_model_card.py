@@ -9,6 +9,8 @@ import yaml
 
 from diffutron.registry.model_card import description, model_card
 
+from .conftest import BASELINES
+
 MEASURED = {
     "corpus": {
         "documents": {"read": 6840, "train": 6435, "heldout": 400},
@@ -95,6 +97,23 @@ def test_numbers_and_limits_stand_in_the_card(make_params, summary):
         assert text in card
     assert "do not compare with published ones" in card
     assert "`abc123`" in card
+
+
+def test_baselines_stand_beside_the_bits_per_byte(make_params, summary):
+    models = {name: {"perplexity_text": {"bits_per_byte": 1.2}} for name in ("base", "phase2")}
+    evaluated = {**BASELINES, "models": models, "perplexity_text": {"bigram": 1.6}}
+    card = model_card(make_params(), summary, {"evaluate": evaluated}, tags=TAGS)
+    assert "| held-out documents | 1.700 | 0.900 | 0.670 | 0.600 | 0.550 | 0.650 |" in card
+    missing = "not measured"
+    row = f"| perplexity text | {missing} | 1.600 | {missing} | 1.200 | {missing} | 1.200 |"
+    assert row in card
+
+
+def test_baselines_stand_beside_the_exact_answers(make_params, summary):
+    instructions = {"constant": 0.04, "majority_per_source": 0.13}
+    evaluated = {"models": {"phase2": {"instructions": instructions}}}
+    card = model_card(make_params(), summary, {"evaluate": evaluated}, tags=TAGS)
+    assert "these rows: 4.0 %, the majority per source: 13.0 %, a bag of words: not meas" in card
 
 
 def test_a_number_that_was_not_measured_says_so(make_params, summary):

@@ -53,7 +53,7 @@ def test_its_parameters_are_read_by_their_new_names():
     assert params.instruct_phase2.normalize == "token"
     assert params.corpus.contamination.tasks == params.evaluate.tasks
     assert params.promote.max_drop == 0.1
-    assert found.measured["evaluate"]["unigram_bits_per_byte"] == 1.7
+    assert found.measured["evaluate"]["unigram"] == 1.7
     assert sum(map(len, found.answers.correct.values())) == 7 * 200
 
 

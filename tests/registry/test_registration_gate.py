@@ -6,6 +6,8 @@ import pytest
 
 from diffutron.registry.registration_gate import conditions, gate
 
+from .conftest import BASELINES
+
 
 @pytest.fixture
 def limits(make_params):
@@ -14,13 +16,13 @@ def limits(make_params):
         "register.gate.max_p_value": 0.001,
         "register.gate.min_instructions": 0.6,
         "register.gate.min_valid_words": 0.95,
-        "register.gate.max_bits_per_byte_of_unigram": 0.85,
+        "register.gate.below_baseline": "five_gram",
     }
     return make_params(values).register_.gate
 
 
 def test_good_numbers_pass(summary, limits):
-    assert gate(summary, limits, unigram_bits_per_byte=1.7) == []
+    assert gate(summary, limits, baselines=BASELINES) == []
 
 
 def test_each_condition_can_fail_alone(summary, limits):
@@ -28,11 +30,11 @@ def test_each_condition_can_fail_alone(summary, limits):
         (lambda s: [t.update(p_value=0.001) for t in _tasks(s)], "tasks"),
         (lambda s: s["models"]["phase2"]["instructions"].update(acc=0.59), "instructions"),
         (lambda s: s["models"]["phase2"]["generation"].update(valid_words=0.949), "valid words"),
-        (lambda s: s["models"]["base"].update(bits_per_byte=0.86 * 1.7), "bits per byte"),
+        (lambda s: s["models"]["merged"].update(bits_per_byte=0.67), "bits per byte of the merged"),
     ]:
         changed = copy.deepcopy(summary)
         change(changed)
-        (failure,) = gate(changed, limits, unigram_bits_per_byte=1.7)
+        (failure,) = gate(changed, limits, baselines=BASELINES)
         assert failure.startswith(word)
 
 
@@ -45,10 +47,9 @@ def test_values_at_the_limit_pass(summary, limits):
         task["p_value"] = 0.9
     summary["models"]["phase2"]["instructions"]["acc"] = 0.6
     summary["models"]["phase2"]["generation"]["valid_words"] = 0.95
-    summary["models"]["base"]["bits_per_byte"] = 0.85 * 2
-    assert gate(summary, limits, unigram_bits_per_byte=2.0) == []
+    assert gate(summary, limits, baselines=BASELINES) == []
     _tasks(summary)[3]["p_value"] = 0.9
-    assert gate(summary, limits, unigram_bits_per_byte=2.0) == [
+    assert gate(summary, limits, baselines=BASELINES) == [
         "tasks with p < 0.001: 3, wanted at least 4"
     ]
 
@@ -57,7 +58,7 @@ def test_numbers_that_were_not_measured_do_not_pass(summary, limits):
     final = summary["models"]["phase2"]
     final["tasks"] = {}
     final["instructions"]["acc"] = final["generation"]["valid_words"] = None
-    failed = gate(summary, limits, unigram_bits_per_byte=None)
+    failed = gate(summary, limits, baselines={})
     assert len(failed) == 4
     assert sum("not measured" in failure for failure in failed) == 3
 
@@ -73,12 +74,32 @@ def test_a_limit_of_zero_asks_for_nothing(summary, make_params):
     final = summary["models"]["phase2"]
     final["tasks"] = {}
     final["instructions"]["acc"] = final["generation"]["valid_words"] = None
-    assert gate(summary, limits, unigram_bits_per_byte=1.7) == []
+    assert gate(summary, limits, baselines=BASELINES) == []
 
 
 def test_conditions_tell_what_was_wanted_and_found(summary, limits):
-    found = conditions(summary, limits, unigram_bits_per_byte=1.7)
+    found = conditions(summary, limits, baselines=BASELINES)
     assert [condition.holds for condition in found] == [True] * 4
     assert found[0].found == 7
     assert found[0].wanted == "at least 4"
-    assert found[3].found == pytest.approx(0.6 / 1.7)
+    assert found[3].found == 0.55
+    assert found[3].wanted == "below five_gram (0.67)"
+
+
+@pytest.mark.parametrize("baseline", ["unigram", "bigram", "five_gram"])
+def test_the_merged_model_must_be_below_the_baseline_of_the_key(summary, make_params, baseline):
+    limits = make_params({"register.gate.below_baseline": baseline}).register_.gate
+    merged = summary["models"]["merged"]
+    for bits, holds in ((BASELINES[baseline] - 0.001, True), (BASELINES[baseline], False)):
+        merged["bits_per_byte"] = bits
+        assert (gate(summary, limits, baselines=BASELINES) == []) is holds
+    merged["bits_per_byte"] = 0.1
+    without = {name: bits for name, bits in BASELINES.items() if name != baseline}
+    (failure,) = gate(summary, limits, baselines=without)
+    assert failure.endswith(f"wanted below {baseline} (not measured)")
+
+
+def test_null_asks_for_no_baseline(summary, make_params):
+    limits = make_params({"register.gate.below_baseline": None}).register_.gate
+    summary["models"]["merged"]["bits_per_byte"] = None
+    assert gate(summary, limits, baselines={}) == []

@@ -47,7 +47,8 @@ def model_scores(share: float, *, bits: float, n: int = 200) -> dict:
         "nelbo": bits * 2.9,
         "perplexity": {band: 1.6 + 2 * bits * (k + 1) for k, band in enumerate(BANDS)},
         "perplexity_text": {
-            "perplexity": {band: 2 + bits * (k + 1) for k, band in enumerate(BANDS)}
+            "bits_per_byte": bits + 0.9,
+            "perplexity": {band: 2 + bits * (k + 1) for k, band in enumerate(BANDS)},
         },
         "tasks": task_scores(share, n=n),
         "instructions": {
@@ -57,6 +58,9 @@ def model_scores(share: float, *, bits: float, n: int = 200) -> dict:
             "low": max(correct / 300 - 0.05, 0.0),
             "high": correct / 300 + 0.05,
             "constant": 0.0233,
+            "majority_per_source": 0.131,
+            "bag_of_words": 0.262,
+            "p_value": 1e-9 if correct > 20 else 0.5,
         },
         "bits_per_byte_stderr": 0.0071,
         "generation": {
@@ -192,7 +196,11 @@ def write_metrics(folder: Path) -> None:
         write_curve(folder / f"{stage}.csv", steps=steps, start=start, end=end)
     found = {
         "models": {name: model_scores(share, bits=bits) for name, (share, bits) in MODELS.items()},
-        "unigram_bits_per_byte": 1.71,
+        "unigram": 1.71,
+        "bigram": 0.834,
+        "five_gram": 0.673,
+        "baseline_tokens": {"unigram": 218_418, "bigram": 218_418, "five_gram": 218_418},
+        "perplexity_text": {"unigram": 2.53, "bigram": 1.917, "five_gram": 1.762},
         "merged_below_base": {"difference": -0.053, "p_value": 1e-9},
         "sets": SETS,
         "missing_sets": [],

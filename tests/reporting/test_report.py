@@ -92,6 +92,38 @@ def test_both_forms_show_the_same_numbers(make_report):
         assert value in text
 
 
+def test_baselines_stand_beside_the_bits_per_byte_of_the_models(make_report):
+    page, text, _ = make_report()
+    shown = " ".join(parsed(page).text)
+    for name, heldout, essays in (
+        ("unigram model", "1.710", "2.530"),
+        ("bigram", "0.834", "1.917"),
+        ("5-gram", "0.673", "1.762"),
+    ):
+        assert heldout in shown
+        assert f"| {name} | {heldout} |" in text
+        assert f"| {name} |  | {essays} |" in text
+    assert "backbone 0.589, bigram 0.834, 5-gram 0.673" in text
+    assert "count the 218 418 tokens of the training split and read the same documents" in text
+
+
+def test_baselines_stand_beside_the_exact_answers_of_the_models(make_report):
+    page, text, _ = make_report()
+    shown = " ".join(parsed(page).text)
+    assert "225 of 300 held out, best constant 2.3 %, bag of words 26.2 %" in text
+    (row,) = [line for line in text.splitlines() if "p < 0.001, 225 of 300" in line]
+    assert [cell.strip() for cell in row.split("|")][3:6] == ["2.3", "13.1", "26.2"]
+    assert "majority per source, %" in shown
+
+
+def test_a_corpus_that_was_counted_in_part_is_said(make_report, run_files):
+    path = run_files["metrics_dir"] / "evaluate.json"
+    values = json.loads(path.read_text(encoding="utf-8"))
+    values["baseline_tokens"] |= {"bigram": 100_000, "five_gram": 100_000}
+    path.write_text(json.dumps(values), encoding="utf-8")
+    assert "count 100 000 of the 218 418 tokens of the training split" in make_report()[1]
+
+
 def test_measured_stands_beside_published(make_report):
     _, text, _ = make_report()
     (row,) = [line for line in text.splitlines() if line.startswith("| MNLI_TR | 33.3")][:1]

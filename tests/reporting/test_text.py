@@ -72,7 +72,7 @@ def test_only_the_tuned_models_have_a_published_twin():
 def test_the_verdict_says_what_was_measured(numbers):
     text = verdict(*numbers)
     assert "above chance on 6 of 7 tasks, answers 75.0 % of held-out" in text
-    assert "lowered held-out bits a byte by 0.053 (p < 0.001)" in text
+    assert "lowered held-out bits per byte by 0.053 (p < 0.001)" in text
 
 
 @pytest.mark.parametrize(
@@ -82,7 +82,7 @@ def test_a_gain_that_is_not_shown_is_not_claimed(numbers, test):
     summary, _ = numbers
     text = verdict(summary, measured({"merged_below_base": test}))
     assert "is not shown" in text
-    assert "lowered held-out bits a byte by" not in text
+    assert "lowered held-out bits per byte by" not in text
 
 
 def test_a_verdict_over_one_number(numbers):

@@ -32,7 +32,7 @@ SCALED = (
     "evaluate.traces=1", "evaluate.perplexity_text.documents=4",
     "evaluate.generation={max_new_tokens: 16, num_steps: 16, block_length: 8, temperature: 0.1}",
     "register.gate={min_tasks: 0, max_p_value: 1.0, min_instructions: 0.0, min_valid_words: 0.0,"
-    " max_bits_per_byte_of_unigram: 100.0}",
+    " below_baseline: null}",
 )  # fmt: skip
 
 

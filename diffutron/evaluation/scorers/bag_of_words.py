@@ -37,6 +37,13 @@ def answer(task: str, training: Sequence[Doc], questions: Sequence[Question]) ->
     return TASKS[task](training, questions)
 
 
+def classify(texts: Sequence[str], labels: Sequence[str], asked: Sequence[str]) -> list[str]:
+    """Learn the label of a text from its words, give each asked text one of two or more labels."""
+    vectorizer = _vectorizer()
+    model = _classifier().fit(vectorizer.fit_transform(texts), labels)
+    return model.predict(vectorizer.transform(asked)).tolist()
+
+
 def _news(training: Sequence[Doc], questions: Sequence[Question]) -> list[Answer]:
     vectorizer = _vectorizer()
     features = vectorizer.fit_transform([doc["text"] for doc in training])
