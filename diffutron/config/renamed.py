@@ -21,10 +21,11 @@ KEYS = {
     "sure": "min_score",
     "sure_words": "min_score_words",
     "margin": "disagreement_margin",
+    "mask_rate": "training.mask_rates",
     "licence": "license",
     "allowed_licences": "allowed_licenses",
 }
-"""Last part of a key that a YAML file may have held: its new name."""
+"""Last part of a key that a YAML file may have held: its new name, seen from the key's section."""
 
 VARIABLES = {"DIFFUTRON_PRODUCTS": "DIFFUTRON_MATMUL"}
 

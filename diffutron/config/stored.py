@@ -24,13 +24,18 @@ PROMOTE = {"max_drop": 0.1, "alpha": 0.05, "max_contaminated": 0.01}
 def parse_stored_params(values: Any, *, origin: str) -> Params:
     """The parameters of a registered version, of this release or an earlier one."""
     found = _renamed(values, Params) if isinstance(values, dict) else values
-    if isinstance(found, dict) and found.keys() >= TRAININGS and "promote" not in found:
-        found["promote"] = PROMOTE
+    if isinstance(found, dict) and found.keys() >= TRAININGS:
+        if "promote" not in found:
+            found["promote"] = PROMOTE
+            for section in TRAININGS:
+                found[section]["training"] |= TRAINING
+            for section in ("instruct_phase1", "instruct_phase2"):
+                found[section].setdefault("normalize", "token")
+            found["corpus"]["contamination"]["tasks"] = found["evaluate"]["tasks"]
         for section in TRAININGS:
-            found[section]["training"] |= TRAINING
-        for section in ("instruct_phase1", "instruct_phase2"):
-            found[section].setdefault("normalize", "token")
-        found["corpus"]["contamination"]["tasks"] = found["evaluate"]["tasks"]
+            low, high = found[section].pop(KEYS["mask_rate"], (0.0, 1.0))
+            rates = {"low": low, "high": high, "shape": "uniform"}
+            found[section]["training"].setdefault("mask_rates", rates)
     return parse_params(found, origin=origin)
 
 

@@ -71,12 +71,16 @@ def _measurement(params: Params) -> Iterator[Caveat]:
             "That many for backbone, merged model and phase 1"
             + (rest if final is None else f", and {final} for phase 2."),
         )
-    for number, section in ((1, params.instruct_phase1), (2, params.instruct_phase2)):
-        low, high = section.mask_rate
+    for stage, section, others in (
+        ("Pre-training", params.pretrain, []),
+        ("Phase 1", params.instruct_phase1, params.instruct_phase1.loss_parts),
+        ("Phase 2", params.instruct_phase2, params.instruct_phase2.loss_parts),
+    ):
+        low, high = section.training.mask_rates.bounds
         parts = [] if (low, high) == (0.0, 1.0) else [f"{100 * low:g} to {100 * high:g} % hidden"]
-        if parts := parts + section.loss_parts:
+        if parts := parts + others:
             yield Caveat(
-                f"Phase {number}: {', '.join(parts)}",
+                f"{stage}: {', '.join(parts)}",
                 "Its loss is a weighted variant, not the likelihood bound; its level does not "
                 "compare with the other losses.",
             )

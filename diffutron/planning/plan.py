@@ -138,18 +138,23 @@ class Planner:
             yield self.training("backbone", params.backbone.training, params.backbone.mask_rate)
         else:
             yield StagePlan("backbone", 0, 0.0, 0, 0.0, weights)
-        yield self.training("pretrain", params.pretrain.training, 0.5, adapter=True)
+        yield self.diffusion("pretrain", adapter=True)
         merging = 2.0 * params.pretrain.lora.rank * self.shape.parameters
         yield StagePlan("merge", 0, merging, 2 * weights, START_SECONDS / 3600, weights)
         rows = parts["instruct_phase1"].tokens + parts["instruct_phase2"].tokens
         yield _data("instructions", tokens=rows, disk=8 * rows)
         for name in ("instruct_phase1", "instruct_phase2"):
             section: InstructParams = getattr(params, name)
-            masked = sum(section.mask_rate) / 2 * ANSWER_SHARE
-            yield self.training(name, section.training, masked, adapter=section.method == "lora")
+            yield self.diffusion(name, share=ANSWER_SHARE, adapter=section.method == "lora")
         yield self.evaluation()
         yield StagePlan("report", 0, 0.0, 0, 5 / 3600, 2_000_000)
         yield StagePlan("register", 0, 0.0, weights, 2 * START_SECONDS / 3600, weights)
+
+    def diffusion(self, name: str, *, share: float = 1.0, adapter: bool = False) -> StagePlan:
+        """A training by the diffusion loss; `share` of its tokens may be masked at all."""
+        training: TrainingParams = getattr(self.params, name).training
+        masked = sum(training.mask_rates.bounds) / 2  # both shapes have this mean
+        return self.training(name, training, masked * share, adapter=adapter)
 
     def training(
         self, name: str, training: TrainingParams, masked: float, *, adapter: bool = False

@@ -35,7 +35,7 @@ def instruct(
         )
         data = TrainingSet(
             samples,
-            objective_of(section.schedule, mask_rate=section.mask_rate, others=section.loss_parts),
+            objective_of(section.schedule, section.training.mask_rates, others=section.loss_parts),
             params.seed,
             special.mask,
             special.pad,

@@ -80,7 +80,7 @@ def train(
     trainer = Trainer(
         model,
         data,
-        data.with_samples(heldout.first(params.evaluate_samples)),
+        data.heldout(heldout.first(params.evaluate_samples)),
         params,
         ranks,
         name=stage.name,
@@ -341,6 +341,7 @@ class Trainer:
         return {
             "objective": self.data.objective.name,
             "is_bound": self.data.objective.is_bound,
+            "eval_objective": self.heldout.objective.name,
             "steps": self.steps,
             "epochs": self.steps / steps_per_epoch(len(samples), self.params.batch_size),
             "samples": len(samples),

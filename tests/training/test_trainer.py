@@ -40,7 +40,7 @@ def train(tiny_model_dir, corpus_dir, short_params):
             training = Trainer(
                 model,
                 data,
-                data.with_samples(heldout.first(section.training.evaluate_samples)),
+                data.heldout(heldout.first(section.training.evaluate_samples)),
                 section.training,
                 ranks,
                 name="pretrain",
