@@ -187,12 +187,21 @@ class MaskRates(Section):
         return self.low, self.high
 
 
+class OptimizerParams(Section):
+    """Muon trains the encoder's matrices at a rate of its own; AdamW trains all other weights."""
+
+    name: Literal["adamw", "muon"]
+    muon_learning_rate: Annotated[float, Field(gt=0)]
+    muon_momentum: Annotated[float, Field(gt=0, lt=1)]
+
+
 class TrainingParams(Section):
     steps: Positive | None
     epochs: Annotated[float, Field(gt=0)] | None
     batch_size: Positive
     packed_length: Positive
     mask_rates: MaskRates
+    optimizer: OptimizerParams
     learning_rate: Annotated[float, Field(gt=0)]
     betas: tuple[Share, Share]
     weight_decay: Annotated[float, Field(ge=0)]

@@ -18,6 +18,7 @@ METRICS = {"canaries": "sanity_checks", "touched": "contaminated"}
 
 TRAININGS = {"backbone", "pretrain", "instruct_phase1", "instruct_phase2"}
 TRAINING = {"spike_ratio": 2.0, "spike_steps": 50, "precision": "auto"}
+OPTIMIZER = {"name": "adamw", "muon_learning_rate": 0.02, "muon_momentum": 0.95}
 PROMOTE = {"max_drop": 0.1, "alpha": 0.05, "max_contaminated": 0.01}
 
 
@@ -35,7 +36,8 @@ def parse_stored_params(values: Any, *, origin: str) -> Params:
         for section in TRAININGS:
             low, high = found[section].pop(KEYS["mask_rate"], (0.0, 1.0))
             rates = {"low": low, "high": high, "shape": "uniform"}
-            found[section]["training"].setdefault("mask_rates", rates)
+            for key, value in {"mask_rates": rates, "optimizer": OPTIMIZER}.items():
+                found[section]["training"].setdefault(key, value)
     return parse_params(found, origin=origin)
 
 

@@ -173,11 +173,13 @@ class Planner:
         micro_batches = max(1, math.ceil(training.batch_size * length / ranks / held))
         trainable = shape.adapter_parameters if adapter else shape.parameters
         frozen = shape.parameters if adapter else 0
+        is_muon = training.optimizer.name == "muon" and not adapter
+        by_muon = shape.matrix_parameters if is_muon else 0
         common = {"trainable": trainable, "ranks": ranks, "weight_bytes": weight}
         steps = {"whole": whole, "cut": cut, "micro_batches": micro_batches}
         zero = []
         for stage in ZERO_STAGES:
-            states = model_state_bytes(stage=stage, frozen=frozen, **common)
+            states = model_state_bytes(stage=stage, frozen=frozen, by_muon=by_muon, **common)
             sent = communication_bytes(stage=stage, scatters=machine.on_gpu, **steps, **common)
             zero.append(ZeroStage(stage, states + working, sent))
         chosen = zero[training.zero_stage]
@@ -187,7 +189,7 @@ class Planner:
             flops,
             chosen.memory_bytes_per_rank,
             machine.hours(flops, ranks=ranks, hidden_size=shape.hidden_size),
-            (4 + 12 * CHECKPOINTS_KEPT) * trainable,
+            (4 + 12 * CHECKPOINTS_KEPT) * trainable - 4 * CHECKPOINTS_KEPT * by_muon,
             chosen.communication_bytes_per_step,
             training.zero_stage,
             zero,

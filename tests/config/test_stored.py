@@ -19,6 +19,7 @@ def test_an_old_name_is_renamed_only_where_the_new_one_belongs(demo_values):
     del values["promote"]
     for stage in ("backbone", "pretrain", "instruct_phase1", "instruct_phase2"):
         del values[stage]["training"]["mask_rates"]
+        del values[stage]["training"]["optimizer"]
     for phase in ("instruct_phase1", "instruct_phase2"):
         del values[phase]["normalize"]
         values[phase]["mask_rate"] = [0.25, 1.0]
@@ -35,6 +36,7 @@ def test_an_old_name_is_renamed_only_where_the_new_one_belongs(demo_values):
     assert found.instruct_phase1.training.mask_rates.bounds == (0.25, 1.0)
     assert found.pretrain.training.mask_rates.bounds == (0.0, 1.0)
     assert found.pretrain.training.mask_rates.shape == "uniform"
+    assert found.backbone.training.optimizer.name == "adamw"
     assert found.instruct_phase1.normalize == found.instruct_phase2.normalize == "token"
 
 

@@ -96,6 +96,20 @@ def test_frozen_weights_have_neither_gradient_nor_optimizer_state():
     assert model_state_bytes(trainable=0, frozen=10, stage=0, **alone) == 40
     assert model_state_bytes(trainable=10, frozen=0, stage=0, **alone) == 40 + 40 + 80
     assert model_state_bytes(trainable=10, frozen=0, stage=1, **alone) == 40 + 40 + 120
+    assert model_state_bytes(trainable=10, frozen=0, stage=1, by_muon=3, **alone) == 200 - 12
+
+
+def test_muon_saves_a_moment_of_the_matrices_and_none_of_an_adapter(repo, demo_plan):
+    values = compose("demo", folder=repo / "infra" / "profiles")
+    for name in ("backbone", "pretrain"):
+        values[name]["training"]["optimizer"]["name"] = "muon"
+    params = parse_params(values, origin="demo")
+    found, matrices = plan(params, machine=CPU), 4 * (96 * 96 * 4 + 96 * 192 * 3)
+    assert shape_of(params).matrix_parameters == matrices
+    for key, saved in (("memory_bytes_per_rank", 4), ("disk_bytes", 8)):
+        before, after = (stage(planned, "backbone")[key] for planned in (demo_plan, found))
+        assert before - after == saved * matrices
+        assert stage(demo_plan, "pretrain")[key] == stage(found, "pretrain")[key]
 
 
 FULL = {"trainable": 1000, "whole": 100, "cut": 900, "weight_bytes": 2}
