@@ -245,6 +245,7 @@ class BackboneParams(HubName):
     attention_identity: tuple[Share, Share]
     head_identity: Share
     max_position_embeddings: Positive
+    objective: Literal["mlm", "diffusion"]
     mask_rate: Annotated[float, Field(gt=0, lt=1)]
     training: TrainingParams
 

@@ -33,6 +33,7 @@ def parse_stored_params(values: Any, *, origin: str) -> Params:
             for section in ("instruct_phase1", "instruct_phase2"):
                 found[section].setdefault("normalize", "token")
             found["corpus"]["contamination"]["tasks"] = found["evaluate"]["tasks"]
+        found["backbone"].setdefault("objective", "mlm")
         for section in TRAININGS:
             low, high = found[section].pop(KEYS["mask_rate"], (0.0, 1.0))
             rates = {"low": low, "high": high, "shape": "uniform"}

@@ -134,10 +134,12 @@ class Planner:
         read = text if params.tokenizer.source == "scratch" else 0
         yield _data("tokenizer", tokens=read, disk=64 * self.shape.vocab_size)
         yield _data("corpus", tokens=text, disk=8 * text)
-        if params.backbone.source == "scratch":
-            yield self.training("backbone", params.backbone.training, params.backbone.mask_rate)
-        else:
+        if params.backbone.source != "scratch":
             yield StagePlan("backbone", 0, 0.0, 0, 0.0, weights)
+        elif params.backbone.objective == "diffusion":
+            yield self.diffusion("backbone")
+        else:
+            yield self.training("backbone", params.backbone.training, params.backbone.mask_rate)
         yield self.diffusion("pretrain", adapter=True)
         merging = 2.0 * params.pretrain.lora.rank * self.shape.parameters
         yield StagePlan("merge", 0, merging, 2 * weights, START_SECONDS / 3600, weights)

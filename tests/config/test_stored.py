@@ -17,6 +17,7 @@ def test_parameters_of_this_release_are_read_as_they_are(demo_values):
 def test_an_old_name_is_renamed_only_where_the_new_one_belongs(demo_values):
     values = copy.deepcopy(demo_values)
     del values["promote"]
+    del values["backbone"]["objective"]
     for stage in ("backbone", "pretrain", "instruct_phase1", "instruct_phase2"):
         del values[stage]["training"]["mask_rates"]
         del values[stage]["training"]["optimizer"]
@@ -37,6 +38,7 @@ def test_an_old_name_is_renamed_only_where_the_new_one_belongs(demo_values):
     assert found.pretrain.training.mask_rates.bounds == (0.0, 1.0)
     assert found.pretrain.training.mask_rates.shape == "uniform"
     assert found.backbone.training.optimizer.name == "adamw"
+    assert found.backbone.objective == "mlm"
     assert found.instruct_phase1.normalize == found.instruct_phase2.normalize == "token"
 
 

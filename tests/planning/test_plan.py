@@ -202,6 +202,19 @@ def test_a_scratch_backbone_is_trained_and_another_one_only_fetched(demo_plan, p
     assert stage(paper_plan, "backbone")["flops"] == 0
 
 
+def test_more_masks_meet_the_head_more_often(repo, demo_plan):
+    """30 % of the tokens as a masked language model; half of them, or more, by diffusion."""
+
+    def flops(low: float) -> float:
+        values = compose("demo", folder=repo / "infra" / "profiles")
+        values["backbone"]["objective"] = "diffusion"
+        values["backbone"]["training"]["mask_rates"]["low"] = low
+        return stage(plan(parse_params(values, origin="demo"), machine=CPU), "backbone")["flops"]
+
+    fewest = stage(demo_plan, "backbone")["flops"]
+    assert (flops(0.4) - flops(0.0)) / (flops(0.0) - fewest) == pytest.approx(1.0, rel=1e-3)
+
+
 def test_the_table_names_every_stage(paper_plan):
     from rich.console import Console
 

@@ -131,6 +131,9 @@ def test_caveats_follow_the_parameters(make_params):
     rates = hub | {"pretrain.training.mask_rates.low": 0.15}
     clipped = [c.subject for c in caveats(make_params(rates))]
     assert clipped == ["Pre-training: 15 to 100 % hidden", *paper]
+    part = {"backbone.objective": "diffusion", "backbone.training.mask_rates.high": 0.9}
+    told = [c.subject for c in caveats(make_params(part)) if "hidden" in c.subject]
+    assert told[0] == "Backbone: 0 to 90 % hidden"
     assert "Phase 1: 50 to 100 % hidden, with end fill" in demo
     local = [c.subject for c in caveats(make_params({"evaluate.source": "local"}))]
     assert "Local files: evaluation sets" in local

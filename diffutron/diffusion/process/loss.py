@@ -96,10 +96,10 @@ def masked_diffusion(
     shape: the times of that range are drawn evenly, or more often from its middle (`bell_shaped`).
     Importance weights keep the mean of the loss, so a bell over all mask rates is still the bound.
     """
-    own = (
-        {} if beta_min is None or beta_max is None else {"beta_min": beta_min, "beta_max": beta_max}
-    )
-    noise, (low, high) = schedule(name, **own), mask_rates
+    noise, written, (low, high) = schedule(name), name, mask_rates
+    if beta_min is not None and beta_max is not None:
+        noise = schedule(name, beta_min=beta_min, beta_max=beta_max)
+        written = f"{name} ({beta_min:g} to {beta_max:g})"
     first, last = 0.0, 1.0
     drawn: list[str] = []
     if mask_rates != (0.0, 1.0):
@@ -114,10 +114,11 @@ def masked_diffusion(
         within = first + (last - first) * place
         return noise.mask_prob(within), noise.weight(within) * importance
 
-    written = f"{name} ({beta_min:g} to {beta_max:g})" if own else name
     parts = ", ".join([f"{written} schedule", *drawn, *others])
     title = f"MDLM bound, {parts}" if is_bound else f"MDLM loss, {parts} (not the bound)"
-    whole = masked_diffusion(name, **own, others=others) if drawn else None
+    whole = None
+    if drawn:
+        whole = masked_diffusion(name, beta_min=beta_min, beta_max=beta_max, others=others)
     return Objective(title, is_bound, at, whole)
 
 
