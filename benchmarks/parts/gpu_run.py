@@ -135,5 +135,5 @@ def new_trainer(
     params = load_params().pretrain.training.model_copy(update=changes)
     checkpoints = Checkpoints(name, ranks, zero_stage=params.zero_stage)
     return Trainer(
-        model, task, task.with_samples(heldout), params, ranks, name=name, checkpoints=checkpoints
+        model, task, task.heldout(heldout), params, ranks, name=name, checkpoints=checkpoints
     )

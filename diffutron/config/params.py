@@ -169,11 +169,39 @@ class LoraParams(Section):
     dropout: Annotated[float, Field(ge=0, lt=1)]
 
 
+class MaskRates(Section):
+    """From where training draws the probability to mask a token; held-out losses take all."""
+
+    low: Share
+    high: Share
+    shape: Literal["uniform", "bell"]
+
+    @model_validator(mode="after")
+    def in_order(self) -> "MaskRates":
+        if self.low >= self.high:
+            raise ValueError("low must be below high; both are mask rates from 0 to 1")
+        return self
+
+    @property
+    def bounds(self) -> tuple[float, float]:
+        return self.low, self.high
+
+
+class OptimizerParams(Section):
+    """Muon trains the encoder's matrices at a rate of its own; AdamW trains all other weights."""
+
+    name: Literal["adamw", "muon"]
+    muon_learning_rate: Annotated[float, Field(gt=0)]
+    muon_momentum: Annotated[float, Field(gt=0, lt=1)]
+
+
 class TrainingParams(Section):
     steps: Positive | None
     epochs: Annotated[float, Field(gt=0)] | None
     batch_size: Positive
     packed_length: Positive
+    mask_rates: MaskRates
+    optimizer: OptimizerParams
     learning_rate: Annotated[float, Field(gt=0)]
     betas: tuple[Share, Share]
     weight_decay: Annotated[float, Field(ge=0)]
@@ -217,6 +245,7 @@ class BackboneParams(HubName):
     attention_identity: tuple[Share, Share]
     head_identity: Share
     max_position_embeddings: Positive
+    objective: Literal["mlm", "diffusion"]
     mask_rate: Annotated[float, Field(gt=0, lt=1)]
     training: TrainingParams
 
@@ -257,7 +286,6 @@ class PretrainParams(Section):
 
 class InstructParams(Section):
     method: Literal["full", "lora"]
-    mask_rate: tuple[Share, Share]
     schedule: ScheduleParams
     max_eos_fill: NonNegative
     eos_fill_weight: Share
@@ -267,19 +295,12 @@ class InstructParams(Section):
 
     @property
     def loss_parts(self) -> list[str]:
-        """What sets the loss apart from the likelihood bound, besides `mask_rate`.
+        """What sets the loss apart from the likelihood bound, besides the range of mask rates.
 
         End tokens after an answer do so at any weight, as they show where the answer ends.
         """
         parts = {"with end fill": self.max_eos_fill, "per answer": self.normalize == "answer"}
         return [part for part, is_there in parts.items() if is_there]
-
-    @model_validator(mode="after")
-    def rates_in_order(self) -> "InstructParams":
-        low, high = self.mask_rate
-        if not (low <= high and high > 0):
-            raise ValueError("mask_rate must be [low, high] with low <= high and high above 0")
-        return self
 
 
 class PerplexityText(HubRows):

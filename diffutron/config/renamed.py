@@ -21,11 +21,12 @@ KEYS = {
     "sure": "min_score",
     "sure_words": "min_score_words",
     "margin": "disagreement_margin",
+    "mask_rate": "training.mask_rates",
     "licence": "license",
     "allowed_licences": "allowed_licenses",
     "max_bits_per_byte_of_unigram": "below_baseline",
 }
-"""Last part of a key that a YAML file may have held: its new name."""
+"""Last part of a key that a YAML file may have held: its new name, seen from the key's section."""
 
 VARIABLES = {"DIFFUTRON_PRODUCTS": "DIFFUTRON_MATMUL"}
 

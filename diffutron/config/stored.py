@@ -22,6 +22,7 @@ METRICS = {
 
 TRAININGS = {"backbone", "pretrain", "instruct_phase1", "instruct_phase2"}
 TRAINING = {"spike_ratio": 2.0, "spike_steps": 50, "precision": "auto"}
+OPTIMIZER = {"name": "adamw", "muon_learning_rate": 0.02, "muon_momentum": 0.95}
 PROMOTE = {"max_drop": 0.1, "alpha": 0.05, "max_contaminated": 0.01}
 
 
@@ -32,13 +33,20 @@ def parse_stored_params(values: Any, *, origin: str) -> Params:
         gate = found["register"].get("gate")
         if isinstance(gate, dict) and isinstance(gate.get("below_baseline"), int | float):
             gate["below_baseline"] = "unigram"  # the key held a share of its bits per byte
-    if isinstance(found, dict) and found.keys() >= TRAININGS and "promote" not in found:
-        found["promote"] = PROMOTE
+    if isinstance(found, dict) and found.keys() >= TRAININGS:
+        if "promote" not in found:
+            found["promote"] = PROMOTE
+            for section in TRAININGS:
+                found[section]["training"] |= TRAINING
+            for section in ("instruct_phase1", "instruct_phase2"):
+                found[section].setdefault("normalize", "token")
+            found["corpus"]["contamination"]["tasks"] = found["evaluate"]["tasks"]
+        found["backbone"].setdefault("objective", "mlm")
         for section in TRAININGS:
-            found[section]["training"] |= TRAINING
-        for section in ("instruct_phase1", "instruct_phase2"):
-            found[section].setdefault("normalize", "token")
-        found["corpus"]["contamination"]["tasks"] = found["evaluate"]["tasks"]
+            low, high = found[section].pop(KEYS["mask_rate"], (0.0, 1.0))
+            rates = {"low": low, "high": high, "shape": "uniform"}
+            for key, value in {"mask_rates": rates, "optimizer": OPTIMIZER}.items():
+                found[section]["training"].setdefault(key, value)
     return parse_params(found, origin=origin)
 
 

@@ -188,6 +188,15 @@ def copy_tokenizer(source: Path, folder: Path) -> None:
             shutil.copyfile(source / name, folder / name)
 
 
+def encoder_matrices(lm: Any) -> "list[nn.Parameter]":
+    """The trainable matrices of the encoder's layers: no embedding, no head and no adapter."""
+    return [
+        weight
+        for name, weight in lm.model.layers.named_parameters()
+        if weight.requires_grad and weight.dim() == 2 and "lora_" not in name
+    ]
+
+
 def count_parameters(model: "nn.Module") -> dict[str, int | float]:
     """All parameters (tied ones once), the trainable ones, and their share."""
     # A ZeRO-3 weight is in pieces and knows its whole size.

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from diffutron.config.params import Params
+from diffutron.config.params import Params, TrainingParams
 from diffutron.paper.claim_checks import RANK
 from diffutron.paper.published import TRAINABLE_SHARE
 
@@ -71,12 +71,19 @@ def _measurement(params: Params) -> Iterator[Caveat]:
             "That many for backbone, merged model and phase 1"
             + (rest if final is None else f", and {final} for phase 2."),
         )
-    for number, section in ((1, params.instruct_phase1), (2, params.instruct_phase2)):
-        low, high = section.mask_rate
+    trained: list[tuple[str, TrainingParams, list[str]]] = [
+        ("Pre-training", params.pretrain.training, []),
+        ("Phase 1", params.instruct_phase1.training, params.instruct_phase1.loss_parts),
+        ("Phase 2", params.instruct_phase2.training, params.instruct_phase2.loss_parts),
+    ]
+    if (params.backbone.source, params.backbone.objective) == ("scratch", "diffusion"):
+        trained.insert(0, ("Backbone", params.backbone.training, []))
+    for stage, training, others in trained:
+        low, high = training.mask_rates.bounds
         parts = [] if (low, high) == (0.0, 1.0) else [f"{100 * low:g} to {100 * high:g} % hidden"]
-        if parts := parts + section.loss_parts:
+        if parts := parts + others:
             yield Caveat(
-                f"Phase {number}: {', '.join(parts)}",
+                f"{stage}: {', '.join(parts)}",
                 "Its loss is a weighted variant, not the likelihood bound; its level does not "
                 "compare with the other losses.",
             )

@@ -26,6 +26,7 @@ class Shape:
     base: "nn.Module"
     adapted: "nn.Module"
     parameters: int
+    matrix_parameters: int  # of the encoder's layers, which Muon may train
     adapter_parameters: int
     hidden_size: int
     intermediate_size: int
@@ -50,7 +51,7 @@ def shape_from(config: "ModernBertConfig", lora: LoraParams) -> Shape:
     import torch
     from transformers.models.modernbert.modeling_modernbert import ModernBertForMaskedLM
 
-    from diffutron.modeling.encoder import count_parameters
+    from diffutron.modeling.encoder import count_parameters, encoder_matrices
     from diffutron.modeling.lora import attach_lora
 
     with torch.device("meta"):
@@ -61,6 +62,7 @@ def shape_from(config: "ModernBertConfig", lora: LoraParams) -> Shape:
         base=base,
         adapted=adapted,
         parameters=parameters,
+        matrix_parameters=sum(weight.numel() for weight in encoder_matrices(base)),
         adapter_parameters=int(count_parameters(adapted)["trainable"]),
         hidden_size=config.hidden_size,
         intermediate_size=config.intermediate_size,
@@ -71,15 +73,17 @@ def shape_from(config: "ModernBertConfig", lora: LoraParams) -> Shape:
 
 
 def model_state_bytes(
-    *, trainable: int, frozen: int, stage: int, ranks: int, weight_bytes: int
+    *, trainable: int, frozen: int, stage: int, ranks: int, weight_bytes: int, by_muon: int = 0
 ) -> int:
     """Weights, gradients and AdamW's state of one rank (arXiv 1910.02054, section 5 and figure 1).
+
+    by_muon: so many of the trainable weights have one moment instead of two.
 
     AdamW holds 12 bytes a trainable weight (a float32 copy and two moments); without ZeRO and in
     float32 no copy is needed. Stage 1 divides that by the ranks, stage 2 the gradients as well,
     stage 3 all weights too.
     """
-    optimizer = (8 if stage == 0 and weight_bytes == 4 else 12) * trainable
+    optimizer = (8 if stage == 0 and weight_bytes == 4 else 12) * trainable - 4 * by_muon
     gradients, weights = weight_bytes * trainable, weight_bytes * (trainable + frozen)
     return round(
         weights / (ranks if stage >= 3 else 1)

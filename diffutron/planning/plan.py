@@ -134,22 +134,29 @@ class Planner:
         read = text if params.tokenizer.source == "scratch" else 0
         yield _data("tokenizer", tokens=read, disk=64 * self.shape.vocab_size)
         yield _data("corpus", tokens=text, disk=8 * text)
-        if params.backbone.source == "scratch":
-            yield self.training("backbone", params.backbone.training, params.backbone.mask_rate)
-        else:
+        if params.backbone.source != "scratch":
             yield StagePlan("backbone", 0, 0.0, 0, 0.0, weights)
-        yield self.training("pretrain", params.pretrain.training, 0.5, adapter=True)
+        elif params.backbone.objective == "diffusion":
+            yield self.diffusion("backbone")
+        else:
+            yield self.training("backbone", params.backbone.training, params.backbone.mask_rate)
+        yield self.diffusion("pretrain", adapter=True)
         merging = 2.0 * params.pretrain.lora.rank * self.shape.parameters
         yield StagePlan("merge", 0, merging, 2 * weights, START_SECONDS / 3600, weights)
         rows = parts["instruct_phase1"].tokens + parts["instruct_phase2"].tokens
         yield _data("instructions", tokens=rows, disk=8 * rows)
         for name in ("instruct_phase1", "instruct_phase2"):
             section: InstructParams = getattr(params, name)
-            masked = sum(section.mask_rate) / 2 * ANSWER_SHARE
-            yield self.training(name, section.training, masked, adapter=section.method == "lora")
+            yield self.diffusion(name, share=ANSWER_SHARE, adapter=section.method == "lora")
         yield self.evaluation()
         yield StagePlan("report", 0, 0.0, 0, 5 / 3600, 2_000_000)
         yield StagePlan("register", 0, 0.0, weights, 2 * START_SECONDS / 3600, weights)
+
+    def diffusion(self, name: str, *, share: float = 1.0, adapter: bool = False) -> StagePlan:
+        """A training by the diffusion loss; `share` of its tokens may be masked at all."""
+        training: TrainingParams = getattr(self.params, name).training
+        masked = sum(training.mask_rates.bounds) / 2  # both shapes have this mean
+        return self.training(name, training, masked * share, adapter=adapter)
 
     def training(
         self, name: str, training: TrainingParams, masked: float, *, adapter: bool = False
@@ -207,11 +214,13 @@ def plan_training(
     micro_batches = max(1, math.ceil(training.batch_size * length / ranks / held))
     trainable = shape.adapter_parameters if adapter else shape.parameters
     frozen = shape.parameters if adapter else 0
+    is_muon = training.optimizer.name == "muon" and not adapter
+    by_muon = shape.matrix_parameters if is_muon else 0
     common = {"trainable": trainable, "ranks": ranks, "weight_bytes": weight}
     steps = {"whole": whole, "cut": cut, "micro_batches": micro_batches}
     zero = []
     for stage in ZERO_STAGES:
-        states = model_state_bytes(stage=stage, frozen=frozen, **common)
+        states = model_state_bytes(stage=stage, frozen=frozen, by_muon=by_muon, **common)
         sent = communication_bytes(stage=stage, scatters=machine.on_gpu, **steps, **common)
         zero.append(ZeroStage(stage, states + working, sent))
     chosen = zero[training.zero_stage]
@@ -221,7 +230,7 @@ def plan_training(
         flops,
         chosen.memory_bytes_per_rank,
         machine.hours(flops, ranks=ranks, hidden_size=shape.hidden_size),
-        (4 + 12 * CHECKPOINTS_KEPT) * trainable,
+        (4 + 12 * CHECKPOINTS_KEPT) * trainable - 4 * CHECKPOINTS_KEPT * by_muon,
         chosen.communication_bytes_per_step,
         training.zero_stage,
         zero,

@@ -87,6 +87,7 @@ def _trainings(params: Params, measured: dict[str, Any]) -> list[dict[str, Any]]
                 "batch_size": training.batch_size,
                 "learning_rate": training.learning_rate,
                 "objective": record.get("objective"),
+                "eval_objective": record.get("eval_objective", record.get("objective")),
                 "steps": record.get("steps", training.steps),
                 "tokens": record.get("tokens"),
                 "eval_loss": record.get("eval_loss"),

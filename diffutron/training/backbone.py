@@ -18,6 +18,7 @@ from diffutron.runtime.errors import UserError
 from diffutron.runtime.files import atomic_folder, write_json, write_text
 from diffutron.runtime.hub import WEIGHTS, open_repository
 from diffutron.training.batches import TrainingSet
+from diffutron.training.pretrain import objective_of
 from diffutron.training.record import COLUMNS
 
 
@@ -30,7 +31,7 @@ def backbone(params: Params, *, tokenizer: Path, corpus: Path, out: Path, metric
 
 
 def _train(params: Params, *, tokenizer: Path, corpus: Path, out: Path, metrics: Path) -> None:
-    """Masked-language-model pre-training of a new encoder."""
+    """Pre-training of a new encoder, as a masked language model or by the diffusion loss itself."""
     from diffutron.training.ranks import training_process
     from diffutron.training.trainer import StageRun, train
 
@@ -42,7 +43,10 @@ def _train(params: Params, *, tokenizer: Path, corpus: Path, out: Path, metrics:
             read_documents(corpus, split, max_tokens=section.max_position_embeddings)
             for split in ("train", "heldout")
         )
-        objective = masked_language_model(section.mask_rate)
+        if section.objective == "mlm":
+            objective = masked_language_model(section.mask_rate)
+        else:
+            objective = objective_of("linear", section.training.mask_rates)
         data = TrainingSet(samples, objective, params.seed, special.mask, special.pad)
         model = scratch_model(section, special, seed=params.seed)
 

@@ -49,9 +49,9 @@ class TrainingSet:
     max_tokens: int = 2**31
     normalize: Literal["token", "answer"] = "token"
 
-    def with_samples(self, samples: Samples) -> Self:
-        """The same to be learned from other samples."""
-        return replace(self, samples=samples)
+    def heldout(self, samples: Samples) -> Self:
+        """What is measured on samples that are not learned from: the loss over all mask rates."""
+        return replace(self, samples=samples, objective=self.objective.evaluated)
 
 
 @dataclass(frozen=True)

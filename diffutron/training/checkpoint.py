@@ -19,6 +19,7 @@ from typing import Any, Self
 from diffutron.config.params import Section
 from diffutron.runtime.errors import StageFailure, UserError
 from diffutron.runtime.files import content_digest, explain_os_error, file_digest, write_json
+from diffutron.training.optimizer import runs_muon
 from diffutron.training.ranks import Ranks
 
 ROOT = "DIFFUTRON_CHECKPOINTS"  # folder of all checkpoints; a fact of the machine
@@ -41,6 +42,7 @@ class Checkpoint:
     step: int
     world_size: int
     zero_stage: int
+    muon: bool
     state: dict[str, Any]
 
 
@@ -91,6 +93,12 @@ class Checkpoints:
     def prepare(self, checkpoint: Checkpoint) -> None:
         """Convert a checkpoint of another world size, once, before an engine loads it."""
         if self.converts(checkpoint):
+            if checkpoint.muon:
+                raise UserError(
+                    f"checkpoint {checkpoint.folder} was written by {checkpoint.world_size} ranks, "
+                    f"and DeepSpeed cannot divide the state of Muon anew; run it with that number "
+                    f"of ranks, or delete {self.folder} and start again"
+                )
             if self.ranks.is_main:
                 self._convert(checkpoint)
             self.ranks.barrier()
@@ -141,7 +149,8 @@ class Checkpoints:
                 also(partial)
             self.ranks.barrier()
             if self.ranks.is_main:
-                self._complete(partial, final, step, state)
+                own = {"step": step, "muon": runs_muon(engine), "state": state}
+                self._complete(partial, final, own)
         except OSError as error:
             raise explain_os_error(error, final) or error from error
         except RuntimeError as error:  # what torch makes of a full disk
@@ -155,13 +164,12 @@ class Checkpoints:
             return None
         return UserError(f"cannot write {final}: the disk is full: free some space and run again")
 
-    def _complete(self, partial: Path, final: Path, step: int, state: dict[str, Any]) -> None:
+    def _complete(self, partial: Path, final: Path, own: dict[str, Any]) -> None:
         files = sorted(path for path in partial.rglob("*") if path.is_file())
         manifest = {
-            "step": step,
+            **own,
             "world_size": self.ranks.world_size,
             "zero_stage": self.zero_stage,
-            "state": state,
             "files": {path.relative_to(partial).as_posix(): file_digest(path) for path in files},
         }
         for path in files:

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from diffutron.config.params import TrainingParams
 from diffutron.runtime.errors import UserError
-from diffutron.training.optimizer import adamw
+from diffutron.training.optimizer import make_optimizer
 from diffutron.training.quiet_deepspeed import import_deepspeed
 from diffutron.training.ranks import Ranks, limit_collectives
 
@@ -35,24 +35,45 @@ def start_engine(
     ranks: Ranks,
     *,
     read_directly: Iterable[nn.Parameter],
+    matrices: Iterable[nn.Parameter],
     universal: bool,
 ) -> Any:
     """An engine whose `step()` ends a global batch of any number of `backward()` calls.
 
     read_directly: parameters that `loss` reads without calling their module, which ZeRO-3 has to
-    know. universal: the checkpoint to be loaded is in the form for any number of ranks.
+    know. matrices: the weights that Muon trains if it is asked for and can. universal: the
+    checkpoint to be loaded is in the form for any number of ranks.
     """
     deepspeed = import_deepspeed()
     config = engine_config(params, ranks, universal=universal)
+    for_muon = _muon_can_run(list(matrices), params, config, ranks)
+    if for_muon:
+        # ZeRO would clip what is already orthogonal, and so shorten every step.
+        config |= {"gradient_clipping": 0.0}
+        config["zero_optimization"] |= {"reduce_scatter": False} if params.zero_stage == 3 else {}
     os.environ.setdefault("LOCAL_RANK", "0")
+    optimizer = make_optimizer(loss, params, for_muon)
     engine, *_ = deepspeed.initialize(
-        model=loss, optimizer=adamw(loss, params), config=config, dist_init_required=False
+        model=loss, optimizer=optimizer, config=config, dist_init_required=False
     )
     limit_collectives()
     if params.zero_stage == 3:
         for weight in read_directly:
             deepspeed.zero.register_external_parameter(loss, weight)
     return engine
+
+
+def _muon_can_run(
+    matrices: list[nn.Parameter], params: TrainingParams, config: dict[str, Any], ranks: Ranks
+) -> list[nn.Parameter]:
+    """`matrices`, or none of them where AdamW trains all; a line says why Muon does not."""
+    if params.optimizer.name != "muon":
+        return []
+    offloads = [key for key in config["zero_optimization"] if key.startswith("offload_")]
+    reason = f"with {offloads[0]}" if offloads else "" if matrices else "on adapters"
+    if reason and ranks.is_main:
+        print(f"optimizer: Muon does not run {reason}; AdamW trains all weights", flush=True)
+    return [] if reason else matrices
 
 
 def engine_config(params: TrainingParams, ranks: Ranks, *, universal: bool) -> dict[str, Any]:

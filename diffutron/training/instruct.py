@@ -67,7 +67,7 @@ def learn_answers(
         )
         data = TrainingSet(
             samples,
-            objective_of(section.schedule, mask_rate=section.mask_rate, others=section.loss_parts),
+            objective_of(section.schedule, section.training.mask_rates, others=section.loss_parts),
             stage.seed,
             special.mask,
             special.pad,

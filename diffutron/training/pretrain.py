@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from diffutron.config.params import Params, ScheduleParams
+from diffutron.config.params import MaskRates, Params, ScheduleParams
 from diffutron.data.token_store import read_documents
 from diffutron.diffusion.process.loss import Objective, masked_diffusion
 from diffutron.modeling.encoder import copy_tokenizer, load_model, read_special_ids
@@ -26,7 +26,7 @@ def pretrain(params: Params, *, backbone: Path, corpus: Path, out: Path, metrics
             read_documents(corpus, split, max_tokens=model.config.max_position_embeddings)
             for split in ("train", "heldout")
         )
-        objective = objective_of(section.schedule)
+        objective = objective_of(section.schedule, section.training.mask_rates)
         data = TrainingSet(samples, objective, params.seed, special.mask, special.pad)
         adapted = attach_lora(model, section.lora, seed=params.seed)
 
@@ -43,11 +43,10 @@ def pretrain(params: Params, *, backbone: Path, corpus: Path, out: Path, metrics
 
 
 def objective_of(
-    schedule: ScheduleParams,
-    *,
-    mask_rate: tuple[float, float] = (0.0, 1.0),
-    others: Sequence[str] = (),
+    schedule: ScheduleParams, mask_rates: MaskRates, *, others: Sequence[str] = ()
 ) -> Objective:
     """The objective of a schedule as params.yaml gives it: a name, or a name with its range."""
     own: dict[str, Any] = {"name": schedule} if isinstance(schedule, str) else schedule.model_dump()
-    return masked_diffusion(**own, mask_rate=mask_rate, others=others)
+    return masked_diffusion(
+        **own, mask_rates=mask_rates.bounds, shape=mask_rates.shape, others=others
+    )

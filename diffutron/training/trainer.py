@@ -18,7 +18,7 @@ from diffutron.data.token_store import Samples
 from diffutron.diffusion.process.loss import weighted_nll
 from diffutron.diffusion.process.noise import hash_keys
 from diffutron.modeling.attention import unpadded, use_packed_attention
-from diffutron.modeling.encoder import count_parameters
+from diffutron.modeling.encoder import count_parameters, encoder_matrices
 from diffutron.modeling.flops import matmul_peak, training_flops
 from diffutron.modeling.head import head_nll, run_encoder, unwrap_masked_lm
 from diffutron.modeling.matmul import use_fast_matmul
@@ -37,7 +37,7 @@ from diffutron.training.batches import (
 from diffutron.training.checkpoint import Checkpoints
 from diffutron.training.ema import MovingAverage
 from diffutron.training.engine import gather_full_weights, set_exact_weights, start_engine
-from diffutron.training.optimizer import learning_rate
+from diffutron.training.optimizer import learning_rate, runs_muon, set_learning_rates
 from diffutron.training.ranks import Ranks
 from diffutron.training.record import TrainerState, machine_facts, write_record
 
@@ -80,7 +80,7 @@ def train(
     trainer = Trainer(
         model,
         data,
-        data.with_samples(heldout.first(params.evaluate_samples)),
+        data.heldout(heldout.first(params.evaluate_samples)),
         params,
         ranks,
         name=stage.name,
@@ -175,6 +175,7 @@ class Trainer:
             self.params,
             self.ranks,
             read_directly=lm.decoder.parameters(),  # by the fused loss
+            matrices=encoder_matrices(lm),
             universal=newest is not None and self.checkpoints.converts(newest),
         )
         if newest:
@@ -225,9 +226,7 @@ class Trainer:
         batch = training_batch(
             self.data, step, batch_size=self.params.batch_size, layout=self.layout
         )
-        rate = learning_rate(step, self.params, steps=self.steps)
-        for group in self.engine.optimizer.param_groups:
-            group["lr"] = rate
+        set_learning_rates(self.engine.optimizer, step, self.params, steps=self.steps)
         torch.manual_seed(int(hash_keys(self.data.seed, step, self.ranks.rank, _DROPOUT)))
         self.engine.train()
         total = torch.zeros((), device=self.ranks.device)
@@ -298,9 +297,11 @@ class Trainer:
             )
 
     def _diverged(self, what: str) -> StageFailure:
+        rates = "learning_rate or max_grad_norm"
+        if runs_muon(self.engine):
+            rates = "learning_rate or optimizer.muon_learning_rate"
         return StageFailure(
-            f"{self.name}: {what}; lower training.learning_rate or training.max_grad_norm of it "
-            "(the last checkpoint is kept)"
+            f"{self.name}: {what}; lower training.{rates} of it (the last checkpoint is kept)"
         )
 
     @torch.no_grad()
@@ -341,6 +342,7 @@ class Trainer:
         return {
             "objective": self.data.objective.name,
             "is_bound": self.data.objective.is_bound,
+            "eval_objective": self.heldout.objective.name,
             "steps": self.steps,
             "epochs": self.steps / steps_per_epoch(len(samples), self.params.batch_size),
             "samples": len(samples),
@@ -361,6 +363,7 @@ class Trainer:
             **machine_facts(self.ranks),
             "precision": self.params.precision_on(self.ranks.device.type),
             "zero_stage": self.params.zero_stage,
+            "optimizer": "muon" if runs_muon(self.engine) else "adamw",
             "skipped_steps": state.skipped_steps,
             "resumed_from": self.resumed_from,
         }

@@ -66,7 +66,7 @@ def cost_of(
         machine,
         tokens=round(samples * length),
         length=length,
-        masked=sum(settings.mask_rate) / 2 * answer_share,
+        masked=sum(training.mask_rates.bounds) / 2 * answer_share,
         adapter=adapter,
     )
     answers = BEFORE_AND_AFTER * _answer_flops(settings, shape, asked)

@@ -17,8 +17,13 @@ def test_parameters_of_this_release_are_read_as_they_are(demo_values):
 def test_an_old_name_is_renamed_only_where_the_new_one_belongs(demo_values):
     values = copy.deepcopy(demo_values)
     del values["promote"]
+    del values["backbone"]["objective"]
+    for stage in ("backbone", "pretrain", "instruct_phase1", "instruct_phase2"):
+        del values[stage]["training"]["mask_rates"]
+        del values[stage]["training"]["optimizer"]
     for phase in ("instruct_phase1", "instruct_phase2"):
         del values[phase]["normalize"]
+        values[phase]["mask_rate"] = [0.25, 1.0]
     old = values["evaluation"] = values.pop("evaluate")
     old["max_rows"], old["documents"] = old.pop("likelihood_rows"), old.pop("heldout_documents")
     values["corpus"]["hub"][0]["licence"] = "CC BY 4.0"
@@ -29,6 +34,11 @@ def test_an_old_name_is_renamed_only_where_the_new_one_belongs(demo_values):
     assert found.instructions.max_rows == 7
     assert found.corpus.hub[0].license == "CC BY 4.0"
     assert found.promote.max_drop == 0.1
+    assert found.instruct_phase1.training.mask_rates.bounds == (0.25, 1.0)
+    assert found.pretrain.training.mask_rates.bounds == (0.0, 1.0)
+    assert found.pretrain.training.mask_rates.shape == "uniform"
+    assert found.backbone.training.optimizer.name == "adamw"
+    assert found.backbone.objective == "mlm"
     assert found.instruct_phase1.normalize == found.instruct_phase2.normalize == "token"
 
 

@@ -40,7 +40,7 @@ def test_the_geometric_schedule_may_have_a_range_of_its_own():
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_range_of_mask_rates_is_kept_and_named(name):
-    objective = masked_diffusion(name, mask_rate=(0.5, 0.9))
+    objective = masked_diffusion(name, mask_rates=(0.5, 0.9))
     assert not objective.is_bound
     assert "not the bound" in objective.name
     assert "0.5 to 0.9" in objective.name
@@ -65,11 +65,38 @@ def draw_alike(objective: Objective, number: int, length: int):
     return torch.stack(masked), weight
 
 
+@pytest.mark.parametrize("mask_rates", [(0.0, 1.0), (0.2, 0.9)])
 @pytest.mark.parametrize("name", NAMES)
-def test_drawn_losses_average_to_the_bound(name, table) -> None:
+def test_a_bell_of_mask_rates_keeps_the_mean_loss(name, mask_rates):
+    """E[weight x f(mask rate)] is that of even times, whatever f, and the draws crowd inside."""
+    even = masked_diffusion(name, mask_rates=mask_rates)
+    bell = masked_diffusion(name, mask_rates=mask_rates, shape="bell")
+    t = (torch.arange(200_000, dtype=torch.float64) + 0.5) / 200_000
+    for f in (torch.ones_like, lambda p: p, lambda p: p * (1 - p) ** 2, lambda p: -p.log() * p):
+        (p, weight), (p_bell, weight_bell) = even.at(t), bell.at(t)
+        expected = float((weight * f(p) * p).mean())
+        assert float((weight_bell * f(p_bell) * p_bell).mean()) == pytest.approx(expected, rel=2e-4)
+    assert bell.is_bound == even.is_bound == (mask_rates == (0.0, 1.0))
+    assert "bell-shaped mask rates" in bell.name
+
+
+@pytest.mark.parametrize("shape", ["uniform", "bell"])
+@pytest.mark.parametrize("mask_rates", [(0.0, 1.0), (0.15, 1.0)])
+def test_held_out_samples_meet_all_mask_rates_evenly(mask_rates, shape):
+    trained = masked_diffusion("linear", mask_rates=mask_rates, shape=shape, others=["per answer"])
+    whole = masked_diffusion("linear", others=["per answer"])
+    assert trained.evaluated.name == whole.name
+    for found, expected in zip(trained.evaluated.at(TIMES), whole.at(TIMES), strict=True):
+        assert torch.equal(found, expected)
+    assert masked_language_model(0.3).evaluated.name == "masked language model, rate 0.3"
+
+
+@pytest.mark.parametrize("shape", ["uniform", "bell"])
+@pytest.mark.parametrize("name", NAMES)
+def test_drawn_losses_average_to_the_bound(name, shape, table) -> None:
     """What training computes (time, mask, weight, sum), by Monte Carlo: the mean is the bound."""
     x, n = [0, 2, 1, 1], 20_000
-    masks, weight = draw_alike(masked_diffusion(name), n, len(x))
+    masks, weight = draw_alike(masked_diffusion(name, shape=shape), n, len(x))
     token_nll = {}
     for masked in itertools.product([False, True], repeat=len(x)):
         row = [table.mask if m else v for m, v in zip(masked, x, strict=True)]

@@ -7,7 +7,14 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from diffutron.diffusion.process.masking import GOLDEN, mask_samples, sample_t, truncation_factor
+from diffutron.diffusion.process.masking import (
+    BELL,
+    GOLDEN,
+    bell_shaped,
+    mask_samples,
+    sample_t,
+    truncation_factor,
+)
 from diffutron.diffusion.process.noise import hash_keys, uniform
 from diffutron.diffusion.process.schedule import Cosine, Geometric, Linear
 
@@ -110,3 +117,30 @@ def test_nothing_to_mask() -> None:
     assert mask_samples([], mask_prob=torch.ones(0), seed=0, epoch=0, index=torch.arange(0)) == []
     with pytest.raises(ValueError, match="lengths, mask_prob and index differ: 2, 1, 2"):
         mask_samples([1, 2], mask_prob=torch.ones(1), seed=0, epoch=0, index=torch.arange(2))
+
+
+def test_bell_shaped_times_have_the_density_that_their_importance_undoes():
+    """1 / importance is the density: the derivative of the quantiles' inverse, with mass one."""
+    u = torch.linspace(1e-6, 1 - 1e-6, 100_001, dtype=torch.float64)
+    place, importance = bell_shaped(u)
+    assert 0 < place[0] < 1e-4
+    assert (place.diff() > 0).all()
+    torch.testing.assert_close(place + place.flip(0), torch.ones_like(place))  # symmetric
+    slope = place.diff() / u.diff()
+    torch.testing.assert_close(slope, importance[:-1], rtol=2e-3, atol=1e-4)
+    assert importance.min() == importance[len(u) // 2] < 0.61
+    assert importance.max() < 4.5
+    inside = ((place - 0.5).abs() < BELL).double().mean()
+    assert float(inside) == pytest.approx(0.6827 / 0.9545, abs=1e-3)
+
+
+@settings(max_examples=30, deadline=None)
+@given(first=st.integers(0, 10**6), seed=st.integers(0, 2**40), size=st.integers(16, 256))
+def test_any_run_of_samples_is_spread_over_the_bell_in_strata(first, seed, size):
+    """Each of `size` / 4 classes of equal probability holds 2 to 7 of `size` neighbors."""
+    t = sample_t(torch.arange(first, first + size), seed=seed, epoch=1)
+    place, _ = bell_shaped(t)
+    edges, _ = bell_shaped(torch.arange(1, size // 4, dtype=torch.float64) / (size // 4))
+    counts = torch.bincount(torch.bucketize(place, edges), minlength=size // 4)
+    assert counts.min() >= 2
+    assert counts.max() <= 7

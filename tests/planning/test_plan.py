@@ -96,6 +96,20 @@ def test_frozen_weights_have_neither_gradient_nor_optimizer_state():
     assert model_state_bytes(trainable=0, frozen=10, stage=0, **alone) == 40
     assert model_state_bytes(trainable=10, frozen=0, stage=0, **alone) == 40 + 40 + 80
     assert model_state_bytes(trainable=10, frozen=0, stage=1, **alone) == 40 + 40 + 120
+    assert model_state_bytes(trainable=10, frozen=0, stage=1, by_muon=3, **alone) == 200 - 12
+
+
+def test_muon_saves_a_moment_of_the_matrices_and_none_of_an_adapter(repo, demo_plan):
+    values = compose("demo", folder=repo / "infra" / "profiles")
+    for name in ("backbone", "pretrain"):
+        values[name]["training"]["optimizer"]["name"] = "muon"
+    params = parse_params(values, origin="demo")
+    found, matrices = plan(params, machine=CPU), 4 * (96 * 96 * 4 + 96 * 192 * 3)
+    assert shape_of(params).matrix_parameters == matrices
+    for key, saved in (("memory_bytes_per_rank", 4), ("disk_bytes", 8)):
+        before, after = (stage(planned, "backbone")[key] for planned in (demo_plan, found))
+        assert before - after == saved * matrices
+        assert stage(demo_plan, "pretrain")[key] == stage(found, "pretrain")[key]
 
 
 FULL = {"trainable": 1000, "whole": 100, "cut": 900, "weight_bytes": 2}
@@ -186,6 +200,19 @@ def test_published_sizes_stand_for_hub_sources(paper):
 def test_a_scratch_backbone_is_trained_and_another_one_only_fetched(demo_plan, paper_plan):
     assert stage(demo_plan, "backbone")["flops"] > 1e11
     assert stage(paper_plan, "backbone")["flops"] == 0
+
+
+def test_more_masks_meet_the_head_more_often(repo, demo_plan):
+    """30 % of the tokens as a masked language model; half of them, or more, by diffusion."""
+
+    def flops(low: float) -> float:
+        values = compose("demo", folder=repo / "infra" / "profiles")
+        values["backbone"]["objective"] = "diffusion"
+        values["backbone"]["training"]["mask_rates"]["low"] = low
+        return stage(plan(parse_params(values, origin="demo"), machine=CPU), "backbone")["flops"]
+
+    fewest = stage(demo_plan, "backbone")["flops"]
+    assert (flops(0.4) - flops(0.0)) / (flops(0.0) - fewest) == pytest.approx(1.0, rel=1e-3)
 
 
 def test_the_table_names_every_stage(paper_plan):

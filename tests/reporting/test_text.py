@@ -112,8 +112,8 @@ def test_caveats_follow_the_parameters(make_params):
         "backbone.source": "hub",
         "tokenizer.source": "hub",
         "pretrain.lora.rank": 256,
-        "instruct_phase1.mask_rate": [0.0, 1.0],
-        "instruct_phase2.mask_rate": [0.0, 1.0],
+        "instruct_phase1.training.mask_rates.low": 0.0,
+        "instruct_phase2.training.mask_rates.low": 0.0,
         "instruct_phase1.max_eos_fill": 0,
         "instruct_phase2.max_eos_fill": 0,
     }
@@ -128,6 +128,12 @@ def test_caveats_follow_the_parameters(make_params):
     ]
     filled = [c.subject for c in caveats(make_params(hub | {"instruct_phase2.max_eos_fill": 32}))]
     assert filled == ["Phase 2: with end fill", *paper]
+    rates = hub | {"pretrain.training.mask_rates.low": 0.15}
+    clipped = [c.subject for c in caveats(make_params(rates))]
+    assert clipped == ["Pre-training: 15 to 100 % hidden", *paper]
+    part = {"backbone.objective": "diffusion", "backbone.training.mask_rates.high": 0.9}
+    told = [c.subject for c in caveats(make_params(part)) if "hidden" in c.subject]
+    assert told[0] == "Backbone: 0 to 90 % hidden"
     assert "Phase 1: 50 to 100 % hidden, with end fill" in demo
     local = [c.subject for c in caveats(make_params({"evaluate.source": "local"}))]
     assert "Local files: evaluation sets" in local

@@ -6,6 +6,16 @@ import numpy as np
 import polars as pl
 import pytest
 
+from diffutron.data.token_store import read_documents
+from diffutron.diffusion.process.loss import masked_diffusion
+from diffutron.modeling.encoder import load_model
+from diffutron.modeling.lora import attach_lora
+from diffutron.training.batches import TrainingSet
+from diffutron.training.checkpoint import Checkpoints
+from diffutron.training.ranks import training_process
+from diffutron.training.trainer import Trainer
+from tests.support.trainings import before, interrupt
+
 SHORT = {
     "steps": 12,
     "epochs": None,
@@ -88,3 +98,44 @@ def instructions_dir(tmp_path_factory) -> Path:
         )
         frame.write_parquet(folder / f"{name}.parquet")
     return folder
+
+
+@pytest.fixture
+def train(tiny_model_dir, corpus_dir, short_params):
+    """`train(stop_at=7, zero_stage=2, ...)`: a training of the tiny model, whole or cut short.
+
+    `lora` is None or the adapters' dropout.
+    """
+
+    def run(*, name="toy", stop_at=None, lora=None, **changes):
+        changes = {f"pretrain.training.{key}": value for key, value in changes.items()}
+        changes["pretrain.lora.dropout"] = lora or 0.0
+        section = short_params(changes).pretrain
+        with training_process() as ranks:
+            model = load_model(tiny_model_dir, made_by="backbone")
+            if lora is not None:
+                attach_lora(model, section.lora, seed=1)
+            samples, heldout = (
+                read_documents(corpus_dir, s, max_tokens=64) for s in ("train", "heldout")
+            )
+            data = TrainingSet(samples, masked_diffusion("linear"), 5, 4, 0)
+            checkpoints = Checkpoints(name, ranks, zero_stage=section.training.zero_stage)
+            training = Trainer(
+                model,
+                data,
+                data.heldout(heldout.first(section.training.evaluate_samples)),
+                section.training,
+                ranks,
+                name="pretrain",
+                checkpoints=checkpoints,
+            )
+            if stop_at is not None:
+                before(training, stop_at, interrupt)
+                with pytest.raises(KeyboardInterrupt):
+                    training.run()
+                return training
+            training.run()
+            training.gather_full_weights()
+            return training
+
+    return run

@@ -30,7 +30,7 @@ def test_from_scratch(short_params, paths, tmp_path, capsys):
     assert model.config.vocab_size == len(AutoTokenizer.from_pretrained(paths["out"]))
     values = json.loads(paths["metrics"].read_text())
     assert values["eval_loss"] < 0.9 * values["eval_loss_before"]
-    assert values["objective"] == "masked language model, rate 0.3"
+    assert values["objective"] == values["eval_objective"] == "masked language model, rate 0.3"
     assert values["trainable"] == values["parameters"] == sum(p.numel() for p in model.parameters())
     assert values["tokens_per_s"] > 0
     assert 0 < values["peak_share"] < 1
@@ -45,6 +45,19 @@ def test_from_scratch(short_params, paths, tmp_path, capsys):
     assert description == {"kind": "backbone", "base": "scratch", "trained_with_eos": True}
     assert not any((tmp_path / "checkpoints").iterdir())
     assert "backbone: 40/40 (100 %)" in capsys.readouterr().out
+
+
+def test_from_scratch_by_the_diffusion_loss(short_params, paths):
+    """Its held-out loss is the bound over all mask rates, whichever ones are trained on."""
+    changes = {"steps": 40, "mask_rates.low": 0.15, "optimizer.name": "muon"}
+    changes = {f"backbone.training.{key}": value for key, value in changes.items()}
+    backbone(short_params(changes | {"backbone.objective": "diffusion"}), **paths)
+    values = json.loads(paths["metrics"].read_text())
+    clipped = "MDLM loss, linear schedule, mask rates 0.15 to 1 only (not the bound)"
+    assert (values["objective"], values["is_bound"]) == (clipped, False)
+    assert values["eval_objective"] == "MDLM bound, linear schedule"
+    assert values["eval_loss"] < 0.9 * values["eval_loss_before"]
+    assert 0.5 < values["masked_tokens"] / values["tokens"] < 0.65
 
 
 def test_from_a_folder(short_params, paths, tiny_model_dir):

@@ -3,6 +3,7 @@
 import errno
 import json
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -16,6 +17,8 @@ ALONE = Ranks(rank=0, world_size=1, device=torch.device("cpu"))
 
 class Engine:
     """The outside edge: what DeepSpeed writes is one file here."""
+
+    optimizer = SimpleNamespace(param_groups=[])
 
     def __init__(self, failure: Exception | None = None) -> None:
         self.failure = failure
@@ -108,7 +111,7 @@ def test_loading_names_what_failed(checkpoints):
 
 def test_only_partitioned_state_of_another_world_size_is_converted(checkpoints):
     def written_by(ranks: int) -> Checkpoint:
-        return Checkpoint(Path("step-00000005"), 5, ranks, 2, {})
+        return Checkpoint(Path("step-00000005"), 5, ranks, 2, muon=False, state={})
 
     assert checkpoints.converts(written_by(2))
     assert not checkpoints.converts(written_by(1))

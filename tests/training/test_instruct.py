@@ -8,7 +8,7 @@ import torch
 from peft import PeftModel
 from transformers import AutoModelForMaskedLM
 
-from diffutron.config.params import GeometricParams
+from diffutron.config.params import GeometricParams, MaskRates
 from diffutron.data.token_store import read_instructions
 from diffutron.modeling.encoder import load_model
 from diffutron.paper.caveats import caveats
@@ -20,6 +20,7 @@ from diffutron.training.pretrain import objective_of, pretrain
 pytestmark = pytest.mark.slow
 
 MASK = 4
+ALL_RATES = MaskRates(low=0.0, high=1.0, shape="uniform")
 
 
 def test_adapter_and_merged_model_agree(short_params, tiny_model_dir, corpus_dir, tmp_path):
@@ -62,7 +63,7 @@ def test_a_phase_learns_to_answer(
             f"{key}.training.evaluate_every": 150,
             f"{key}.training.checkpoint_every": 150,
             f"{key}.max_eos_fill": 2,
-            f"{key}.mask_rate": [0.5, 1.0],
+            f"{key}.training.mask_rates.low": 0.5,
         }
     )
     out, metrics = tmp_path / "phase1", tmp_path / "phase1.json"
@@ -74,6 +75,7 @@ def test_a_phase_learns_to_answer(
     assert values["objective"] == (
         "MDLM loss, linear schedule, mask rates 0.5 to 1 only, with end fill (not the bound)"
     )
+    assert values["eval_objective"] == "MDLM loss, linear schedule, with end fill (not the bound)"
     assert values["eval_loss"] < loss_share * values["eval_loss_before"]
     description = json.loads((out / "diffutron.json").read_text())
     assert description["kind"] == "phase1"
@@ -101,14 +103,14 @@ def test_phase_2_reads_its_own_rows_and_names_its_loss(
     max_eos_fill, normalize, objective, short_params, tiny_model_dir, instructions_dir, tmp_path
 ):
     out, metrics = tmp_path / "phase2", tmp_path / "phase2.json"
-    section = {"training.steps": 2, "mask_rate": [0.0, 1.0]}
+    section = {"training.steps": 2, "training.mask_rates.low": 0.0}
     section |= {"max_eos_fill": max_eos_fill, "normalize": normalize}
     params = short_params({f"instruct_phase2.{key}": value for key, value in section.items()})
     instruct(
         params, 2, model=tiny_model_dir, instructions=instructions_dir, out=out, metrics=metrics
     )
     values = json.loads(metrics.read_text())
-    assert values["objective"] == objective
+    assert values["objective"] == values["eval_objective"] == objective
     assert values["is_bound"] == ("bound," in objective)
     assert (values["steps"], values["samples"], values["eval_samples"]) == (2, 40, 12)
 
@@ -130,15 +132,17 @@ def test_rows_that_cannot_be_used(instructions_dir, tmp_path):
 
 
 def test_a_schedule_is_a_name_or_a_name_with_its_range():
-    assert objective_of("cosine").name == "MDLM bound, cosine schedule"
+    assert objective_of("cosine", ALL_RATES).name == "MDLM bound, cosine schedule"
     own = GeometricParams(name="geometric", beta_min=0.01, beta_max=5.0)
-    assert objective_of(own).name == "MDLM bound, geometric (0.01 to 5) schedule"
-    part = objective_of(own, mask_rate=(0.5, 1.0))
-    assert part.name.endswith("schedule, mask rates 0.5 to 1 only (not the bound)")
+    assert objective_of(own, ALL_RATES).name == "MDLM bound, geometric (0.01 to 5) schedule"
+    part = objective_of(own, MaskRates(low=0.5, high=1.0, shape="bell"))
+    assert part.name.endswith(
+        "schedule, mask rates 0.5 to 1 only, bell-shaped mask rates (not the bound)"
+    )
     assert not part.is_bound
 
 
-@pytest.mark.parametrize("mask_rate", [[0.0, 1.0], [0.5, 1.0]])
+@pytest.mark.parametrize("low", [0.0, 0.5])
 @pytest.mark.parametrize(
     ("changes", "parts"),
     [
@@ -149,13 +153,13 @@ def test_a_schedule_is_a_name_or_a_name_with_its_range():
         ({"max_eos_fill": 1, "normalize": "answer"}, ["with end fill", "per answer"]),
     ],
 )
-def test_only_a_loss_that_is_the_bound_is_called_so(changes, parts, mask_rate, make_params):
+def test_only_a_loss_that_is_the_bound_is_called_so(changes, parts, low, make_params):
     changes = {f"instruct_phase1.{key}": value for key, value in changes.items()}
-    params = make_params(changes | {"instruct_phase1.mask_rate": mask_rate})
+    params = make_params(changes | {"instruct_phase1.training.mask_rates.low": low})
     section = params.instruct_phase1
     assert section.loss_parts == parts
-    found = objective_of(section.schedule, mask_rate=section.mask_rate, others=parts)
-    assert found.is_bound == (not parts and mask_rate == [0.0, 1.0])
+    found = objective_of(section.schedule, section.training.mask_rates, others=parts)
+    assert found.is_bound == (not parts and low == 0.0)
     assert found.name.startswith("MDLM bound, ") == found.is_bound
     assert found.name.endswith(" (not the bound)") != found.is_bound
     assert all(part in found.name for part in parts)

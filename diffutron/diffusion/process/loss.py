@@ -7,7 +7,7 @@ MDLM (arXiv 2406.07524), eq. 10, is the bound that training lowers:
 A training takes these steps, in this order:
 
     t                     `sample_t`, spread evenly over (0, 1)
-    mask_prob, weight     `Objective.at`, by the noise schedule
+    mask_prob, weight     `Objective.at`, by the range and shape of mask rates and the schedule
     masked                `mask_samples`, with at least one mask per sample
     weight x truncation   `Objective.draw_masks`, which makes up for the samples without a mask
     loss                  `weighted_nll`, per maskable token, or sample, of the global batch
@@ -21,11 +21,17 @@ Shapes: B samples, N masked tokens of all of them.
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from torch import Tensor
 
-from diffutron.diffusion.process.masking import mask_samples, sample_t, truncation_factor
+from diffutron.diffusion.process.masking import (
+    bell_shaped,
+    mask_samples,
+    sample_t,
+    truncation_factor,
+)
 from diffutron.diffusion.process.schedule import Schedule, schedule
 
 
@@ -34,12 +40,19 @@ class Objective:
     """How often a token is masked, what its loss counts for, and an honest name for the whole.
 
     at: times in (0, 1) to mask probabilities and weights, float64 [B]. is_bound: whether the mean
-    loss bounds the negative log-likelihood.
+    loss bounds the negative log-likelihood. over_all_rates: the same loss with even times over all
+    mask rates, where training draws others.
     """
 
     name: str
     is_bound: bool
     at: Callable[[Tensor], tuple[Tensor, Tensor]]
+    over_all_rates: "Objective | None" = None
+
+    @property
+    def evaluated(self) -> "Objective":
+        """What held-out samples are measured by, whichever mask rates are trained on."""
+        return self.over_all_rates or self
 
     def draw_masks(
         self, position: Tensor, lengths: Sequence[int], *, seed: int, epoch: int, index: Tensor
@@ -69,32 +82,44 @@ def masked_diffusion(
     *,
     beta_min: float | None = None,
     beta_max: float | None = None,
-    mask_rate: tuple[float, float] = (0.0, 1.0),
+    mask_rates: tuple[float, float] = (0.0, 1.0),
+    shape: Literal["uniform", "bell"] = "uniform",
     others: Sequence[str] = (),
 ) -> Objective:
     """The bound with the schedule of that name, or its restriction to a range of mask rates.
 
     beta_min, beta_max: the range of the geometric schedule, where it is not MDLM's. A restricted
-    `mask_rate` learns the same conditionals from other mask rates. others: what else sets the loss
-    apart from the bound. With either the loss is no bound on the likelihood, and its name says so.
+    range of `mask_rates` learns the same conditionals from other mask rates (as the clipped
+    schedules of block diffusion, arXiv 2503.09573, do). others: what else sets the loss apart from
+    the bound. With either the loss is no bound on the likelihood, and its name says so.
+
+    shape: the times of that range are drawn evenly, or more often from its middle (`bell_shaped`).
+    Importance weights keep the mean of the loss, so a bell over all mask rates is still the bound.
     """
-    if beta_min is None or beta_max is None:
-        noise = schedule(name)
-    else:
+    noise, written, (low, high) = schedule(name), name, mask_rates
+    if beta_min is not None and beta_max is not None:
         noise = schedule(name, beta_min=beta_min, beta_max=beta_max)
-        name = f"{name} ({beta_min:g} to {beta_max:g})"
-    first, last, parts = 0.0, 1.0, [f"{name} schedule", *others]
-    if mask_rate != (0.0, 1.0):
-        first, last = (time_of(noise, rate) for rate in mask_rate)
-        parts.insert(1, f"mask rates {mask_rate[0]:g} to {mask_rate[1]:g} only")
+        written = f"{name} ({beta_min:g} to {beta_max:g})"
+    first, last = 0.0, 1.0
+    drawn: list[str] = []
+    if mask_rates != (0.0, 1.0):
+        first, last = time_of(noise, low), time_of(noise, high)
+        drawn.append(f"mask rates {low:g} to {high:g} only")
+    is_bound = not (drawn or others)
+    if shape == "bell":
+        drawn.append("bell-shaped mask rates")
 
     def at(t: Tensor) -> tuple[Tensor, Tensor]:
-        within = first + (last - first) * t
-        return noise.mask_prob(within), noise.weight(within)
+        place, importance = bell_shaped(t) if shape == "bell" else (t, 1.0)
+        within = first + (last - first) * place
+        return noise.mask_prob(within), noise.weight(within) * importance
 
-    if len(parts) == 1:
-        return Objective(f"MDLM bound, {parts[0]}", True, at)
-    return Objective(f"MDLM loss, {', '.join(parts)} (not the bound)", False, at)
+    parts = ", ".join([f"{written} schedule", *drawn, *others])
+    title = f"MDLM bound, {parts}" if is_bound else f"MDLM loss, {parts} (not the bound)"
+    whole = None
+    if drawn:
+        whole = masked_diffusion(name, beta_min=beta_min, beta_max=beta_max, others=others)
+    return Objective(title, is_bound, at, whole)
 
 
 def masked_language_model(rate: float) -> Objective:

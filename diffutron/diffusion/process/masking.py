@@ -20,8 +20,13 @@ from diffutron.diffusion.process.noise import uniform
 
 GOLDEN = (math.sqrt(5) - 1) / 2  # 0.6180339887: its multiples spread evenly over (0, 1)
 
-# x log(1 + y), 0 where x is 0; torch ships no type for it
+BELL = 0.25  # standard deviation of bell-shaped times, as a share of their range
+
+# Functions that torch ships no type for: x log(1 + y), 0 where x is 0; the normal law and its
+# inverse.
 _xlog1py = cast(Callable[[Tensor, Tensor], Tensor], torch.special.xlog1py)  # pyright: ignore
+_ndtr = cast(Callable[[Tensor], Tensor], torch.special.ndtr)  # pyright: ignore
+_ndtri = cast(Callable[[Tensor], Tensor], torch.special.ndtri)  # pyright: ignore
 _TIME, _COUNT, _SUBSET = 1, 2, 3  # one stream of random numbers each
 
 
@@ -36,6 +41,22 @@ def sample_t(position: Tensor, *, seed: int, epoch: int) -> Tensor:
     offset = uniform(seed, epoch, _TIME, device=position.device)
     t = torch.frac(offset + position.to(torch.float64) * GOLDEN)
     return t.clamp(2.0**-40, 1 - 2.0**-40)
+
+
+def bell_shaped(u: Tensor) -> tuple[Tensor, Tensor]:
+    """Quantiles in (0, 1) to places in (0, 1) that crowd around the middle, and their importance.
+
+    The places follow a normal law with mean 1/2 and standard deviation BELL, cut to (0, 1), so
+    evenly spread quantiles stay stratified. importance is one over the density, at most 4.5: the
+    mean of importance x f(place) is the mean of f over (0, 1).
+
+    Bell-shaped times speed up masked diffusion (arXiv 2605.13026, which names them so); that such
+    weights keep the bound is importance sampling as in arXiv 2102.09672, section 3.3.
+    """
+    below = _ndtr(torch.tensor(-0.5 / BELL, dtype=u.dtype, device=u.device))
+    z = _ndtri(below + (1 - 2 * below) * u)
+    density = torch.exp(-(z**2) / 2) / (math.sqrt(2 * math.pi) * BELL * (1 - 2 * below))
+    return 0.5 + BELL * z, 1 / density
 
 
 def truncation_factor(mask_prob: Tensor, lengths: Tensor) -> Tensor:
