@@ -13,6 +13,7 @@ from diffutron.data.instructions.steps import Row
 from diffutron.diffusion.likelihood.any_order import fit, score_texts
 from diffutron.evaluation.evaluate import cache_folder
 from diffutron.evaluation.instruction_answers import HeldoutInstruction, answer
+from diffutron.evaluation.instruction_baselines import baseline_answers
 from diffutron.evaluation.statistics.intervals import paired_difference, wilson
 from diffutron.evaluation.statistics.pair_tests import Results, compare, verdict
 from diffutron.evaluation.text_quality import constant_share, normalized_answer
@@ -46,16 +47,10 @@ def ask(
     kept = cache_folder(folder) / f"tune-{sha256(asked.encode()).hexdigest()[:16]}.json"
     if kept.is_file():
         return Answers(**read_json(kept))
-    questions = [
-        HeldoutInstruction(
-            "", row.id, row.source, row.prompt, row.answer, row.input_ids[: row.answer_start]
-        )
-        for row in rows
-    ]
     texts = answer(
         lm.model,
         lm.tokenizer,
-        questions,
+        _questions(rows),
         params=settings.generation,
         seed=settings.seed,
         desc=f"{desc}, answers",
@@ -100,7 +95,7 @@ def _nats(
 def numbers(rows: Sequence[Row], answers: Answers) -> dict[str, Any]:
     """Share of the rows answered exactly, with its 95 % interval, and bits per byte of the right
     answers."""
-    correct = sum(_correct(rows, answers))
+    correct = sum(_correct(rows, answers.texts))
     low, high = wilson(correct, len(rows))
     size = sum(len(row.answer.encode()) for row in rows)
     return {
@@ -113,9 +108,29 @@ def numbers(rows: Sequence[Row], answers: Answers) -> dict[str, Any]:
     }
 
 
-def best_constant(rows: Sequence[Row]) -> float:
-    """Share of the most frequent answer of these rows: what always giving it would score."""
-    return constant_share(row.answer for row in rows)
+def baselines(folder: Path, rows: Sequence[Row]) -> dict[str, float]:
+    """What counting gets right of these rows: their most frequent answer, always, and a linear
+    classifier of words that has learned the training rows of the folder."""
+    answers = baseline_answers(folder, _questions(rows))["bag_of_words"]
+    correct = _correct(rows, answers)
+    return {
+        "best_constant": constant_share(row.answer for row in rows),
+        "bag_of_words": sum(correct) / len(rows),
+    }
+
+
+def _questions(rows: Sequence[Row]) -> list[HeldoutInstruction]:
+    return [
+        HeldoutInstruction(
+            f"phase{row.phase}",
+            row.id,
+            row.source,
+            row.prompt,
+            row.answer,
+            row.input_ids[: row.answer_start],
+        )
+        for row in rows
+    ]
 
 
 def difference(
@@ -127,7 +142,7 @@ def difference(
     there is one row).
     """
     results = [
-        Results(name, {"rows": dict(enumerate(_correct(rows, one)))}, {"rows": groups})
+        Results(name, {"rows": dict(enumerate(_correct(rows, one.texts)))}, {"rows": groups})
         for groups in [{number: f"row {number}" for number in range(len(rows))}]
         for name, one in (("after", after), ("before", before))
     ]
@@ -148,8 +163,8 @@ def difference(
     return found
 
 
-def _correct(rows: Sequence[Row], answers: Answers) -> list[bool]:
+def _correct(rows: Sequence[Row], texts: Sequence[str]) -> list[bool]:
     return [
         normalized_answer(text) == normalized_answer(row.answer)
-        for row, text in zip(rows, answers.texts, strict=True)
+        for row, text in zip(rows, texts, strict=True)
     ]

@@ -36,6 +36,7 @@ def table_rows(values: dict[str, Any]) -> list[list[str]]:
             *(f"{100 * one['low']:.0f} - {100 * one['high']:.0f}" for one in sides),
         ],
         ["  commonest answer, always", *[f"{100 * values['best_constant']:.1f}"] * 2],
+        ["  bag of words", "", f"{100 * values['bag_of_words']:.1f}"],
         ["bits per byte of right answers", *(f"{one['bits_per_byte']:.3f}" for one in sides)],
     ]
     if None not in (sides[0]["loss"], sides[1]["loss"]):

@@ -84,6 +84,7 @@ class Tuning:
     cost: Cost
     parameters: int
     key: str  # of model, rows and settings
+    baselines: dict[str, float]  # shares of the asked rows that counting gets right
 
 
 @dataclass(frozen=True)
@@ -217,11 +218,13 @@ def _prepare(request: Request, lm: LanguageModel, found: TuningRows, work: Path)
     if "method" not in of_user and cost.memory_bytes > MEMORY_SHARE * free:
         params, cost = of_method("lora")
     parts = f"{params.model_dump_json()}:{content_digest([work / 'start', work / 'rows'])}"
+    asked = heldout[: params.asked_rows]
     return Tuning(
         request=request,
         settings=params,
         rows=found,
-        asked=heldout[: params.asked_rows],
+        asked=asked,
+        baselines=asking.baselines(work / "rows", asked),
         cost=cost,
         parameters=shape.parameters,
         key=sha256(parts.encode()).hexdigest()[:16],
@@ -275,7 +278,7 @@ def _values(
         "before": {**asking.numbers(asked, before), "loss": record.get("eval_loss_before")},
         "after": {**asking.numbers(asked, after), "loss": record.get("eval_loss")},
         "difference": asking.difference(asked, before, after, seed=params.seed),
-        "best_constant": asking.best_constant(asked),
+        **tuning.baselines,
         "rows": tuning.rows.counts,
         "dropped": tuning.rows.dropped,
         "model": str(out),
