@@ -11,7 +11,9 @@ export DO_NOT_TRACK := true
 export MLFLOW_DISABLE_TELEMETRY := true
 export PREFECT_SERVER_ANALYTICS_ENABLED := false
 
-.PHONY: setup demo quick test test-e2e test-infra check up clean lock help
+# Brings the tokenizer of 256 000 tokens; any npm will do, so one that is there is kept.
+NPM := command -v npm >/dev/null || (apt-get update -qq && apt-get install -qq -y --no-install-recommends npm)
+.PHONY: setup demo quick test test-e2e test-infra test-paper check up clean lock help
 help:  ## what there is
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
 
@@ -31,7 +33,7 @@ demo: setup  ## raw text -> trained, evaluated, reported and registered model (a
 	$(BIN)/diffutron build --profile demo
 
 quick: setup  ## the tests without servers and long trainings (under 3 minutes)
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m "not slow and not e2e and not infra"
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m "not slow and not e2e and not infra and not paper"
 
 test: setup  ## the test suite with coverage (no network), a file at a time on each of two processes
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder --cov --cov-report=term:skip-covered --cov-fail-under=90
@@ -44,7 +46,12 @@ test-e2e: setup  ## a build, a cancel and a promotion in Chromium (installs it)
 
 test-infra: setup  ## real Slurm, Postgres, S3 and the composed servers on this machine (installs them)
 	dpkg -s $(SERVICES) >/dev/null 2>&1 || (apt-get update -qq && apt-get install -qq -y --no-install-recommends $(SERVICES))
+	$(NPM)
 	$(BIN)/python -m pytest -m infra tests/infra || $(BIN)/python -m pytest -m infra --last-failed tests/infra
+
+test-paper: setup  ## profile `paper` at 307 M parameters, two steps a stage: seconds, memory (12 GiB, 40 GB of disk)
+	$(NPM)
+	DIFFUTRON_FIGURES=$(CURDIR)/test-paper.json $(BIN)/python -m pytest -m paper tests/e2e
 
 check: setup  ## style, types, task files
 	$(BIN)/ruff check .
@@ -56,7 +63,7 @@ up: setup  ## Prefect, MLflow and the deployments on 127.0.0.1
 	$(BIN)/diffutron up
 
 clean:  ## everything that can be made again, the environment apart
-	rm -rf data models report registry checkpoints mlartifacts mlflow.db .prefect .pytest_cache .ruff_cache .coverage*
+	rm -rf data models report registry checkpoints mlartifacts mlflow.db .prefect .pytest_cache .ruff_cache .coverage* test-paper.json
 
 lock:  ## compile constraints.txt anew (needs a CPU build of torch in reach: UV_FLAGS)
 	(echo "# Every transitive pin; made by \`make lock\`. Nothing is resolved at install."; \

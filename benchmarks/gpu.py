@@ -11,27 +11,21 @@ key `error`; one for which no time was left has the key `left_out`.
 import argparse
 import contextlib
 import json
-import signal
 import sys
 import tempfile
 import time
 import traceback
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from benchmarks.parts import gpu_parity, gpu_speed
+from benchmarks.parts.bounded import FAULTS, fault, limit
 from benchmarks.parts.gpu_run import Run
-from diffutron.runtime.errors import StageFailure, UserError
 from diffutron.runtime.files import write_json
 
-# Whatever a part may raise, its time limit among them; Ctrl-C ends the run.
-FAULTS = (
-    ArithmeticError, AssertionError, AttributeError, ImportError, LookupError, MemoryError,
-    OSError, RuntimeError, StageFailure, TypeError, UserError, ValueError,
-)  # fmt: skip
 # Part: what it does, and the share of the time that it may take.
 PARTS: dict[str, tuple[Callable[[Run], dict[str, Any]], float]] = {
     "environment": (gpu_speed.environment, 0.05),
@@ -91,28 +85,10 @@ def measured(make: Callable[[Run], dict[str, Any]], run: Run, *, seconds: float)
             found = make(run)
     except FAULTS as error:
         where = traceback.format_exc().splitlines()[-12:]
-        said = " ".join(str(error).split())[:600]
-        found = run.partial | {"error": f"{type(error).__name__}: {said}", "where": where}
+        found = run.partial | {"error": fault(error), "where": where}
     if run.on_gpu:
         torch.cuda.empty_cache()
     return found | {"part_seconds": round(time.monotonic() - started, 1)}
-
-
-@contextlib.contextmanager
-def limit(seconds: float) -> Iterator[None]:
-    """Raise TimeoutError in the block when its time is over."""
-
-    def stop(_signal: int, _frame: object) -> None:
-        raise TimeoutError(f"stopped after {seconds:.0f} s")
-
-    before = signal.signal(signal.SIGALRM, stop)
-    timer = signal.setitimer(signal.ITIMER_REAL, max(seconds, 0.01))
-    try:
-        yield
-    finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, before)
-        signal.setitimer(signal.ITIMER_REAL, *timer)
 
 
 if __name__ == "__main__":

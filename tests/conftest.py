@@ -35,7 +35,7 @@ SENTENCES = [
 def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Iterator[None]:
     """In CI no test of real servers or of the browser may be skipped: that is a failure."""
     report: Any = yield
-    needed = item.get_closest_marker("infra") or item.get_closest_marker("e2e")
+    needed = any(item.get_closest_marker(name) for name in ("infra", "e2e", "paper"))
     if report.skipped and needed and os.environ.get("CI") == "true":
         report.outcome, report.longrepr = "failed", f"{item.name}: skipped, which CI does not allow"
     return report

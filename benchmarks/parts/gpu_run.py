@@ -25,7 +25,7 @@ from diffutron.training.trainer import Trainer
 HALF = torch.bfloat16
 NANO = Shape(1000, 64, 4, 4, 96, 8)  # of a dry run
 SMALL = Shape(2000, 128, 6, 4, 192, 16)  # of the parities
-MEDIUM = Shape(32_000, 384, 12, 6, 768, 64)  # of the short training
+MEDIUM = SHAPES["middle"]  # of the short training
 
 
 @dataclass

@@ -1,4 +1,4 @@
-"""The two shapes that are measured, with random weights, and the least arithmetic of a pass."""
+"""The shapes that are measured, with random weights, and the least arithmetic of a pass."""
 
 from dataclasses import dataclass
 
@@ -36,6 +36,7 @@ class Shape:
 
 SHAPES = {
     "tiny": Shape(8192, 256, 6, 4, 384, 64),
+    "middle": Shape(32_000, 384, 12, 6, 768, 64),
     "307m": Shape(256_000, 768, 22, 12, 1152, 256),  # mmBERT-base
 }
 

@@ -51,12 +51,13 @@ class FusedNLL(torch.autograd.Function):
         d_features = torch.empty_like(features) if needs_features else None
         fused = (needs_weight or needs_bias) and loss_weights is not None
         totals = _DecoderGradient(weight) if fused else None
+        room = logits_room(weight, min(chunk_rows, len(targets)))
         for start in range(0, len(targets), chunk_rows):
             part = slice(start, start + chunk_rows)
-            logits = chunk_logits(features[part], weight, bias, mask_token_id)
+            logits = chunk_logits(features[part], weight, bias, mask_token_id, room)
             target_logits = logits.gather(1, targets[part, None]).squeeze(1)
             if not (needs_features or fused):
-                nll[part] = logits.logsumexp(dim=1) - target_logits
+                nll[part] = log_normalizer_(logits) - target_logits
                 continue
             lse = _softmax_(logits)
             nll[part] = lse - target_logits
@@ -82,9 +83,10 @@ class FusedNLL(torch.autograd.Function):
             scale = _proportion(grad, loss_weights) if totals is not None else None
             if totals is None or scale is None:
                 scale, totals = torch.ones((), device=grad.device), _DecoderGradient(weight)
+                room = logits_room(weight, min(ctx.chunk_rows, len(targets)))
                 for start in range(0, len(targets), ctx.chunk_rows):
                     part = slice(start, start + ctx.chunk_rows)
-                    logits = chunk_logits(features[part], weight, bias, ctx.mask_token_id)
+                    logits = chunk_logits(features[part], weight, bias, ctx.mask_token_id, room)
                     _softmax_(logits)
                     logits[torch.arange(len(logits), device=logits.device), targets[part]] -= 1
                     totals.add(logits, features[part], grad[part])
@@ -144,14 +146,17 @@ def _online_nll(
 
 
 class _DecoderGradient:
-    """Sums of the decoder's gradients over the chunks, in float32 or wider."""
+    """Sums of the decoder's gradients over the chunks, in float32 or wider.
+
+    `d_logits` [n, V] that are added get the factors of their rows in place.
+    """
 
     def __init__(self, weight: Tensor) -> None:
         self.weight = torch.zeros_like(weight, dtype=wide(weight.dtype))
         self.bias = torch.zeros(len(weight), dtype=wide(weight.dtype), device=weight.device)
 
     def add(self, d_logits: Tensor, features: Tensor, loss_weights: Tensor) -> None:
-        d_logits = d_logits * loss_weights[:, None].to(d_logits.dtype)
+        d_logits.mul_(loss_weights[:, None].to(d_logits.dtype))
         features = features.to(d_logits.dtype)
         size = BLOCK_TOKENS["cuda" if features.is_cuda else "cpu"]
         for start in range(0, len(self.weight), size):
@@ -170,22 +175,51 @@ def _proportion(grad: Tensor, loss_weights: Tensor) -> Tensor | None:
     return c if grad.is_cuda or torch.allclose(grad, c * weights, rtol=1e-5, atol=0) else None
 
 
+def logits_room(weight: Tensor, rows: int) -> Tensor | None:
+    """Memory for the logits of so many positions, to be used again and again.
+
+    None on a GPU, where PyTorch keeps what was freed. Fresh memory of this size costs the system
+    more time than a small model's product; memory that is never written costs nothing.
+    """
+    if weight.is_cuda:
+        return None
+    return weight.new_empty(rows * len(weight), dtype=wide(weight.dtype))
+
+
 def chunk_logits(
-    features: Tensor, weight: Tensor, bias: Tensor | None, mask_token_id: int
+    features: Tensor,
+    weight: Tensor,
+    bias: Tensor | None,
+    mask_token_id: int,
+    room: Tensor | None = None,
 ) -> Tensor:
+    """Logits [n, V] of n positions, -inf at the mask token; in `room` where that is possible."""
     if features.is_cuda or len(features) < MANY_ROWS:
-        logits = matmul(features, weight.t())
+        logits = matmul(features, weight.t(), room=room)
     else:
-        logits = matmul(weight, features.t()).t()
+        logits = matmul(weight, features.t(), room=room).t()
     if bias is not None:
         logits += bias
     logits[:, mask_token_id] = -math.inf
     return logits
 
 
+def log_normalizer_(logits: Tensor) -> Tensor:
+    """log sum exp of each row [n] of logits [n, V], which are used up: no copy of them is made."""
+    return _exponentials_(logits)[1]
+
+
 def _softmax_(logits: Tensor) -> Tensor:
     """Turns logits [n, V] into probabilities in place; returns the log of the normalizer [n]."""
+    total, log_normalizer = _exponentials_(logits)
+    logits.div_(total)
+    return log_normalizer
+
+
+def _exponentials_(logits: Tensor) -> tuple[Tensor, Tensor]:
+    """Turns logits [n, V] into exp(logit - highest of the row) in place; returns the sums [n, 1] of
+    these, and the log of the normalizer [n].
+    """
     highest = logits.amax(dim=1, keepdim=True)
     total = logits.sub_(highest).exp_().sum(dim=1, keepdim=True)
-    logits.div_(total)
-    return (highest + total.log()).squeeze(1)
+    return total, (highest + total.log()).squeeze(1)

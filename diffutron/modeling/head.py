@@ -16,7 +16,12 @@ import torch
 from torch import Tensor, nn
 
 from diffutron.diffusion import LogitsFn, LogprobFn
-from diffutron.modeling.fused_cross_entropy import FusedNLL, chunk_logits
+from diffutron.modeling.fused_cross_entropy import (
+    FusedNLL,
+    chunk_logits,
+    log_normalizer_,
+    logits_room,
+)
 from diffutron.modeling.matmul import matmul, use_fast_matmul, wide
 
 # Positions whose logits over the whole vocabulary exist at a time (2 GiB of 256 000 on a GPU).
@@ -66,8 +71,9 @@ def head_logits(model: nn.Module, hidden: Tensor, *, mask_token_id: int) -> Tens
     lm = unwrap_masked_lm(model)
     logits = matmul(lm.head(hidden), lm.decoder.weight.t())
     if lm.decoder.bias is not None:
-        logits = logits + lm.decoder.bias
-    return logits.index_fill(1, torch.tensor([mask_token_id], device=logits.device), -math.inf)
+        logits += lm.decoder.bias
+    logits[:, mask_token_id] = -math.inf
+    return logits
 
 
 def head_nll(
@@ -115,20 +121,22 @@ def logits_fn(model: nn.Module, *, mask_token_id: int) -> LogitsFn:
 
 
 def logprob_fn(model: nn.Module, *, mask_token_id: int) -> LogprobFn:
-    """The model as the likelihoods call it.
+    """The model as the likelihoods call it, one call at a time.
 
-    Several targets at one position (the choices of a question) share its row of the head.
+    Several targets at one position (the choices of a question) share its row of the head. The
+    memory of the logits is kept from call to call.
     """
     use_fast_matmul(model)
+    decoder = unwrap_masked_lm(model).decoder
+    room = logits_room(decoder.weight, CHUNK_ROWS["cpu"])
 
     @torch.no_grad()
     def fn(
         ids: Tensor, attention_mask: Tensor | None, rows: Tensor, cols: Tensor, targets: Tensor
     ) -> Tensor:
-        lm = unwrap_masked_lm(model)
         hidden = run_encoder(model, ids, attention_mask).flatten(0, 1)
         places, owner = torch.unique(rows * ids.shape[1] + cols, return_inverse=True)
-        features = lm.head(hidden[places])
+        features = unwrap_masked_lm(model).head(hidden[places])
         size = CHUNK_ROWS["cuda" if features.is_cuda else "cpu"]
         order = owner.argsort(stable=True)
         logprobs = torch.empty(len(targets), dtype=wide(features.dtype), device=ids.device)
@@ -137,11 +145,12 @@ def logprob_fn(model: nn.Module, *, mask_token_id: int) -> LogprobFn:
         for chunk, (start, end) in enumerate(zip(ends, ends[1:], strict=False)):
             first = chunk * size
             logits = chunk_logits(
-                features[first : first + size], lm.decoder.weight, lm.decoder.bias, mask_token_id
+                features[first : first + size], decoder.weight, decoder.bias, mask_token_id, room
             )
             mine = order[start:end]
             row = owner[mine] - first
-            logprobs[mine] = logits[row, targets[mine]] - logits.logsumexp(dim=1)[row]
+            wanted = logits[row, targets[mine]]
+            logprobs[mine] = wanted - log_normalizer_(logits)[row]
         return logprobs
 
     return fn

@@ -25,13 +25,20 @@ SMALL_PRODUCT = 2**25  # multiplications
 SMALL_WEIGHT = 2**16  # elements of a layer; such models have few layers to use the kernel again
 
 
-def matmul(left: Tensor, right: Tensor) -> Tensor:
-    """left @ right of two matrices, accumulated and returned in float32 or wider."""
+def matmul(left: Tensor, right: Tensor, *, room: Tensor | None = None) -> Tensor:
+    """left @ right of two matrices, accumulated and returned in float32 or wider.
+
+    room: a flat tensor that may take the result, so that no memory is asked of the system for it.
+    oneDNN has no product that writes into given memory.
+    """
     no_grad = not torch.is_grad_enabled()
     if left.is_cuda and left.dtype in (torch.bfloat16, torch.float16) and no_grad:
         return torch.mm(left, right, out_dtype=torch.float32)  # cuda only
     if no_grad and _for_onednn(left, right.shape[1], right):
         return onednn_matmul(left, right)
+    if room is not None and no_grad and left.dtype == right.dtype == room.dtype:
+        shape = len(left), right.shape[1]
+        return torch.mm(left, right, out=room[: shape[0] * shape[1]].view(shape))
     return (left @ right).to(wide(left.dtype))
 
 

@@ -5,7 +5,7 @@ import torch
 from torch import Tensor
 from transformers import ModernBertConfig, ModernBertForMaskedLM
 
-from diffutron.modeling import fused_cross_entropy, head
+from diffutron.modeling import fused_cross_entropy, head, matmul
 from diffutron.modeling.head import (
     head_logits,
     head_nll,
@@ -191,6 +191,47 @@ def test_logits_and_logprobs_agree_with_the_whole_model(model, monkeypatch) -> N
         fn = logprob_fn(model, mask_token_id=MASK)
         got = fn(ids, attention_mask, rows, cols, targets)
         torch.testing.assert_close(got, full.log_softmax(-1)[rows, cols, targets])
+
+
+@pytest.mark.parametrize("library", ["blas", "onednn"])
+def test_the_memory_of_logits_is_asked_for_once(model, monkeypatch, library: str) -> None:
+    """oneDNN cannot write into given memory; with it there is one tensor a chunk and no copy."""
+    from torch.utils._python_dispatch import TorchDispatchMode
+
+    class Kept(TorchDispatchMode):
+        """Holds on to all logits of a chunk, so that none can take the place of another."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.seen: dict[int, Tensor] = {}
+
+        def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+            out = func(*args, **(kwargs or {}))
+            if (
+                isinstance(out, Tensor)
+                and out.dim() == 2
+                and {*out.shape} & {4, 5}
+                and 37 in out.shape
+            ):
+                self.seen[out.untyped_storage().data_ptr()] = out
+            return out
+
+    if library == "onednn" and not hasattr(torch.ops.mkldnn, "_linear_pointwise"):
+        pytest.skip("needs a PyTorch with oneDNN (the x86 and ARM wheels have it)")
+    monkeypatch.setattr(matmul, "_for_onednn", lambda *_: library == "onednn")
+    monkeypatch.setitem(head.CHUNK_ROWS, "cpu", 5)
+    model.float()
+    fn = logprob_fn(model, mask_token_id=MASK)
+    ids, rows, cols = torch.randint(5, 37, (2, 7)), torch.arange(14) // 7, torch.arange(14) % 7
+    with Kept() as scored:
+        for _ in range(2):
+            fn(ids, None, rows, cols, ids.flatten())
+    assert len(scored.seen) == (1 if library == "blas" else 2 * 3)
+    hidden, targets = torch.randn(14, 16), torch.randint(5, 37, (14,))
+    for weights, passes in ((None, 2), (torch.ones(14), 1)):
+        with Kept() as trained:
+            head_nll(model, hidden, targets, weights, mask_token_id=MASK).sum().backward()
+        assert len(trained.seen) == (passes if library == "blas" else passes * 3)
 
 
 def test_packed_samples_see_only_themselves(model) -> None:

@@ -41,7 +41,8 @@ def write_published(folder: Path, model: Path, *, rows: int = 60) -> None:
     encoder = folder / "models/jhu-clsp/mmBERT-base"
     shutil.copytree(model, encoder)
     config = json.loads((encoder / "config.json").read_text())
-    write_text(encoder / "config.json", json.dumps(config | {"max_position_embeddings": 2048}))
+    config["max_position_embeddings"] = max(config["max_position_embeddings"], 2048)
+    write_text(encoder / "config.json", json.dumps(config))
     texts = [
         {"text": row["text"], "extra": n} for n, row in enumerate(first(documents(), 4 * rows))
     ]
