@@ -92,9 +92,7 @@ def training_table(metrics: dict[str, dict[str, Any]]) -> Table:
         )
         ranks = values.get("world_size")
         loss = format.decimal(values.get("eval_loss"))
-        before = said("before: {:.3f}", values.get("eval_loss_before"))
-        if (measured := values.get("eval_objective", objective)) != objective:
-            before = f"{before}; {measured}"
+        measured = str(values.get("eval_objective") or objective)
         rows.append(
             [
                 Cell(stage),
@@ -103,7 +101,11 @@ def training_table(metrics: dict[str, dict[str, Any]]) -> Table:
                 cell(steps, said("{} rank" if ranks == 1 else "{} ranks", ranks)),
                 cell(tokens),
                 cell(speed, said("{:.0%} of the peak", values.get("peak_share"))),
-                cell(loss, before),
+                cell(
+                    loss,
+                    said("before: {:.3f}", values.get("eval_loss_before")),
+                    "" if measured == objective else measured,
+                ),
             ]
         )
     columns = ["stage", "objective", "parameters", "steps", "tokens", "tokens a second"]

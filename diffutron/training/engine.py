@@ -46,9 +46,9 @@ def start_engine(
     """
     deepspeed = import_deepspeed()
     config = engine_config(params, ranks, universal=universal)
-    for_muon = _muon_can_run(list(matrices), params, config, ranks)
+    for_muon = _matrices_for_muon(list(matrices), params, config, ranks)
     if for_muon:
-        # ZeRO would clip what is already orthogonal, and so shorten every step.
+        # Stages 1 to 3 would clip what is already orthogonal, and so shorten every step.
         config |= {"gradient_clipping": 0.0}
         config["zero_optimization"] |= {"reduce_scatter": False} if params.zero_stage == 3 else {}
     os.environ.setdefault("LOCAL_RANK", "0")
@@ -63,7 +63,7 @@ def start_engine(
     return engine
 
 
-def _muon_can_run(
+def _matrices_for_muon(
     matrices: list[nn.Parameter], params: TrainingParams, config: dict[str, Any], ranks: Ranks
 ) -> list[nn.Parameter]:
     """`matrices`, or none of them where AdamW trains all; a line says why Muon does not."""

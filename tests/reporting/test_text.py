@@ -11,6 +11,7 @@ from diffutron.reporting.denoising.trace import read_trace
 from diffutron.reporting.headline import tiles, verdict
 from diffutron.reporting.inputs import Inputs, read_inputs
 from diffutron.reporting.summary import AnswerScore, TextScore, build_summary
+from diffutron.reporting.tables import training_table
 
 
 @pytest.fixture
@@ -172,3 +173,15 @@ def test_a_position_that_stays_open_and_an_empty_trace():
     nothing = read_trace({"prompt": "p", "answer": "", "steps": []})
     assert open_place.slots[0].text == ""
     assert nothing.lines() == ["step   1  "]
+
+
+def test_a_held_out_loss_of_other_mask_rates_says_what_it_is():
+    """Training may draw part of the mask rates; the held-out loss is over all of them."""
+    clipped, whole = "MDLM loss, mask rates 0.15 to 1 only", "MDLM bound, linear schedule"
+    values = {"tokens_per_s": 9.0, "eval_loss": 3.0, "eval_loss_before": 9.0, "is_bound": False}
+    values |= {"objective": clipped}
+    told = [
+        training_table({"pretrain": values | more}).rows[0][-1].notes
+        for more in ({}, {"eval_objective": clipped}, {"eval_objective": whole})
+    ]
+    assert told == [("before: 9.000",), ("before: 9.000",), ("before: 9.000", whole)]
