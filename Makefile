@@ -46,7 +46,7 @@ test-e2e: setup  ## a build, a cancel and a promotion in Chromium (installs it)
 
 test-infra: setup  ## real Slurm, Postgres, S3 and the composed servers on this machine (installs them)
 	dpkg -s $(SERVICES) >/dev/null 2>&1 || (apt-get update -qq && apt-get install -qq -y --no-install-recommends $(SERVICES))
-	$(NPM)
+	@$(NPM)
 	$(BIN)/python -m pytest -m infra tests/infra || $(BIN)/python -m pytest -m infra --last-failed tests/infra
 
 test-paper: setup  ## profile `paper` at 307 M parameters, two steps a stage: seconds, memory (12 GiB, 40 GB of disk)

@@ -142,7 +142,7 @@ class CorpusParams(Section):
     near_duplicate: NearDuplicateParams
     contamination: ContaminationParams
     quotas: dict[str, Positive]
-    heldout_documents: Positive
+    heldout_documents: Annotated[int, Field(ge=2)]  # a paired comparison needs two
 
 
 class InstructionsParams(Section):
@@ -306,7 +306,7 @@ class InstructParams(Section):
 class PerplexityText(HubRows):
     source: Source
     field: str
-    documents: Positive
+    documents: Annotated[int, Field(ge=2)]
 
 
 class GenerationParams(Section):
@@ -325,7 +325,7 @@ class EvaluateParams(Section):
     max_items_final: Positive | None
     likelihood_rows: Annotated[int, Field(ge=2)]  # a sample needs two rows for its spread
     nelbo_samples: Annotated[int, Field(ge=2)]
-    heldout_documents: Positive
+    heldout_documents: Annotated[int, Field(ge=2)]  # a paired comparison needs two
     perplexity_text: PerplexityText
     generation: GenerationParams
     instruction_rows: Positive

