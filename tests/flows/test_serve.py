@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from flows.graph import stages_in_order
+from diffutron.operations.graph import stages_in_order
 from flows.serve import deployments
 
 pytestmark = pytest.mark.usefixtures("prefect_server")
