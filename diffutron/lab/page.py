@@ -23,6 +23,7 @@ HEADER = (
     "CPU-s",
     "tokens",
 )
+NOT_IN_TERMINAL = ("sd", "tokens")  # 80 columns have no room for them
 
 
 def table_rows(results: dict[str, Any], measure: str) -> list[list[str]]:
@@ -63,14 +64,22 @@ def noise_words(results: dict[str, Any], measure: str) -> str:
 
 def table(results: dict[str, Any], measure: str) -> "Table":
     """The table of one measure for the terminal."""
+    from rich import box
     from rich.table import Table
 
     better = "lower" if results["lower_is_better"][measure] else "higher"
-    shown = Table(title=f"{measure} ({better} is better)", caption=noise_words(results, measure))
-    for number, name in enumerate(HEADER):
-        shown.add_column(name, justify="right" if number else "left", overflow="fold")
+    shown = Table(
+        title=f"{measure} ({better} is better)",
+        caption=noise_words(results, measure),
+        box=box.SIMPLE,
+        padding=(0, 1, 0, 0),
+    )
+    for name in HEADER:
+        if name not in NOT_IN_TERMINAL:
+            shown.add_column(name, justify="left" if name in ("arm", "verdict") else "right")
     for row in table_rows(results, measure):
-        shown.add_row(*row)
+        kept = zip(HEADER, row, strict=True)
+        shown.add_row(*(cell for name, cell in kept if name not in NOT_IN_TERMINAL))
     return shown
 
 

@@ -104,13 +104,11 @@ class Sweep:
         """The measures and the cost of one arm with one seed; kept, so that it runs once."""
         asked = json.dumps([arm.values, self.file.stages, self.file.measure, self._budget()])
         kept = self.folder / RESULTS / f"{sha256(asked.encode()).hexdigest()[:16]}.json"
-        if kept.is_file():
-            return read_json(kept)
-        values = self._budgeted(arm, worker) if self.file.budget else arm.values
-        folders = self._chain(values, worker, label=arm.label)
-        found = self._measured(folders, arm)
-        write_json(kept, found)
-        return found
+        if not kept.is_file():
+            values = self._budgeted(arm, worker) if self.file.budget else arm.values
+            folders = self._chain(values, worker, label=arm.label)
+            write_json(kept, self._measured(folders))
+        return {**read_json(kept), "arm": arm.name, "seed": arm.seed}
 
     def _budget(self) -> Any:
         return self.file.budget.model_dump() if self.file.budget else None
@@ -150,7 +148,7 @@ class Sweep:
         self.told(f"{arm.label}: {told}")
         return _with_steps(arm.values, steps)
 
-    def _measured(self, folders: dict[str, Path], arm: Arm) -> dict[str, Any]:
+    def _measured(self, folders: dict[str, Path]) -> dict[str, Any]:
         values: dict[str, float] = {}
         for stage in self.file.stages:
             values |= metrics(folders[stage] / "metrics")
@@ -167,8 +165,6 @@ class Sweep:
         }
         records = {stage: one for stage, one in records.items() if "steps" in one}
         return {
-            "arm": arm.name,
-            "seed": arm.seed,
             "measures": {name: values[name] for name in self.file.measure},
             **{key: sum(one[key] for one in records.values()) for key in COST},
             "peak_bytes": max((one["peak_bytes"] for one in records.values()), default=0),

@@ -25,11 +25,14 @@ Values = Mapping[str, Mapping[int, float]]
 @dataclass(frozen=True)
 class Pooled:
     """The noise of one measure: its standard deviation, the degrees of freedom behind it, and the
-    covariance of the effects of the arms in units of its variance."""
+    covariance of the effects of the arms in units of its variance.
+
+    place: of each arm among the A effects; arms that are the same share one.
+    """
 
     sd: float | None
     df: int
-    arms: list[str]
+    place: dict[str, int]
     effects: np.ndarray  # [A]
     covariance: np.ndarray  # [A, A]
 
@@ -37,10 +40,16 @@ class Pooled:
 def pooled(values: Values) -> Pooled:
     """Least squares of arm and seed effects; seeds that an arm lacks are allowed.
 
+    An arm that changes nothing has the very values of another one. It counts once, as its zero
+    differences would make the noise look smaller than it is.
+
     Raises:
         ValueError: the arms do not hang together by common seeds.
     """
-    arms = [arm for arm in values if values[arm]]
+    alike: dict[str, str] = {}  # arm -> the first arm with the same values
+    for arm in values:
+        alike[arm] = next(other for other in values if values[other] == values[arm])
+    arms = [arm for arm in values if values[arm] and alike[arm] == arm]
     seeds = sorted({seed for arm in arms for seed in values[arm]})
     cells = [(arm, seed) for arm in arms for seed in values[arm]]
     design = np.zeros((len(cells), len(arms) + len(seeds) - 1))
@@ -56,7 +65,8 @@ def pooled(values: Values) -> Pooled:
     residual = float(((observed - design @ found) ** 2).sum())
     inverse = np.linalg.inv(design.T @ design)
     sd = math.sqrt(residual / df) if df else None
-    return Pooled(sd, df, arms, found[: len(arms)], inverse[: len(arms), : len(arms)])
+    place = {arm: arms.index(alike[arm]) for arm in values if values[arm]}
+    return Pooled(sd, df, place, found[: len(arms)], inverse[: len(arms), : len(arms)])
 
 
 def against_base(
@@ -78,9 +88,9 @@ def against_base(
     tests: list[dict[str, Any]] = []
     for name, values in measures.items():
         noise = pooled(values)
-        found[name] = {arm: _summary(list(values[arm].values())) for arm in noise.arms}
-        for arm in noise.arms:
-            if arm != base and base in noise.arms:
+        found[name] = {arm: _summary(list(values[arm].values())) for arm in noise.place}
+        for arm in noise.place:
+            if arm != base and base in noise.place:
                 entry = found[name][arm]
                 entry |= _difference(noise, arm, base)
                 sign = -1.0 if lower_is_better[name] else 1.0
@@ -106,15 +116,16 @@ def _summary(values: Sequence[float]) -> dict[str, Any]:
 
 def _difference(noise: Pooled, arm: str, base: str) -> dict[str, Any]:
     """Arm minus base, its 95 % interval and two-sided p-value by Student's t."""
-    contrast = np.zeros(len(noise.arms))
-    contrast[[noise.arms.index(arm), noise.arms.index(base)]] = 1.0, -1.0
+    contrast = np.zeros(len(noise.effects))
+    contrast[noise.place[arm]] += 1.0
+    contrast[noise.place[base]] -= 1.0
     difference = float(contrast @ noise.effects)
     entry = {"difference": difference, "interval": None, "p": None, "verdict": "cannot be told"}
     if noise.sd is None:
         return entry
     error = noise.sd * math.sqrt(float(contrast @ noise.covariance @ contrast))
     half = float(stats.t.ppf((1 + CONFIDENCE) / 2, noise.df)) * error
-    p = 1.0 if difference == 0 else 0.0
+    p = 1.0 if difference == 0 else 0.0  # without any noise
     if error > 0:
         p = float(2 * stats.t.sf(abs(difference) / error, noise.df))
     return entry | {"interval": [difference - half, difference + half], "p": p}
