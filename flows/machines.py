@@ -20,6 +20,7 @@ from prefect.settings import PREFECT_API_URL
 from prefect.states import Cancelling, Completed, Failed
 from pydantic import Field
 
+from diffutron.operations.graph import command_of
 from diffutron.operations.why import changes, sentence
 from diffutron.training.hosts import (
     IS_RENDEZVOUS_HOST,
@@ -28,7 +29,6 @@ from diffutron.training.hosts import (
     address_towards,
     free_port,
 )
-from flows.graph import command_of
 from flows.pipeline import training_slot
 from flows.stage import CommandFailed, report_failure, run_command, run_stage
 

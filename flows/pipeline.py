@@ -28,9 +28,9 @@ from prefect.states import Completed, Failed
 
 from diffutron.config.params import Stage, load_params
 from diffutron.operations.check import check
+from diffutron.operations.graph import all_needs, stages_between
 from diffutron.operations.why import Changes, changes, sentence
 from diffutron.runtime.errors import UserError
-from flows.graph import all_needs, stages_between
 from flows.stage import Bar, CommandFailed, report_failure, run_command, run_stage
 
 SLOT = "training"  # the global concurrency limit that `flows.serve` creates

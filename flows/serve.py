@@ -15,6 +15,7 @@ from flows.evaluation import evaluate
 from flows.leaderboard import leaderboard
 from flows.pipeline import SLOT, build
 from flows.promotion import promote
+from flows.sweeping import sweep
 from flows.tuning import tune
 
 BUILD = (
@@ -35,6 +36,10 @@ TUNE = (
     "Tunes a model on rows of your own: reads them, tells hours and memory, trains, and compares "
     "the answers to held-out rows before and after. A stopped run goes on where it was."
 )
+SWEEP = (
+    "Tries changes to a recipe at equal compute, over seeds, and says which is better or worse, "
+    "and where that cannot be told. What was run is kept: a stopped sweep goes on where it was."
+)
 PROMOTE = (
     "Shows the evidence of a version, waits for a decision (open the run, **Resume**), "
     "and moves the alias `champion` when it is approved. No answer means that nothing moves."
@@ -54,7 +59,7 @@ async def main(*, alone: bool) -> None:
     runner = Runner(limit=RUNS, pause_on_shutdown=False)
     for deployment in found:
         await runner.aadd_deployment(deployment)
-    print("serving build, evaluate, leaderboard, tune, promote", flush=True)
+    print("serving build, evaluate, leaderboard, tune, sweep, promote", flush=True)
     await runner.start()
 
 
@@ -90,6 +95,7 @@ async def deployments() -> list[RunnerDeployment]:
             "leaderboard", description=LEADERBOARD, tags=["evaluation"], concurrency_limit=1
         ),
         await tune.ato_deployment("tune", description=TUNE, tags=["training"]),
+        await sweep.ato_deployment("sweep", description=SWEEP, tags=["training"]),
         await promote.ato_deployment("promote", description=PROMOTE, tags=["registry"]),
     ]
 

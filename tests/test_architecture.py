@@ -28,6 +28,7 @@ ALLOWED = {
     "reporting": STAGES | {"pages"},
     "registry": STAGES | {"api", "evaluation", "reporting"},
     "operations": STAGES | {"api", "registry"},
+    "lab": STAGES | {"training", "evaluation", "reporting", "registry", "operations", "pages"},
     "tuning": STAGES
     | {"training", "evaluation", "planning", "reporting", "registry", "operations"},
     "loading": set(),  # for versions of release 0.1, whose modules it imports by name

@@ -99,7 +99,9 @@ def test_no_secret_and_no_other_environment_enters_the_image(repo):
 
 def test_every_deployment_is_a_flow_of_this_repository(deployments, repo):
     names = [deployment["name"] for deployment in deployments]
-    assert names == ["build", "evaluate", "leaderboard", "promote", "train", "join"]
+    assert names == [
+        "build", "evaluate", "leaderboard", "tune", "sweep", "promote", "train", "join",
+    ]  # fmt: skip
     for deployment in deployments:
         path, name = deployment["entrypoint"].split(":")
         tree = ast.parse((repo / path).read_text(encoding="utf-8"))

@@ -10,7 +10,7 @@ from typing import Annotated, NoReturn
 import typer
 
 import diffutron
-from diffutron.cli import build, chat, leaderboard, model, project, registry, stages, tune
+from diffutron.cli import build, chat, leaderboard, model, project, registry, stages, sweep, tune
 from diffutron.cli.stages import PARAMS, Override, ParamsFile
 from diffutron.config.params import STAGES, load_params, parse_params
 from diffutron.config.renamed import refuse_old_variables
@@ -111,6 +111,7 @@ def up(
 for _panel, _commands in {
     "Use a model": (model.generate, model.infill, model.score, chat.chat, tune.tune),
     "Judge models": leaderboard.COMMANDS,
+    "Try recipes": (sweep.sweep,),
     "Registry": registry.COMMANDS,
     "Upkeep": project.COMMANDS,
 }.items():
@@ -118,7 +119,8 @@ for _panel, _commands in {
         app.command(rich_help_panel=_panel)(_command)
 
 
-app.command(hidden=True)(tune.tune_rank)
+for _command in (tune.tune_rank, sweep.measure_text):  # what other commands start
+    app.command(hidden=True)(_command)
 
 
 def _fail(message: str, code: int = 2) -> NoReturn:

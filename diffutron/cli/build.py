@@ -62,7 +62,7 @@ def build(
     sys.path.insert(0, str(Path.cwd()))  # an installed package leaves the flows in the clone
     from rich.console import Console
 
-    from flows.graph import stages_between
+    from diffutron.operations.graph import stages_between
     from flows.pipeline import build as flow
     from flows.pipeline import check_server
     from flows.results import REGISTERED, show_results

@@ -235,8 +235,8 @@ def _measure_model(
     # Last, since a sanity check forgets the weights.
     tasks = _measure_tasks(name, folder, model, material, params=params, work=work)
     numbers = {
-        **_text_numbers(texts["heldout"]),
-        "perplexity_text": _text_numbers(texts["perplexity_text"]),
+        **text_numbers(texts["heldout"]),
+        "perplexity_text": text_numbers(texts["perplexity_text"]),
         "tasks": tasks,
         **answers,
         "seconds": round(time.perf_counter() - started, 2),
@@ -244,7 +244,7 @@ def _measure_model(
     return numbers, texts
 
 
-def _text_numbers(texts: TextMeasures) -> dict[str, Any]:
+def text_numbers(texts: TextMeasures) -> dict[str, Any]:
     return {
         "bits_per_byte": texts.bits_per_byte,
         "bits_per_byte_stderr": texts.bits_per_byte_stderr,

@@ -9,9 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from diffutron.runtime.errors import UserError
+from diffutron.runtime.files import read_json
 from diffutron.runtime.project import require_project
 
-CHECKPOINTS = Path("checkpoints")
+CHECKPOINTS, SWEEPS = Path("checkpoints"), Path("sweeps")
 OUTPUTS = ("data", "models", "report", "registry", "metrics")
 _REMOVING = re.compile(r"^Removing (.+)$", re.MULTILINE)
 _HALF_WRITTEN = re.compile(r"^\..+\.[a-z0-9_]{8}$")  # of `outputs.atomic_folder`, killed
@@ -31,14 +32,17 @@ def find_waste(checkpoints: Path = CHECKPOINTS) -> list[Waste]:
 
     Errors: a folder without a pipeline, or one in which DVC is at work, is a `UserError`.
     """
-    require_project("clean", "dvc.yaml")
+    in_project = Path("dvc.yaml").exists()
+    if not in_project and not checkpoints.is_dir():  # a tuning needs no project
+        require_project("clean", "dvc.yaml")
     half_written = [
         (path, "half-written output of a run that was killed")
         for folder in map(Path, OUTPUTS)
         for path in sorted(folder.glob(".*"))
         if _HALF_WRITTEN.match(path.name)
     ]
-    found = [*_old_checkpoints(checkpoints), *half_written, *_unused_cache()]
+    found = [*_old_checkpoints(checkpoints), *half_written, *_of_sweeps()]
+    found += _unused_cache() if in_project else ()
     return [Waste(path, why, size_of(path)) for path, why in found]
 
 
@@ -61,6 +65,15 @@ def _old_checkpoints(folder: Path) -> Iterator[tuple[Path, str]]:
         newest = max(paths, key=lambda path: path.stat().st_mtime)
         yield from ((path, "checkpoints of other settings") for path in paths if path != newest)
         yield from ((path, "half-written checkpoint") for path in newest.glob("step-*.partial"))
+
+
+def _of_sweeps(folder: Path = SWEEPS) -> Iterator[tuple[Path, str]]:
+    """What finished sweeps have left of arms that are not the best; others go on there."""
+    for results in sorted(folder.glob("*/sweep.json")):
+        kept = set(read_json(results).get("kept", []))
+        for path in sorted((results.parent / "work").glob("*")):
+            if path.name not in kept:
+                yield path, "stages of a finished sweep"
 
 
 def _unused_cache() -> Iterator[tuple[Path, str]]:

@@ -4,7 +4,7 @@ Colors and fonts come from the page's style sheet, so a figure follows its light
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -76,6 +76,38 @@ def curve(train: Points, held_out: Points) -> dict[str, Any]:
             for name, points in lines.items()
         },
         "dots": [(x.at(s), y.at(v), f"step {s}: held-out loss {v:.3f}") for s, v in held_out],
+        "bottom": y.start,
+        "left": x.start,
+        "right": x.end,
+    }
+
+
+def lines(named: Mapping[str, Points]) -> dict[str, Any]:
+    """Curves on common axes, one per name; names without points are left out."""
+    drawn = {name: points for name, points in named.items() if points}
+    if not drawn:
+        return {}
+    every = [point for points in drawn.values() for point in points]
+    values = [value for _, value in every]
+    margin = 0.05 * (max(values) - min(values)) or 0.05
+    width, height = 460, 230
+    x = Axis(0, max(place for place, _ in every), 52, width - 12)
+    y = Axis(min(values) - margin, max(values) + margin, height - 26, 10)
+    return {
+        "width": width,
+        "height": height,
+        "x_ticks": x.ticks(),
+        "y_ticks": y.ticks(),
+        "lines": [
+            {
+                "name": name,
+                "number": number,
+                "points": " ".join(f"{x.at(place)},{y.at(value)}" for place, value in points),
+                "last": (x.at(points[-1][0]), y.at(points[-1][1])),
+                "text": f"{name}: {points[-1][1]:.4g}",
+            }
+            for number, (name, points) in enumerate(drawn.items())
+        ],
         "bottom": y.start,
         "left": x.start,
         "right": x.end,

@@ -4,6 +4,7 @@ import csv
 import io
 import os
 import platform
+import resource
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -25,6 +26,7 @@ class TrainerState:
     masked: int = 0
     attended: list[int] = field(default_factory=lambda: [0, 0])  # pairs: full, sliding layers
     seconds: float = 0.0
+    cpu_seconds: float = 0.0  # of this process, all threads
     losses: list[float] = field(default_factory=list)  # of the steps since the last point
     curve: list[dict[str, float | int | None]] = field(default_factory=list)
     skipped_steps: int = 0  # whose gradients were infinite or no numbers
@@ -56,6 +58,15 @@ def device_name(device: Any) -> str:
     import torch  # cuda only
 
     return torch.cuda.get_device_name(device)  # cuda only
+
+
+def peak_bytes(device: Any) -> int:
+    """The most memory that this rank has held, on its GPU if it has one."""
+    if device.type == "cuda":
+        import torch  # cuda only
+
+        return torch.cuda.max_memory_allocated(device)  # cuda only
+    return 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 
 
 def write_record(metrics: Path, values: dict[str, Any], state: TrainerState) -> None:

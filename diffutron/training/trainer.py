@@ -39,7 +39,7 @@ from diffutron.training.ema import MovingAverage
 from diffutron.training.engine import gather_full_weights, set_exact_weights, start_engine
 from diffutron.training.optimizer import learning_rate, runs_muon, set_learning_rates
 from diffutron.training.ranks import Ranks
-from diffutron.training.record import TrainerState, machine_facts, write_record
+from diffutron.training.record import TrainerState, machine_facts, peak_bytes, write_record
 
 CHECK_EVERY = 10  # steps between two looks at the losses: each look is a collective call
 CURVE_POINTS = 500
@@ -202,12 +202,13 @@ class Trainer:
             total=self.steps, desc=self.name, unit="step", initial=first, enabled=self.ranks.is_main
         ) as bar:
             for done in range(first + 1, self.steps + 1):
-                started = time.perf_counter()
+                started, busy = time.perf_counter(), time.process_time()
                 self._step(done - 1)
                 every = (CHECK_EVERY, self.point_every, self.params.checkpoint_every)
                 if any(self._is_due(done, number) for number in every):
                     self._sync_losses(done)
                 self.state.seconds += time.perf_counter() - started
+                self.state.cpu_seconds += time.process_time() - busy
                 if self._is_due(done, self.params.evaluate_every):
                     self.state.eval_loss = self.evaluate()
                     self._add_point(done, eval_loss=self.state.eval_loss)
@@ -360,6 +361,8 @@ class Trainer:
             "eval_samples": len(self.heldout.samples),
             **count_parameters(self.model),
             "training_seconds": state.seconds,
+            "cpu_seconds": state.cpu_seconds * self.ranks.world_size,
+            "peak_bytes": peak_bytes(self.ranks.device),
             **machine_facts(self.ranks),
             "precision": self.params.precision_on(self.ranks.device.type),
             "zero_stage": self.params.zero_stage,

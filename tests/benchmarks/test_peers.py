@@ -57,7 +57,10 @@ def test_a_folder_without_the_peer_is_named_and_a_peer_left_out_is_told(peers, r
 
 def test_a_peer_that_fails_or_hangs_costs_its_own_case(run, tmp_path):
     (tmp_path / "generate.py").write_text(
-        "import time\ndef generate(*args, **options): time.sleep(60)\n"
+        "import time\n"
+        "def generate(*args, temperature, **options):\n"
+        "    if temperature: raise RuntimeError('out of\\norder')\n"
+        "    time.sleep(600)\n"
     )
     (tmp_path / "get_log_likelihood.py").write_text(
         "import time\n"
@@ -66,10 +69,11 @@ def test_a_peer_that_fails_or_hangs_costs_its_own_case(run, tmp_path):
         "    time.sleep(0.01)\n"
         "    return model(prompt[None]).logits.sum()\n"
     )
-    rows, code = run("--llada", tmp_path, "--seconds", "5", "--repeats", "2")
+    rows, code = run("--llada", tmp_path, "--seconds", "25", "--repeats", "2")
     found = {row["case"]: row for row in rows if "case" in row}
     assert (list(found), code) == (LLADA, 1)
-    assert found["greedy"]["error"] == found["t1"]["error"] == "TimeoutError: stopped after 5 s"
+    assert found["greedy"]["error"] == "TimeoutError: stopped after 25 s"
+    assert found["t1"]["error"] == "RuntimeError: out of order"
     assert found["choice3"]["error"] == "ValueError: no such model"
     for case in ("choice1", "choice1_one_draw"):
         assert found[case]["rounds"] == 2

@@ -19,7 +19,7 @@ import pytest
 from diffutron.config.params import STAGES
 from tests.support.fake_hub import serve
 from tests.support.mmbert import VOCABULARY
-from tests.support.project import copy_project
+from tests.support.project import CLONE, copy_project
 from tests.support.published_hub import SCALED, write_published
 from tests.support.usage import Usage, run_measured
 
@@ -51,10 +51,9 @@ def make_hub(folder: Path, profiles: Path) -> None:
     """In a process of its own, whose memory is given back."""
     code = "import sys; from pathlib import Path; from tests.support.mmbert import save_model"
     code += "; save_model(Path(sys.argv[1]), Path(sys.argv[2]))"
-    clone = Path(__file__).resolve().parents[2]
     made = folder.with_name("model")
     command = [sys.executable, "-c", code, str(made), str(profiles)]
-    subprocess.run(command, env=os.environ | {"PYTHONPATH": str(clone)}, check=True)
+    subprocess.run(command, env=os.environ | {"PYTHONPATH": str(CLONE)}, check=True)
     write_published(folder, made)
     shutil.rmtree(made)
 

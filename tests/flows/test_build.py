@@ -81,7 +81,7 @@ def test_a_failure_ends_with_one_line_that_says_why(build):
     ("options", "said"),
     [
         (["--profile", "huge"], "profile `huge` is unknown; choose one of demo, paper, small"),
-        (["-S", "seed"], "override seed: write -S section.key=value"),
+        (["-S", "seed"], "override seed: write -S key=value"),
         (["--profile", "demo", "-S", "sed=1"], "override sed=1: unknown key `sed`; allowed here:"),
         (["-S", "seed=-1"], "override seed=-1: `seed` = -1: input should be greater than"),
         (

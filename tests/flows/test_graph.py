@@ -4,7 +4,7 @@ from typing import get_args
 
 import pytest
 
-from flows.graph import all_needs, direct_needs, stages_in_order
+from diffutron.operations.graph import all_needs, direct_needs, stages_in_order
 
 from .conftest import STAGES
 

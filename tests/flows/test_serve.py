@@ -1,10 +1,10 @@
-"""What a person finds in the Prefect UI: five deployments with forms that explain themselves."""
+"""What a person finds in the Prefect UI: six deployments with forms that explain themselves."""
 
 import asyncio
 
 import pytest
 
-from flows.graph import stages_in_order
+from diffutron.operations.graph import stages_in_order
 from flows.serve import deployments
 
 pytestmark = pytest.mark.usefixtures("prefect_server")
@@ -26,6 +26,7 @@ def test_the_deployments(served):
         "evaluate": "evaluate",
         "leaderboard": "leaderboard",
         "tune": "tune",
+        "sweep": "sweep",
         "promote": "promote",
     }
     assert all(len(deployment.description) > 80 for deployment in served.values())
@@ -48,6 +49,7 @@ def test_stages_and_profiles_are_chosen_from_a_list(served, repo):
         ("evaluate", ["rerun"]),
         ("leaderboard", ["only", "tasks", "data", "protocol", "limit", "shots"]),
         ("tune", ["model", "data", "out", "method", "language", "register_model", "settings"]),
+        ("sweep", ["file", "workers", "out"]),
         ("promote", ["version", "hours"]),
     ],
 )

@@ -1,5 +1,6 @@
 """Disk is freed of what no build needs, after saying how much; what is needed stays."""
 
+import json
 import os
 import subprocess
 import sys
@@ -92,3 +93,21 @@ def test_only_in_a_project(tmp_path, monkeypatch):
     Path("dvc.yaml").write_text("stages: {}\n")
     with pytest.raises(UserError, match="dvc gc: "):
         find_waste()
+
+
+def test_a_finished_sweep_keeps_its_best_arm_and_an_unfinished_one_all(project):
+    for sweep, kept in (("done", ["backbone-aa"]), ("begun", None)):
+        for name in ("backbone-aa", "backbone-bb"):
+            (Path("sweeps") / sweep / "work" / name).mkdir(parents=True)
+        if kept is not None:
+            Path(f"sweeps/{sweep}/sweep.json").write_text(json.dumps({"kept": kept}))
+    found = [one.path for one in find_waste() if one.why == "stages of a finished sweep"]
+    assert found == [Path("sweeps/done/work/backbone-bb")]
+
+
+def test_checkpoints_of_a_tuning_need_no_project(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for number, name in enumerate(["tune-mine-aaaa", "tune-mine-bbbb"]):
+        (Path("checkpoints") / name).mkdir(parents=True)
+        os.utime(Path("checkpoints") / name, (number, number))
+    assert [one.path for one in find_waste()] == [Path("checkpoints/tune-mine-aaaa")]

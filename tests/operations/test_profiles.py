@@ -109,9 +109,9 @@ class TestProfiles:
         [
             (["pretrain.lora.rnk=3"], "unknown key `pretrain.lora.rnk`; allowed here: rank, alp"),
             (["pretrain.lora.rank=x"], "pretrain.lora.rank"),
-            (["pretrain"], "override pretrain: write -S section.key=value"),
-            (["=3"], "override =3: write -S section.key=value"),
-            (["seed..x=3"], "override seed..x=3: write -S section.key=value"),
+            (["pretrain"], "override pretrain: write -S key=value"),
+            (["=3"], "override =3: write -S key=value"),
+            (["seed..x=3"], "override seed..x=3: write -S key=value"),
             (["seed=[1"], r"override seed=\[1 is not valid YAML"),
             (["evaluation.items=3"], "`evaluation.items` is now called `evaluate.max_items`"),
             (["evaluate.items=3"], "`evaluate.items` is now called `evaluate.max_items`"),

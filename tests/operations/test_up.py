@@ -78,7 +78,9 @@ def test_a_day_with_the_servers(project: Path, ports: list[int]):
     try:
         assert any(f"http://127.0.0.1:{ports[0]}/v2/deployments" in line for line in said), said
         assert httpx.get(f"http://127.0.0.1:{ports[1]}/", timeout=60).status_code == 200
-        assert {*api.deployments()} == {"build", "evaluate", "leaderboard", "promote"}
+        assert {*api.deployments()} == {
+            "build", "evaluate", "leaderboard", "tune", "sweep", "promote",
+        }  # fmt: skip
         run = hanging_run()
         with_stage = len(processes_in(project))
         api.cancel(run)

@@ -180,7 +180,7 @@ def backbone(short_params, tiny_tokenizer_dir, corpus_dir, tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.timeout(900)
-@pytest.mark.parametrize("zero_stage", [0, 1, 2, 3])
+@pytest.mark.parametrize("zero_stage", [2, 3])  # stage 1 cuts as 2 does, and 0 cuts nothing
 def test_two_ranks_make_the_steps_of_one(zero_stage, backbone, tmp_path):
     """Matrices are cut in the middle by the border between the ranks' shares."""
     alone = backbone("alone", ranks=1, zero_stage=0)

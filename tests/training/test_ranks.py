@@ -119,7 +119,7 @@ def curve(file: Path) -> list[float]:
     return [float(row.split(",")[1]) for row in rows]
 
 
-def wait_for(found, *, seconds: float = 120) -> None:
+def wait_for(found, *, seconds: float = 300) -> None:
     """Poll until `found()`; a file is the only sign that another process gives."""
     end = time.monotonic() + seconds
     while not found():

@@ -1,0 +1,1 @@
+"""The recipe lab: changes to a recipe, tried at equal compute, judged by a test over seeds."""
