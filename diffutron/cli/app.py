@@ -11,6 +11,7 @@ import typer
 
 import diffutron
 from diffutron.cli import build, chat, leaderboard, model, project, registry, stages, sweep, tune
+from diffutron.cli.examples import epilog
 from diffutron.cli.stages import PARAMS, Override, ParamsFile
 from diffutron.config.params import STAGES, load_params, parse_params
 from diffutron.config.renamed import refuse_old_variables
@@ -44,12 +45,14 @@ def _options(
     """
 
 
-app.command()(build.build)
+app.command(epilog=epilog("build"))(build.build)
 for _stage in STAGES:
-    app.command(name=_stage, rich_help_panel="Stages (in order)")(getattr(stages, _stage))
+    app.command(name=_stage, rich_help_panel="Stages (in order)", epilog=epilog(_stage))(
+        getattr(stages, _stage)
+    )
 
 
-@app.command()
+@app.command(epilog=epilog("params"))
 def params(
     profile: Annotated[
         str, typer.Option(help="demo, small, paper (infra/profiles), or current: the file itself.")
@@ -69,7 +72,7 @@ def params(
     typer.echo(f"wrote {out} (profile {profile})")
 
 
-@app.command()
+@app.command(epilog=epilog("plan"))
 def plan(
     profile: Annotated[
         str | None, typer.Option(help="A profile to plan; without it, params.yaml as it is.")
@@ -96,7 +99,7 @@ def plan(
     print_plan(planned(values, machine=machine), as_json=as_json)
 
 
-@app.command()
+@app.command(epilog=epilog("up"))
 def up(
     prefect_port: Annotated[int, typer.Option(min=1, max=65535, help="Prefect's port.")] = 4200,
     mlflow_port: Annotated[int, typer.Option(min=1, max=65535, help="MLflow's port.")] = 5000,
@@ -116,7 +119,7 @@ for _panel, _commands in {
     "Upkeep": project.COMMANDS,
 }.items():
     for _command in _commands:
-        app.command(rich_help_panel=_panel)(_command)
+        app.command(rich_help_panel=_panel, epilog=epilog(_command.__name__))(_command)
 
 
 for _command in (tune.tune_rank, sweep.measure_text):  # what other commands start

@@ -42,14 +42,6 @@ def build(
     What is up to date is skipped. The flow runs on the server of PREFECT_API_URL, or on a
     temporary one. Exit code 0 means registered, or up to date; 1 means refused by the gate, or
     that a stage failed; 2 means a mistake in what was asked for.
-
-    Examples:
-
-      diffutron build --profile demo
-
-      diffutron build --profile demo -S pretrain.training.steps=400 -S seed=14
-
-      diffutron build --first evaluate --last report
     """
     require_project("build", "dvc.yaml", "flows")
     from diffutron.operations.profiles import new_params

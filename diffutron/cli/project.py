@@ -61,12 +61,6 @@ def metrics(
     A name is the stage and the keys of its file. Names that begin with heldout, perplexity_text,
     tasks, answers (held-out instructions) or generation are of the last model: phase 2, else
     phase 1, else merged, else base.
-
-    Examples:
-
-      diffutron metrics heldout
-
-      diffutron metrics evaluate.models.merged.bits_per_byte --json
     """
     from diffutron.operations.metrics import metrics as measured
     from diffutron.operations.metrics import named

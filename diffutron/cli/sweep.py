@@ -30,12 +30,6 @@ def sweep(
     The profile with `base` alone always runs too, and each arm is compared with it over the same
     seeds. What was run is kept: a sweep that was stopped goes on, and a second call runs nothing.
     The format of the file is in docs/recipes.md.
-
-    Examples:
-
-      diffutron sweep mine.yaml --workers 2
-
-      diffutron sweep mine.yaml --json | jq '.arms | map_values(.verdict)'
     """
     require_project("sweep", "dvc.yaml", "infra/profiles")
     from rich.console import Console

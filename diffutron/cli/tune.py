@@ -45,14 +45,6 @@ def tune(
     rows are held out, and both models answer them. A call that was stopped goes on when it is
     repeated. Settings follow from the size of the model and of the data; -S sets any of them
     (diffutron/tuning/settings.yaml).
-
-    Examples:
-
-      diffutron tune --model diffutron/DiffutronLM-0.3B-Instruct --data my.jsonl --out my-model
-
-      diffutron tune --model models/phase2 --data my.jsonl --out my-model -S training.epochs=5
-
-      diffutron chat --model my-model
     """
     from rich.console import Console
 

@@ -2,6 +2,7 @@
 
 import errno
 import os
+import shlex
 import subprocess
 import sys
 from importlib.metadata import entry_points
@@ -10,6 +11,7 @@ import pytest
 from typer.main import get_command
 
 from diffutron.cli import app as cli
+from diffutron.cli.examples import EXAMPLES
 from diffutron.runtime.errors import StageFailure, UserError
 
 
@@ -32,6 +34,7 @@ def test_help_lists_every_command_with_a_sentence(monkeypatch, capsys):
     for name, command in get_command(cli.app).commands.items():  # pyright: ignore
         assert (name in shown) != command.hidden
         assert command.help, name
+        assert command.hidden or command.epilog, name
         for param in command.params:
             is_option = any(opt.startswith("--") for opt in param.opts)
             assert not is_option or param.help, f"{name} {param.opts}"
@@ -113,3 +116,23 @@ def test_params_writes_the_file_and_says_so(monkeypatch, capsys, repo, tmp_path)
     assert "changes made by hand" in capsys.readouterr().err
     assert run(monkeypatch, "params", "--profile", "demo", "--out", out) == 0
     assert "kept in" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("name", "line"), [(name, line) for name, lines in EXAMPLES.items() for line in lines]
+)
+def test_every_example_is_a_command_that_can_be(name, line):
+    """Options and choices are those that there are; nothing runs."""
+    words = shlex.split(line.partition(" | ")[0])
+    if words[:2] == ["dvc", "repro"]:
+        assert words[2:] == [name]
+        return
+    assert words[:2] == ["diffutron", name]
+    command = get_command(cli.app).commands[name]  # pyright: ignore
+    with command.make_context(name, words[2:]) as context:
+        assert context.params
+
+
+def test_help_shows_the_examples_as_they_are_typed(monkeypatch, capsys):
+    assert run(monkeypatch, "infill", "--help") == 0
+    assert EXAMPLES["infill"][0] in capsys.readouterr().out

@@ -1,0 +1,61 @@
+"""What each command looks like in use; `--help` ends with it."""
+
+from diffutron.config.params import STAGES
+
+EXAMPLES: dict[str, tuple[str, ...]] = {
+    **{stage: (f"diffutron {stage}", f"dvc repro {stage}") for stage in STAGES},
+    "corpus": ("diffutron corpus --workers 2", "diffutron corpus --explain texts.jsonl"),
+    "build": (
+        "diffutron build --profile demo",
+        "diffutron build --profile demo -S pretrain.training.steps=400 -S seed=14",
+        "diffutron build --first evaluate --last report",
+    ),
+    "params": (
+        "diffutron params --profile small -S seed=14",
+        "diffutron params --profile current -S corpus.use=commercial",
+    ),
+    "plan": ("diffutron plan", "diffutron plan --profile paper --gpu-tflops 400 --ranks 8"),
+    "up": ("diffutron up", "diffutron up --prefect-port 4201 --mlflow-port 5001"),
+    "generate": (
+        'diffutron generate --model models/phase2 "Çok yoruldum çünkü"',
+        "diffutron generate --model models:/diffutron@champion --input prompts.jsonl --json",
+    ),
+    "infill": ('diffutron infill --model models/merged "Ankara [MASK] başkentidir."',),
+    "score": ('diffutron score --model models/phase2 "Çok yoruldum çünkü" " bütün gün çalıştım."',),
+    "chat": ("diffutron chat --model models/phase2", "diffutron chat --model my-model --memory 2"),
+    "tune": (
+        "diffutron tune --model diffutron/DiffutronLM-0.3B-Instruct --data my.jsonl --out my-model",
+        "diffutron tune --model models/phase2 --data my.jsonl --out mine -S training.epochs=5",
+    ),
+    "leaderboard": (
+        "diffutron leaderboard --data sample --only random,bow,diffutron-demo",
+        "diffutron leaderboard --data hub --tasks news_cat --limit 200",
+    ),
+    "compare": (
+        "diffutron compare data/evaluation:phase1 data/evaluation:phase2",
+        "diffutron compare models:/diffutron@champion models:/diffutron@challenger",
+    ),
+    "claims": ("diffutron claims",),
+    "perplexity": ("diffutron perplexity --model models/merged --documents 50",),
+    "sweep": (
+        "diffutron sweep infra/sweeps/demo.yaml --workers 2",
+        "diffutron sweep mine.yaml --json | jq '.arms | map_values(.verdict)'",
+    ),
+    "gate": ("diffutron gate challenger", "diffutron gate 3 --use commercial"),
+    "promote": ('diffutron promote 3 --by Ayşe --reason "better on news"',),
+    "rollback": ('diffutron rollback --to 2 --by Ayşe --reason "wrong answers to long questions"',),
+    "history": ("diffutron history",),
+    "export": ("diffutron export champion --to champion",),
+    "publish": ("diffutron publish champion --dry-run",),
+    "reproduce": ("diffutron reproduce 3 --check",),
+    "why": ("diffutron why pretrain",),
+    "clean": ("diffutron clean", "diffutron clean --yes"),
+    "check": ("diffutron check", "diffutron check --json"),
+    "metrics": ("diffutron metrics", "diffutron metrics heldout --json"),
+}
+
+
+def epilog(command: str) -> str:
+    """The end of a command's help; a bracket is no mark-up."""
+    lines = [line.replace("[", "\\[") for line in EXAMPLES[command]]
+    return "\n\n".join(["Examples:", *(f"  {line}" for line in lines)])
