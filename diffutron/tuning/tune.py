@@ -197,7 +197,9 @@ def _prepare(request: Request, lm: LanguageModel, found: TuningRows, work: Path)
     (work / "rows").mkdir()
     for split in ("train", "heldout"):
         write_rows(work / "rows", found.rows, PHASE, split)
-    learned, heldout = found.of("train"), found.of("heldout")
+    learned = found.of("train")
+    # A file may be sorted, by labels say; the order of the ids, which are hashes, is not.
+    heldout = sorted(found.of("heldout"), key=lambda row: row.id)
     shape, machine, free = shape_from(lm.model.config, first.lora), this_machine(), free_memory()
 
     def of_method(method: Literal["full", "lora"]) -> tuple[TuneParams, Cost]:

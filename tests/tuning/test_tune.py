@@ -245,3 +245,20 @@ def test_one_machine(tiny_model_dir, rows_file, tmp_path, monkeypatch):
     monkeypatch.setenv("RANK", "0")
     with pytest.raises(UserError, match="one machine"):
         tune(Request(str(tiny_model_dir), rows_file, tmp_path / "none"), told=ignore)
+
+
+def test_a_sorted_file_is_asked_about_as_a_whole(tiny_model_dir, rows_file, tmp_path, monkeypatch):
+    """The rows of the file stand in the order of their answers; fewer are asked than held out."""
+    asked: list[str] = []
+
+    def listen(lm, folder, rows, settings, *, desc):
+        asked.extend(row.answer for row in rows)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("diffutron.tuning.answers.ask", listen)
+    overrides = ("asked_rows=12", "heldout_rows=24")
+    request = Request(str(tiny_model_dir), rows_file, tmp_path / "none", overrides=overrides)
+    with pytest.raises(KeyboardInterrupt):
+        tune(request, told=ignore)
+    assert len(asked) == 12
+    assert set(asked) == {"mavi", "gri", "yeşil"}
