@@ -14,10 +14,14 @@ BEFORE_AND_AFTER = 2
 
 @dataclass(frozen=True)
 class Cost:
-    """Hours of the training and of the answers before and after; bytes of memory on one rank."""
+    """Hours of the training and of the answers before and after; bytes of memory on one rank.
+
+    answer_share: arithmetic of the answers over that of the training, whatever the machine.
+    """
 
     training_hours: float
     answer_hours: float
+    answer_share: float
     memory_bytes: int
     free_bytes: int
     device: str
@@ -75,6 +79,7 @@ def cost_of(
     answering = 4 * shape.parameters + logits_bytes(shape)
     return Cost(
         training_hours=planned.hours,
+        answer_share=answers / planned.flops,
         answer_hours=machine.hours(answers, ranks=1, hidden_size=shape.hidden_size),
         memory_bytes=max(planned.memory_bytes_per_rank, answering),
         free_bytes=free_bytes,

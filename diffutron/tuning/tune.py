@@ -44,6 +44,7 @@ INFO, RECORD, JOB = "diffutron.json", "training.json", "job.json"
 DEFAULT_FORMAT: Literal["compact", "published"] = "compact"
 MOST_TOKENS = 1024  # of a row, where the model holds as many
 MEMORY_SHARE = 0.8  # of the free memory, which a full tuning may take before an adapter is chosen
+MOST_ANSWERS, LEAST_ASKED = 0.5, 20  # of the training's arithmetic; rows that are asked anyway
 SAMPLES = 5
 Told = Callable[[str], None]
 
@@ -212,9 +213,17 @@ def _prepare(request: Request, lm: LanguageModel, found: TuningRows, work: Path)
             longest_answer=max(len(row.input_ids) - row.answer_start for row in learned),
         )
         params = settings(overrides, chosen={**longest, "heldout_rows": len(heldout), **by_size})
+        cost = cost_at(params)
+        if "asked_rows" not in of_user and cost.answer_share > MOST_ANSWERS:
+            number = len(heldout[: params.asked_rows]) * MOST_ANSWERS / cost.answer_share
+            params = params.model_copy(update={"asked_rows": max(LEAST_ASKED, int(number))})
+            cost = cost_at(params)
+        return params, cost
+
+    def cost_at(params: TuneParams) -> Cost:
         asked = heldout[: params.asked_rows]
         rows: dict[str, Any] = {"learned": learned, "asked": asked, "free_bytes": free}
-        return params, cost_of(params, shape, machine, **rows)
+        return cost_of(params, shape, machine, **rows)
 
     params, cost = of_method("lora" if first.method == "lora" else "full")
     if "method" not in of_user and cost.memory_bytes > MEMORY_SHARE * free:

@@ -262,3 +262,20 @@ def test_a_sorted_file_is_asked_about_as_a_whole(tiny_model_dir, rows_file, tmp_
         tune(request, told=ignore)
     assert len(asked) == 12
     assert set(asked) == {"mavi", "gri", "yeşil"}
+
+
+def test_answers_cost_no_more_than_half_of_the_training(tiny_model_dir, tmp_path):
+    """Long answers to many rows: fewer rows are asked; what the user sets stays."""
+    file = tmp_path / "long.jsonl"
+    lines = [
+        {"instruction": f"yaz {n} {n * n}", "output": f"{n} " + "su " * 24} for n in range(400)
+    ]
+    file.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    request = Request(str(tiny_model_dir), file, tmp_path / "none")
+    costs = []
+    for own in ((), ("asked_rows=40",), ("training.steps=20000",)):
+        found = tune(replace(request, overrides=own), told=ignore, only_plan=True)
+        costs.append(found.values["answer_share"])
+    default, chosen, long = costs
+    assert default < chosen
+    assert long <= 0.5
