@@ -1,13 +1,11 @@
 """`diffutron sweep`: changes to a recipe at equal compute, with a test over seeds."""
 
-import json
-import os
-import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from diffutron.cli.output import only_json
 from diffutron.cli.stages import PARAMS, Corpus, Out, ParamsFile
 from diffutron.config.params import load_params
 from diffutron.runtime.project import require_project
@@ -37,14 +35,11 @@ def sweep(
     from diffutron.lab.page import table
     from diffutron.lab.sweep import sweep as run
 
-    result = sys.stdout
-    if as_json:
-        result = os.fdopen(os.dup(1), "w", encoding="utf-8")
-        os.dup2(2, 1)  # what is printed from here on, by other processes too, goes to stderr
+    print_json = only_json(as_json)
     folder = out or Path("sweeps") / file.stem
     found = run(file, out=folder, workers=workers, told=_tell)
+    print_json(found)
     if as_json:
-        print(json.dumps(found, ensure_ascii=False), file=result, flush=True)
         return
     console = Console()
     for measure in found["pooled_sd"]:

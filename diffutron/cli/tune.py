@@ -1,14 +1,12 @@
 """`diffutron tune`: a model of one's own, from rows of one's own."""
 
-import json
-import os
-import sys
 from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
 
 from diffutron.cli.model import ChatFormat, Model, user_errors
+from diffutron.cli.output import only_json
 from diffutron.cli.stages import Override
 from diffutron.runtime.errors import StageFailure
 
@@ -54,10 +52,7 @@ def tune(
     from diffutron.tuning.tune import tune as run
 
     project = project_params() if register else None
-    result = sys.stdout
-    if as_json:
-        result = os.fdopen(os.dup(1), "w", encoding="utf-8")
-        os.dup2(2, 1)  # what is printed from here on, by other processes too, goes to stderr
+    print_json = only_json(as_json)
     request = Request(
         model,
         data,
@@ -75,8 +70,7 @@ def tune(
     values = outcome.values
     if project is not None and not only_plan:
         values["registered"] = register_tuned(out, values, project)
-    if as_json:
-        print(json.dumps(values, ensure_ascii=False), file=result, flush=True)
+    print_json(values)
     registered = values.get("registered", {})
     if registered.get("failed"):
         raise StageFailure(f"the gate refuses the model: {'; '.join(registered['failed'])}")

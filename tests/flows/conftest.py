@@ -2,6 +2,7 @@
 
 import random
 import shutil
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, chdir
 from pathlib import Path
@@ -9,6 +10,7 @@ from pathlib import Path
 import httpx
 import pytest
 
+import flows.stage
 from tests.support.project import CLONE
 
 WORK = '''
@@ -122,3 +124,21 @@ def answers(url: str) -> bool:
         return httpx.get(url, timeout=30).status_code == 200
     except httpx.TransportError:
         return False
+
+
+@pytest.fixture
+def stub_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], Path]:
+    """`stub_command(CODE)`: in the folder it returns, `python -m diffutron` is that code."""
+    plain = flows.stage.run_command
+
+    def make(code: str) -> Path:
+        monkeypatch.chdir(tmp_path)
+        (tmp_path / "stub.py").write_text(code)
+
+        def run(command, **more):
+            return plain([sys.executable, "stub.py", *command[1:]], **more)
+
+        monkeypatch.setattr(flows.stage, "run_command", run)
+        return tmp_path
+
+    return make

@@ -1,14 +1,12 @@
 """The flow `leaderboard`: the command it runs, the table as an artifact, a failed check told."""
 
 import json
-import sys
 
 import pytest
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterKey
 
 import flows.leaderboard
-import flows.stage
 from flows.leaderboard import leaderboard
 
 pytestmark = pytest.mark.usefixtures("prefect_server")
@@ -28,17 +26,8 @@ if "broken" in " ".join(words):
 
 
 @pytest.fixture
-def place(tmp_path, monkeypatch):
-    """A folder in which `python -m diffutron` is a stub that writes down what it was told."""
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / "stub.py").write_text(STUB)
-    plain = flows.stage.run_command
-
-    def run(command, **more):
-        return plain([sys.executable, "stub.py", *command[1:]], **more)
-
-    monkeypatch.setattr(flows.stage, "run_command", run)
-    return tmp_path
+def place(stub_command):
+    return stub_command(STUB)
 
 
 def artifact(key):

@@ -1,14 +1,12 @@
 """The flow `sweep`: the command that the form becomes, and the tables as an artifact."""
 
 import json
-import sys
 from pathlib import Path
 
 import pytest
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterKey
 
-import flows.stage
 from flows.sweeping import sweep
 
 pytestmark = pytest.mark.usefixtures("prefect_server")
@@ -29,16 +27,9 @@ if "broken" in " ".join(words):
 
 
 @pytest.fixture
-def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder in which `python -m diffutron` is a stub that writes down what it was told."""
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / "stub.py").write_text(STUB)
-    plain = flows.stage.run_command
-
-    def run(command, **more):
-        return plain([sys.executable, "stub.py", *command[1:]], **more)
-
-    monkeypatch.setattr(flows.stage, "run_command", run)
+def place(stub_command) -> Path:
+    """A folder with what a sweep has found, which the stub writes down."""
+    folder = stub_command(STUB)
     arm = {"mean": 1.5, "sd": 0.1, "n": 3, "difference": None, "interval": None, "p": None}
     other = {"mean": 1.4, "sd": 0.1, "n": 3, "difference": -0.1, "interval": [-0.2, 0.0], "p": 0.02}
     arms = {"base": arm | {"verdict": None}, "muon": other | {"verdict": "cannot be told"}}
@@ -52,8 +43,8 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
             for name, one in arms.items()
         },
     }
-    (tmp_path / "found.json").write_text(json.dumps(found))
-    return tmp_path
+    (folder / "found.json").write_text(json.dumps(found))
+    return folder
 
 
 def artifact(key: str):
