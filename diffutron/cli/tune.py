@@ -10,6 +10,15 @@ from diffutron.cli.output import only_json
 from diffutron.cli.stages import Override
 from diffutron.runtime.errors import StageFailure
 
+Method = Annotated[
+    Literal["full", "lora"] | None,
+    typer.Option(help="All weights or an adapter; by default what fits the memory."),
+]
+Language = Annotated[
+    list[str] | None,
+    typer.Option(help="Keep only rows in this language, e.g. tr; may be given many times."),
+]
+
 
 def tune(
     model: Model,
@@ -17,14 +26,8 @@ def tune(
         Path, typer.Option(help="File or folder of rows: JSONL, JSON, CSV, TSV or parquet.")
     ],
     out: Annotated[Path, typer.Option(help="Folder of the tuned model; must be new.")],
-    method: Annotated[
-        Literal["full", "lora"] | None,
-        typer.Option(help="All weights or an adapter; by default what fits the memory."),
-    ] = None,
-    language: Annotated[
-        list[str] | None,
-        typer.Option(help="Keep only rows in this language, e.g. tr; may be given many times."),
-    ] = None,
+    method: Method = None,
+    language: Language = None,
     chat_format: ChatFormat = None,
     override: Override = None,
     register: Annotated[
