@@ -79,12 +79,20 @@ def attention(run: Run) -> dict[str, Any]:
         return {"skipped": "the kernel needs a GPU"}
     model: Any = new_model(SMALL).train().to(run.device, HALF)
     packed.use_packed_attention(model)
-    micro = document_batch(SMALL, 4000).micro_batches[0].to(run.device)
-    masks = attention_masks(micro.segment, window=model.config.sliding_window)
-    by_masks = run_encoder(model, micro.noisy_ids, masks, micro.position_ids)
-    _, row = packed.unpadded(micro.noisy_ids, micro.position_ids, micro.segment)
-    by_kernel = run_encoder(model, **row)[0]
-    by_masks = by_masks.flatten(0, 1)[micro.segment.flatten() >= 0]
+    micro = document_batch(SMALL, 4000).micro_batches[0]
+    padded = (x.to(run.device) for x in (micro.segment, micro.noisy_ids, micro.position_ids))
+    segment, ids, positions = padded
+    masks = attention_masks(segment, window=model.config.sliding_window)
+    by_masks = run_encoder(model, ids, masks, positions).flatten(0, 1)[segment.flatten() >= 0]
+    row = micro.to(run.device)
+    by_kernel = run_encoder(
+        model,
+        row.noisy_ids,
+        {"full_attention": None, "sliding_attention": None},
+        row.position_ids,
+        sample_bounds=row.bounds,
+        longest=row.longest,
+    )[0]
     weight = model.model.layers[1].attn.Wqkv.weight
     direction = torch.randn_like(by_kernel)
     one, other = (
@@ -182,10 +190,10 @@ def _trained(
         if stop_at is not None:
             plain = trainer._step
 
-            def stepping(number: int) -> None:
+            def stepping(number: int, batch: GlobalBatch) -> None:
                 if number == stop_at:
                     raise Stopped
-                plain(number)
+                plain(number, batch)
 
             trainer._step = stepping  # type: ignore[method-assign]
         try:

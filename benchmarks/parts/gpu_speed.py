@@ -5,16 +5,19 @@ A speed is the median of a few runs after warming up. MFU is the least arithmeti
 same run.
 """
 
+import contextlib
 import time
 import warnings
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
 import torch
+from peft.tuners.lora.layer import Linear as LoraLinear
 from torch import nn
 
+from benchmarks.parts.bounded import FAULTS, fault
 from benchmarks.parts.gpu_run import (
     HALF,
     MEDIUM,
@@ -33,13 +36,17 @@ from diffutron.data.token_store import Samples, read_documents
 from diffutron.diffusion.process.loss import masked_diffusion
 from diffutron.diffusion.sampling.denoise import denoise
 from diffutron.diffusion.sampling.settings import Settings
+from diffutron.modeling import fused_cross_entropy as fused
+from diffutron.modeling.compiled import compile_layers
 from diffutron.modeling.flops import matmul_peak, training_flops
-from diffutron.modeling.head import logits_fn, unwrap_masked_lm
+from diffutron.modeling.head import head_nll, logits_fn, unwrap_masked_lm
+from diffutron.modeling.merged_lora import MergedLora
 from diffutron.training.batches import GlobalBatch, TrainingSet
 from diffutron.training.ranks import training_process
 from diffutron.training.trainer import MaskedLoss
 
-MEMORY_SHARE = 0.85  # of the free memory, for the batch of the part `step`
+MEMORY_SHARE = 0.8  # of the free memory, for the batch of the part `step`
+MOST_TOKENS = 2**17  # of that batch; more takes time and teaches nothing
 
 
 def environment(run: Run) -> dict[str, Any]:
@@ -68,7 +75,8 @@ def environment(run: Run) -> dict[str, Any]:
 def step(run: Run) -> dict[str, Any]:
     """Forward and backward at the shape of mmBERT-base: the plain way, ours, and its variants.
 
-    The batch fills the memory; the plain way takes a quarter of it, as it keeps all logits.
+    The batch fills the memory. The plain way keeps all logits, so it takes the part of the batch
+    that it can hold.
     """
     tokens = _lora_steps(run)
     _full_steps(run, tokens)
@@ -77,9 +85,13 @@ def step(run: Run) -> dict[str, Any]:
 
 def _lora_steps(run: Run) -> int:
     """The steps with adapters; the number of tokens that fits the memory."""
-    model = new_adapted_model(run.shape).to(run.device, run.dtype)
+    model: Any = new_adapted_model(run.shape).to(run.device, run.dtype)
     loss = MaskedLoss(model, mask_token_id=MASK)
+    layers = list(unwrap_masked_lm(model).model.layers)
+    compile_layers(layers)
+    started = time.monotonic()
     tokens = _tokens_that_fit(run, loss)
+    run.partial["seconds_to_compile"] = round(time.monotonic() - started, 1)
     micro, batch = whole_batch(run.shape, tokens)
     micro = micro.to(run.device)
 
@@ -87,15 +99,22 @@ def _lora_steps(run: Run) -> int:
         loss(micro).backward()
 
     _record(run, "ours_lora", model, ours, batch)
-    _record(run, "ours_lora_encoder", model, lambda: loss._hidden(micro).sum().backward(), batch)
-    theirs, few = _plain_batch(run, tokens // 4)
-    _record(run, "plain_lora", model, lambda: plain_step(model, theirs), few)
     if run.on_gpu:
         _profile(run, ours)
-        for layer in unwrap_masked_lm(model).model.layers:
-            layer.mlp.compile(dynamic=True)
-            layer.attn_norm.compile(dynamic=True)
-        _record(run, "ours_lora_compiled", model, ours, batch)
+    encoder = lambda: loss._hidden(micro).sum().backward()  # noqa: E731
+    _record(run, "ours_lora_encoder", model, encoder, batch)
+    for size in (tokens // 4, tokens // 16):
+        part, few = whole_batch(run.shape, size)
+        part = part.to(run.device)
+        _record(run, f"ours_lora_{size}", model, lambda part=part: loss(part).backward(), few)
+    for layer in layers:
+        layer._compiled_call_impl = None
+    _record(run, "ours_lora_not_compiled", model, ours, batch)
+    for module in model.modules():
+        if isinstance(module, MergedLora):
+            module.__class__ = LoraLinear
+    _record(run, "ours_lora_not_merged", model, ours, batch)
+    _plain(run, "plain_lora", model, tokens // 4)
     return tokens
 
 
@@ -103,13 +122,96 @@ def _full_steps(run: Run, tokens: int) -> None:
     """The steps with all weights trainable, on documents and on a few answers."""
     model = new_model(run.shape).train().to(run.device, run.dtype)
     loss = MaskedLoss(model, mask_token_id=MASK)
+    compile_layers(model.model.layers)
     sizes = {"ours_full": tokens, "ours_full_16_answers": 1440, "ours_full_64_answers": 5760}
     for name, size in sizes.items():
         micro, batch = whole_batch(run.shape, size)
         moved = micro.to(run.device)
         _record(run, name, model, lambda moved=moved: loss(moved).backward(), batch)
-    theirs, few = _plain_batch(run, tokens // 4)
-    _record(run, "plain_full", model, lambda: plain_step(model, theirs), few)
+    for layer in model.model.layers:
+        layer._compiled_call_impl = None
+    _plain(run, "plain_full", model, tokens // 4)
+
+
+def _plain(run: Run, name: str, model: nn.Module, tokens: int) -> None:
+    """The plain way on the largest batch that fits; it attends as transformers does."""
+    unwrap_masked_lm(model).set_attn_implementation("sdpa")
+    for size in (tokens, tokens // 2, tokens // 4, tokens // 8):
+        theirs, few = _plain_batch(run, size)
+        _record(run, name, model, lambda theirs=theirs: plain_step(model, theirs), few)
+        if "ms" in run.partial[name]:
+            return
+
+
+def head(run: Run) -> dict[str, Any]:
+    """Loss and gradients of the head alone, the decoder frozen: ours with blocks of several sizes,
+    PyTorch's and Liger's.
+    """
+    masked = 64 if run.tiny else 32_768
+    model: Any = new_model(run.shape).to(run.device, run.dtype).requires_grad_(False)
+    weight, bias = model.decoder.weight, model.decoder.bias.clone()
+    bias[MASK] = -torch.inf
+    hidden = torch.randn(masked, run.shape.hidden_size, device=run.device, dtype=run.dtype)
+    hidden.requires_grad_()
+    targets = random_ids(masked, shape=run.shape, seed=2).to(run.device)
+    ones = torch.ones(masked, device=run.device)
+
+    def ours() -> None:
+        head_nll(model, hidden, targets, ones, mask_token_id=MASK).sum().backward()
+
+    def torchs() -> None:
+        options = torch.nn.LinearCrossEntropyOptions()  # type: ignore[attr-defined]
+        features = model.head(hidden)
+        torch.nn.functional.linear_cross_entropy(  # type: ignore[attr-defined]
+            features, weight, targets, linear_bias=bias, reduction="sum", options=options
+        ).backward()
+
+    def ligers() -> None:
+        from liger_kernel.transformers import LigerFusedLinearCrossEntropyLoss
+
+        ask = LigerFusedLinearCrossEntropyLoss(reduction="sum")
+        ask(weight, model.head(hidden), targets, bias).backward()
+
+    least = 4.0 * (weight.numel() + model.head.dense.weight.numel()) * masked
+    found = run.partial
+
+    def record(name: str, way: Callable[[], None]) -> None:
+        try:
+            one = run.timed(way)
+        except FAULTS as error:
+            found[name] = {"left_out": fault(error)}
+        else:
+            found[name] = one | {"mfu": run.mfu(least, one["ms"])}
+        hidden.grad = None
+
+    device = run.device.type
+    before = fused.BLOCK_LOGITS[device]
+    try:
+        for size in (2**27, 2**28, 2**29, 2**30):
+            fused.BLOCK_LOGITS[device] = size
+            record(f"ours_2^{size.bit_length() - 1}", ours)
+    finally:
+        fused.BLOCK_LOGITS[device] = before
+    if hasattr(torch.nn.functional, "linear_cross_entropy"):
+        record("torch_linear_cross_entropy", torchs)
+    else:
+        found["torch_linear_cross_entropy"] = {"left_out": f"torch {torch.__version__} has none"}
+    if run.on_gpu:
+        record("liger", ligers)
+        with _not_compiled():
+            record("ours_not_compiled", ours)
+    model.decoder.requires_grad_(True)
+    record("ours_trainable", ours)
+    return found
+
+
+@contextlib.contextmanager
+def _not_compiled() -> Iterator[None]:
+    torch.compiler.set_stance("force_eager")
+    try:
+        yield
+    finally:
+        torch.compiler.set_stance("default")
 
 
 def _record(
@@ -123,6 +225,8 @@ def _record(
         return
     finally:
         model.zero_grad(set_to_none=True)
+        if run.on_gpu:
+            torch.cuda.empty_cache()
     flops = training_flops(
         model,
         tokens=batch.num_tokens,
@@ -140,12 +244,13 @@ def _tokens_that_fit(run: Run, loss: MaskedLoss) -> int:
     """By the memory of a smaller batch; a power of two."""
     if not run.on_gpu:
         return 512
-    micro, batch = whole_batch(run.shape, 8192)
+    micro, batch = whole_batch(run.shape, 16_384)
     micro = micro.to(run.device)
     taken = run.timed(lambda: loss(micro).backward(), warm=1, repeats=1)["peak_gib"] * 2**30
     loss.zero_grad(set_to_none=True)
+    torch.cuda.empty_cache()
     free = MEMORY_SHARE * torch.cuda.mem_get_info()[0]
-    return 2 ** int(np.log2(free / taken * batch.num_tokens))
+    return int(min(free / taken * batch.num_tokens, MOST_TOKENS)) // 8192 * 8192
 
 
 def _plain_batch(run: Run, tokens: int) -> tuple[Padded, GlobalBatch]:
@@ -275,6 +380,60 @@ def training(run: Run) -> dict[str, Any]:
         "skipped_steps": state.skipped_steps,
         "peak_share": trainer.figures()["peak_share"],
     }
+
+
+def stages(run: Run) -> dict[str, Any]:
+    """The training loop with the batches of the published stages, from batch to optimizer step."""
+    found = run.partial
+    kinds = {
+        # stage: adapters, samples, longest, mean length, ZeRO
+        "pretrain": (True, 256, 512, 224, 2),
+        "instruct_phase1": (False, 16, 256, 90, 1),
+        "instruct_phase2": (False, 64, 256, 90, 1),
+    }
+    for name, (adapted, size, longest, mean, zero) in kinds.items():
+        size = 8 if run.tiny else size
+        number = 6 if run.tiny else 24
+        drawn = lengths(2 * number * size * mean, mean=mean, longest=longest)
+        task = make_task(drawn, run.shape, seed=5)
+        changes = {
+            "steps": number, "batch_size": size, "packed_length": longest,
+            "micro_batch_rows": 4 if run.tiny else 10**6, "zero_stage": zero,
+            "learning_rate": 1e-5, "checkpoint_every": 10**6, "evaluate_every": 10**6,
+            "evaluate_samples": 8,
+        }  # fmt: skip
+        model = (new_adapted_model if adapted else new_model)(run.shape).train()
+        with training_process() as ranks:
+            trainer = new_trainer(run, name, model, task, task.samples.first(8), changes, ranks)
+            taken: list[float] = []
+            plain = trainer._step
+
+            def stepping(
+                step: int, batch: GlobalBatch, plain: Any = plain, taken: list[float] = taken
+            ) -> None:
+                started = time.perf_counter()
+                plain(step, batch)
+                run.wait()
+                taken.append(time.perf_counter() - started)
+
+            trainer._step = stepping  # type: ignore[method-assign]
+            trainer.run()
+        settled = taken[number // 2 :]
+        state = trainer.state
+        milliseconds = 1e3 * float(np.median(settled))
+        flops = float(trainer.figures()["flops"]) / number
+        found[name] = {
+            "ms": round(milliseconds, 2),
+            "first_steps_ms": [round(1e3 * one) for one in taken[:3]],
+            "tokens_of_a_step": state.tokens // number,
+            "tokens_per_s": round(state.tokens / number / milliseconds * 1e3),
+            "mfu": run.mfu(flops, milliseconds),
+        }
+        trainer.engine.destroy()
+        del trainer, model
+        if run.on_gpu:
+            torch.cuda.empty_cache()
+    return found
 
 
 def _made_up(shape: Shape, number: int, *, seed: int = 0) -> Samples:

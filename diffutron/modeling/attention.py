@@ -88,23 +88,3 @@ def _varlen(
         query, key, value, *lengths, scale=scaling, window_size=sides
     )  # cuda only
     return mixed[None]  # cuda only
-
-
-def unpadded(ids: Tensor, position_ids: Tensor, segment: Tensor) -> tuple[Tensor, dict[str, Any]]:
-    """Packed rows [R, W] as one row of their real tokens, for the GPU's kernel.
-
-    Returns the place of each of the R x W positions in it, and the keywords of `run_encoder`.
-    segment: -1 at padding; position_ids begin anew at each sample.
-    """
-    real = segment.flatten() >= 0
-    position = position_ids.flatten()[real]
-    starts = (position == 0).nonzero().flatten()
-    bounds = torch.cat([starts, starts.new_tensor([len(position)])]).to(torch.int32)
-    row = {
-        "input_ids": ids.flatten()[real][None],
-        "position_ids": position[None],
-        "attention_mask": {"full_attention": None, "sliding_attention": None},
-        "sample_bounds": bounds,
-        "longest": int(position.max()) + 1,
-    }
-    return real.cumsum(0) - 1, row

@@ -1,5 +1,6 @@
 """The least arithmetic of a training step, from the shape of the model (multiply-add = 2)."""
 
+import re
 import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING
@@ -14,12 +15,22 @@ def training_flops(
     """FLOPs of forward and backward over `tokens` real tokens of which `masked` meet the head.
 
     attended: pairs of positions that see each other in one full and in one sliding layer. A frozen
-    matrix costs 4 a weight and token (forward, gradient of its input), a trainable one 6.
+    matrix costs 4 a weight and token (forward, gradient of its input), a trainable one 6. With an
+    adapter it costs what its own factors add, or as much as a trainable one (`merged_lora`),
+    whichever is less.
     """
     from diffutron.modeling.head import unwrap_masked_lm
 
     lm = unwrap_masked_lm(model)
-    layers = sum(_cost(p) for name, p in lm.model.layers.named_parameters() if p.dim() == 2)
+    matrices = [pair for pair in lm.model.layers.named_parameters() if pair[1].dim() == 2]
+    by_layer: dict[str, list[nn.Parameter]] = {}
+    for name, weight in matrices:
+        # With an adapter: `X.base_layer.weight`, `X.lora_A.default.weight`.
+        layer = re.split(r"\.(?:base_layer|lora_[AB])\.", name)[0]
+        by_layer.setdefault(layer, []).append(weight)
+    layers = sum(
+        min(sum(map(_cost, parts)), 6.0 * max(map(_size, parts))) for parts in by_layer.values()
+    )
     head = _cost(lm.head.dense.weight) + _cost(lm.decoder.weight)
     kinds = lm.config.layer_types
     pairs = sum(attended[kind == "sliding_attention"] for kind in kinds)
@@ -27,8 +38,11 @@ def training_flops(
 
 
 def _cost(weight: "nn.Parameter") -> float:
-    numel = getattr(weight, "ds_numel", weight.numel())  # a ZeRO-3 weight is in pieces
-    return (6.0 if weight.requires_grad else 4.0) * numel
+    return (6.0 if weight.requires_grad else 4.0) * _size(weight)
+
+
+def _size(weight: "nn.Parameter") -> int:
+    return getattr(weight, "ds_numel", weight.numel())  # a ZeRO-3 weight is in pieces
 
 
 def matmul_peak(

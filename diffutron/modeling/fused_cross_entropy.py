@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from diffutron.modeling.compiled import fused_on_gpu
 from diffutron.modeling.matmul import matmul, wide
 
 MANY_ROWS = 64  # from which the decoder is the faster left factor of a product on a CPU
@@ -55,17 +56,15 @@ class FusedNLL(torch.autograd.Function):
         for start in range(0, len(targets), chunk_rows):
             part = slice(start, start + chunk_rows)
             logits = chunk_logits(features[part], weight, bias, mask_token_id, room)
-            target_logits = logits.gather(1, targets[part, None]).squeeze(1)
             if not (needs_features or fused):
-                nll[part] = log_normalizer_(logits) - target_logits
+                wanted = logits.gather(1, targets[part, None]).squeeze(1)
+                nll[part] = log_normalizer_(logits) - wanted
                 continue
-            lse = _softmax_(logits)
-            nll[part] = lse - target_logits
-            logits[torch.arange(len(logits), device=logits.device), targets[part]] -= 1
+            nll[part], d_logits = _derive(logits, targets[part], weight.dtype)
             if d_features is not None:
-                d_features[part] = matmul(logits.to(weight.dtype), weight)
+                d_features[part] = matmul(d_logits.to(weight.dtype), weight)
             if totals is not None and loss_weights is not None:
-                totals.add(logits, features[part], loss_weights[part])
+                totals.add(d_logits, features[part], loss_weights[part])
         ctx.save_for_backward(features, weight, bias, targets, loss_weights, d_features)
         ctx.totals = totals
         return nll
@@ -87,9 +86,8 @@ class FusedNLL(torch.autograd.Function):
                 for start in range(0, len(targets), ctx.chunk_rows):
                     part = slice(start, start + ctx.chunk_rows)
                     logits = chunk_logits(features[part], weight, bias, ctx.mask_token_id, room)
-                    _softmax_(logits)
-                    logits[torch.arange(len(logits), device=logits.device), targets[part]] -= 1
-                    totals.add(logits, features[part], grad[part])
+                    _, d_logits = _derive(logits, targets[part], weight.dtype)
+                    totals.add(d_logits, features[part], grad[part])
             d_weight = (totals.weight * scale).to(weight.dtype)
             if bias is not None:
                 d_bias = (totals.bias * scale).to(bias.dtype)
@@ -115,6 +113,8 @@ def _online_nll(
     mean = (
         torch.zeros(features.shape, dtype=dtype, device=features.device) if needs_features else None
     )
+    absorb = _absorb if on_gpu(features) else _absorb_
+    added = _bias_without(mask_token_id, weight, bias)
     # Never the whole vocabulary at once: two blocks at least.
     columns = min(
         max(BLOCK_LOGITS["cuda" if features.is_cuda else "cpu"] // max(len(targets), 1), 256),
@@ -123,17 +123,11 @@ def _online_nll(
     for start in range(0, size, columns):
         rows = weight[start : start + columns]
         logits = matmul(features, rows.t())
-        if bias is not None:
-            logits += bias[start : start + columns]
-        if start <= mask_token_id < start + columns:
-            logits[:, mask_token_id - start] = -math.inf
-        higher = torch.maximum(highest, logits.amax(dim=1))
-        logits.sub_(higher[:, None]).exp_()
-        shrink = (highest - higher).exp_()
-        total.mul_(shrink).add_(logits.sum(dim=1))
+        highest, total, shrink, shares = absorb(
+            logits, added[start : start + columns], highest, total, weight.dtype
+        )
         if mean is not None:
-            mean.mul_(shrink[:, None]).add_(matmul(logits.to(weight.dtype), rows))
-        highest = higher
+            mean = torch.addcmul(matmul(shares, rows), mean, shrink[:, None])
     wanted = weight[targets]
     score = (features.to(dtype) * wanted.to(dtype)).sum(dim=1)
     if bias is not None:
@@ -145,24 +139,88 @@ def _online_nll(
     return nll, (mean / total[:, None] - wanted.to(dtype)).to(features.dtype)
 
 
-class _DecoderGradient:
-    """Sums of the decoder's gradients over the chunks, in float32 or wider.
+def on_gpu(tensor: Tensor) -> bool:
+    """Whether the operations on the logits are joined into kernels, which may change no input."""
+    return tensor.is_cuda
 
-    `d_logits` [n, V] that are added get the factors of their rows in place.
+
+def _bias_without(mask_token_id: int, weight: Tensor, bias: Tensor | None) -> Tensor:
+    """What is added to the logits [V]: the bias, and -inf at the mask token."""
+    added = torch.zeros(len(weight), dtype=wide(weight.dtype), device=weight.device)
+    if bias is not None:
+        added += bias
+    added[mask_token_id] = -math.inf
+    return added
+
+
+@fused_on_gpu
+def _absorb(
+    logits: Tensor, added: Tensor, highest: Tensor, total: Tensor, dtype: torch.dtype
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """The next columns of the logits [N, n] into the running maximum and sum [N].
+
+    Returns both, the factor of all earlier sums, and exp(logit - maximum) in `dtype`.
     """
+    logits = logits + added
+    higher = torch.maximum(highest, logits.amax(dim=1))
+    exponentials = (logits - higher[:, None]).exp()
+    shrink = (highest - higher).exp()
+    return higher, total * shrink + exponentials.sum(dim=1), shrink, exponentials.to(dtype)
+
+
+def _absorb_(
+    logits: Tensor, added: Tensor, highest: Tensor, total: Tensor, dtype: torch.dtype
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """The same in the memory of the logits."""
+    logits += added
+    higher = torch.maximum(highest, logits.amax(dim=1))
+    logits.sub_(higher[:, None]).exp_()
+    shrink = (highest - higher).exp_()
+    return higher, total.mul_(shrink).add_(logits.sum(dim=1)), shrink, logits.to(dtype)
+
+
+def _derive(logits: Tensor, targets: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
+    """Of logits [n, V], which are used up: the cross-entropy [n], and its gradient [n, V]."""
+    if on_gpu(logits):
+        return _derived(logits, targets, dtype)
+    wanted = logits.gather(1, targets[:, None]).squeeze(1)
+    total, log_normalizer = _exponentials_(logits)
+    logits.div_(total)
+    logits[torch.arange(len(logits)), targets] -= 1
+    return log_normalizer - wanted, logits
+
+
+@fused_on_gpu
+def _derived(logits: Tensor, targets: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
+    """The same without a change of the logits, the gradient in `dtype`."""
+    highest = logits.amax(dim=1, keepdim=True)
+    exponentials = (logits - highest).exp()
+    total = exponentials.sum(dim=1, keepdim=True)
+    wanted = logits.gather(1, targets[:, None])
+    is_target = torch.arange(logits.shape[1], device=logits.device) == targets[:, None]
+    gradient = exponentials / total - is_target.to(logits.dtype)
+    return (highest + total.log() - wanted).squeeze(1), gradient.to(dtype)
+
+
+class _DecoderGradient:
+    """Sums of the decoder's gradients over the chunks, in float32 or wider."""
 
     def __init__(self, weight: Tensor) -> None:
         self.weight = torch.zeros_like(weight, dtype=wide(weight.dtype))
         self.bias = torch.zeros(len(weight), dtype=wide(weight.dtype), device=weight.device)
 
     def add(self, d_logits: Tensor, features: Tensor, loss_weights: Tensor) -> None:
-        d_logits.mul_(loss_weights[:, None].to(d_logits.dtype))
-        features = features.to(d_logits.dtype)
+        """d_logits [n, V], each row to be multiplied by its factor, and its features [n, H]."""
+        factors = loss_weights[:, None].to(self.weight.dtype)
+        features = (features * factors).to(d_logits.dtype)
         size = BLOCK_TOKENS["cuda" if features.is_cuda else "cpu"]
         for start in range(0, len(self.weight), size):
             part = slice(start, start + size)
-            self.weight[part].addmm_(d_logits[:, part].t(), features)
-        self.bias.add_(d_logits.sum(dim=0))
+            if d_logits.dtype == self.weight.dtype:
+                self.weight[part].addmm_(d_logits[:, part].t(), features)
+            else:
+                self.weight[part].add_(matmul(d_logits[:, part].t(), features))
+        self.bias.add_(matmul(d_logits.t(), factors.to(d_logits.dtype)).squeeze(1))
 
 
 def _proportion(grad: Tensor, loss_weights: Tensor) -> Tensor | None:
@@ -207,13 +265,6 @@ def chunk_logits(
 def log_normalizer_(logits: Tensor) -> Tensor:
     """log sum exp of each row [n] of logits [n, V], which are used up: no copy of them is made."""
     return _exponentials_(logits)[1]
-
-
-def _softmax_(logits: Tensor) -> Tensor:
-    """Turns logits [n, V] into probabilities in place; returns the log of the normalizer [n]."""
-    total, log_normalizer = _exponentials_(logits)
-    logits.div_(total)
-    return log_normalizer
 
 
 def _exponentials_(logits: Tensor) -> tuple[Tensor, Tensor]:

@@ -62,11 +62,16 @@ class Linear(nn.Linear):
     """
 
     def forward(self, input: Tensor) -> Tensor:
-        whole = self.weight.numel() >= SMALL_WEIGHT and not hasattr(self.weight, "ds_id")
-        if whole and input.dim() > 1 and _for_onednn(input, self.out_features, self.weight):
-            rows = _OneDNNLinear.apply(input.flatten(0, -2), self.weight, self.bias)
-            return cast(Tensor, rows).unflatten(0, input.shape[:-1])
-        return linear(input, self.weight, self.bias)
+        return fast_linear(input, self.weight, self.bias)
+
+
+def fast_linear(input: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    """[..., I] to [..., O], as `torch.nn.functional.linear`."""
+    whole = weight.numel() >= SMALL_WEIGHT and not hasattr(weight, "ds_id")
+    if whole and input.dim() > 1 and _for_onednn(input, len(weight), weight):
+        rows = _OneDNNLinear.apply(input.flatten(0, -2), weight, bias)
+        return cast(Tensor, rows).unflatten(0, input.shape[:-1])
+    return linear(input, weight, bias)
 
 
 class _OneDNNLinear(torch.autograd.Function):

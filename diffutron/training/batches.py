@@ -6,7 +6,8 @@ so a resumed run sees what an uninterrupted one sees, at any number of ranks.
 Shapes: B samples of the global batch, R rows of a micro-batch, W their width, M masked tokens.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Literal, Self
@@ -66,7 +67,11 @@ class Layout:
 
 @dataclass(frozen=True)
 class MicroBatch:
-    """What one forward pass needs; `weights` are not yet divided by the normalizer."""
+    """What one forward pass needs; `weights` are not yet divided by the normalizer.
+
+    bounds, longest: where the samples begin, int32 [S + 1], and the length of the longest one, if
+    they stand in one row without padding, as a GPU's kernel wants them.
+    """
 
     noisy_ids: Tensor  # [R, W]
     position_ids: Tensor  # [R, W]
@@ -75,14 +80,36 @@ class MicroBatch:
     targets: Tensor  # [M]
     weights: Tensor  # float32 [M]
     normalizer: float
+    bounds: Tensor | None = None
+    longest: int = 0
 
     def to(self, device: torch.device) -> Self:
+        """As the device wants it. The copies are under way when this returns."""
         if device.type == "cpu":
             return self
-        moved = {
-            name: value.to(device) for name, value in vars(self).items() if torch.is_tensor(value)
+        row = self.unpadded()  # cuda only
+        moved = {  # cuda only
+            name: value.pin_memory().to(device, non_blocking=True)
+            for name, value in vars(row).items()
+            if torch.is_tensor(value)
         }
-        return replace(self, **moved)
+        return replace(row, **moved)  # cuda only
+
+    def unpadded(self) -> Self:
+        """The same samples as one row of their real tokens."""
+        real = self.segment.flatten() >= 0
+        position = self.position_ids.flatten()[real]
+        starts = (position == 0).nonzero().flatten()
+        ends = starts.new_tensor([len(position)])
+        return replace(
+            self,
+            noisy_ids=self.noisy_ids.flatten()[real][None],
+            position_ids=position[None],
+            segment=self.segment.flatten()[real][None],
+            masked_at=(real.cumsum(0) - 1)[self.masked_at],
+            bounds=torch.cat([starts, ends]).to(torch.int32),
+            longest=int(position.max()) + 1,
+        )
 
 
 @dataclass(frozen=True)
@@ -130,6 +157,25 @@ def evaluation_batches(data: TrainingSet, *, batch_size: int, layout: Layout) ->
         position = torch.arange(first, min(first + batch_size, len(data.samples)))
         batches.append(global_batch(data, position, position, epoch=FIXED_EPOCH, layout=layout))
     return batches
+
+
+def batches_ahead(
+    make: Callable[[int], GlobalBatch], steps: Sequence[int], *, thread: bool
+) -> Iterator[GlobalBatch]:
+    """The batches of these steps in order; with a thread the next one is made in the meantime.
+
+    A batch depends on the number of its step alone, so nothing changes but the time.
+    """
+    if not thread or not steps:
+        yield from map(make, steps)
+        return
+    with ThreadPoolExecutor(1) as pool:
+        coming = pool.submit(make, steps[0])
+        for later in [*steps[1:], None]:
+            batch = coming.result()
+            if later is not None:
+                coming = pool.submit(make, later)
+            yield batch
 
 
 @lru_cache(maxsize=2)

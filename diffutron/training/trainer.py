@@ -5,7 +5,7 @@ What a step does depends on its number alone, so a resumed run repeats nothing a
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,8 @@ from diffutron.config.params import BackboneParams, InstructParams, PretrainPara
 from diffutron.data.token_store import Samples
 from diffutron.diffusion.process.loss import weighted_nll
 from diffutron.diffusion.process.noise import hash_keys
-from diffutron.modeling.attention import unpadded, use_packed_attention
+from diffutron.modeling.attention import use_packed_attention
+from diffutron.modeling.compiled import compile_layers
 from diffutron.modeling.encoder import count_parameters, encoder_matrices
 from diffutron.modeling.flops import matmul_peak, training_flops
 from diffutron.modeling.head import head_nll, run_encoder, unwrap_masked_lm
@@ -27,9 +28,11 @@ from diffutron.runtime.errors import StageFailure
 from diffutron.runtime.files import atomic_folder
 from diffutron.runtime.progress import Progress
 from diffutron.training.batches import (
+    GlobalBatch,
     Layout,
     MicroBatch,
     TrainingSet,
+    batches_ahead,
     evaluation_batches,
     steps_per_epoch,
     training_batch,
@@ -109,6 +112,10 @@ class MaskedLoss(nn.Module):
         self.window: int = unwrap_masked_lm(model).config.sliding_window
         use_packed_attention(model)
         use_fast_matmul(model)
+        if hasattr(model, "peft_config"):
+            from diffutron.modeling.merged_lora import use_merged_lora
+
+            use_merged_lora(model)
 
     def forward(self, micro: MicroBatch) -> Tensor:
         nll = head_nll(
@@ -122,12 +129,13 @@ class MaskedLoss(nn.Module):
 
     def _hidden(self, micro: MicroBatch) -> Tensor:
         """Hidden states [M, H] at the masked places."""
-        if micro.noisy_ids.is_cuda:
-            place, row = unpadded(micro.noisy_ids, micro.position_ids, micro.segment)  # cuda only
-            hidden = run_encoder(self.model, **row)[0]  # cuda only
-            return hidden.index_select(0, place[micro.masked_at])  # cuda only
-        masks = attention_masks(micro.segment, window=self.window)
-        hidden = run_encoder(self.model, micro.noisy_ids, masks, micro.position_ids)
+        masks: Mapping[str, Tensor | None] = {"full_attention": None, "sliding_attention": None}
+        kernel: dict[str, Any] = {}
+        if micro.bounds is None:
+            masks = attention_masks(micro.segment, window=self.window)
+        else:
+            kernel = {"sample_bounds": micro.bounds, "longest": micro.longest}
+        hidden = run_encoder(self.model, micro.noisy_ids, masks, micro.position_ids, **kernel)
         return hidden.flatten(0, 1).index_select(0, micro.masked_at)
 
 
@@ -167,6 +175,8 @@ class Trainer:
         if self.params.gradient_checkpointing:
             lm.gradient_checkpointing_enable({"use_reentrant": False})
         loss = MaskedLoss(self.model, mask_token_id=self.data.mask_token_id)
+        if self.params.zero_stage < 3:  # which gathers the weights of each layer as it runs
+            compile_layers(lm.model.layers)
         # The engine gives the parameters other values: rounded ones in bf16, pieces by ZeRO-3.
         first = {name: weight.data for name, weight in loss.named_parameters()}
         self.frozen = {n: first[n] for n, w in loss.named_parameters() if not w.requires_grad}
@@ -201,9 +211,12 @@ class Trainer:
         with Progress(
             total=self.steps, desc=self.name, unit="step", initial=first, enabled=self.ranks.is_main
         ) as bar:
+            batches = batches_ahead(
+                self._batch, range(first, self.steps), thread=self.ranks.device.type != "cpu"
+            )
             for done in range(first + 1, self.steps + 1):
                 started, busy = time.perf_counter(), time.process_time()
-                self._step(done - 1)
+                self._step(done - 1, next(batches))
                 every = (CHECK_EVERY, self.point_every, self.params.checkpoint_every)
                 if any(self._is_due(done, number) for number in every):
                     self._sync_losses(done)
@@ -222,11 +235,13 @@ class Trainer:
     def _is_due(self, done: int, every: int) -> bool:
         return done % every == 0 or done == self.steps
 
-    def _step(self, step: int) -> None:
-        """Forward and backward over this rank's micro-batches, then one step of the optimizer."""
-        batch = training_batch(
+    def _batch(self, step: int) -> GlobalBatch:
+        return training_batch(
             self.data, step, batch_size=self.params.batch_size, layout=self.layout
         )
+
+    def _step(self, step: int, batch: GlobalBatch) -> None:
+        """Forward and backward over this rank's micro-batches, then one step of the optimizer."""
         set_learning_rates(self.engine.optimizer, step, self.params, steps=self.steps)
         torch.manual_seed(int(hash_keys(self.data.seed, step, self.ranks.rank, _DROPOUT)))
         self.engine.train()
@@ -241,7 +256,7 @@ class Trainer:
         self._count_skipped(step, self.engine.skipped_steps - skipped)
         if self.average:
             self.average.update(step + 1)
-        masked = torch.tensor(float(batch.num_masked), device=self.ranks.device)
+        masked = total.new_full((), batch.num_masked)  # no copy, which would wait for the device
         self._pending.append(torch.stack([total, masked]))
         self.state.tokens += batch.num_tokens
         for kind, pairs in enumerate(batch.num_attended(self.engine.module.window)):

@@ -5,9 +5,10 @@ import torch
 from transformers import ModernBertConfig, ModernBertForMaskedLM
 
 from diffutron.modeling import attention
-from diffutron.modeling.attention import packed_attention, unpadded, use_packed_attention
+from diffutron.modeling.attention import packed_attention, use_packed_attention
 from diffutron.modeling.head import run_encoder
-from diffutron.modeling.packing import attention_masks, pack_rows
+from diffutron.modeling.packing import PackedRows, attention_masks, pack_rows
+from diffutron.training.batches import MicroBatch
 
 
 @pytest.fixture
@@ -65,14 +66,23 @@ def test_a_saved_model_does_not_know_of_it(model, tmp_path) -> None:
     assert attention.NAME not in (tmp_path / "config.json").read_text(encoding="utf-8")
 
 
-def test_unpadded_rows_hold_the_real_tokens_once(model) -> None:
+def micro_batch(rows: PackedRows) -> MicroBatch:
+    """Of which every real token is masked."""
+    places = (rows.segment.flatten() >= 0).nonzero().flatten()
+    return MicroBatch(
+        rows.ids, rows.position, rows.segment, places, rows.ids.flatten()[places], places.float(), 1
+    )
+
+
+def test_unpadded_rows_hold_the_real_tokens_once() -> None:
     rows = packed(3, 4, 2)
-    place, row = unpadded(rows.ids, rows.position, rows.segment)
-    real = rows.segment.flatten() >= 0
-    assert torch.equal(row["input_ids"][0], rows.ids.flatten()[real])
-    assert torch.equal(row["input_ids"][0][place[real]], rows.ids.flatten()[real])
-    assert row["sample_bounds"].tolist() == [0, 3, 7, 9]
-    assert row["longest"] == 4
+    micro = micro_batch(rows)
+    row = micro.unpadded()
+    assert torch.equal(row.noisy_ids[0], rows.ids.flatten()[rows.segment.flatten() >= 0])
+    assert torch.equal(row.noisy_ids[0][row.masked_at], micro.targets)
+    assert row.bounds is not None
+    assert row.bounds.tolist() == [0, 3, 7, 9]
+    assert row.longest == 4
 
 
 def test_the_gpu_kernel_is_asked_for_each_sample_alone(model, monkeypatch) -> None:
@@ -97,8 +107,15 @@ def test_the_gpu_kernel_is_asked_for_each_sample_alone(model, monkeypatch) -> No
     with torch.no_grad():
         expected = run_encoder(model, rows.ids, masks, rows.position)
         use_packed_attention(model)
-        place, row = unpadded(rows.ids, rows.position, rows.segment)
-        found = run_encoder(model, **row)[0]
-    real = rows.segment >= 0
-    torch.testing.assert_close(found[place[real.flatten()]], expected[real])
+        row = micro_batch(rows).unpadded()
+        none = {"full_attention": None, "sliding_attention": None}
+        found = run_encoder(
+            model,
+            row.noisy_ids,
+            none,
+            row.position_ids,
+            sample_bounds=row.bounds,
+            longest=row.longest,
+        )[0]
+    torch.testing.assert_close(found, expected[rows.segment >= 0])
     assert calls == [25] * 3

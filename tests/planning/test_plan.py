@@ -69,10 +69,11 @@ def stage(planned, name):
 
 
 def test_pretraining_costs_what_performance_was_measured_by(paper_plan):
-    """Frozen base: 441 MFLOP a token for the linears, 789 for the head, 324 for the adapters."""
+    """Frozen base: 441 MFLOP a token for the linears, 789 for the head, and for the adapters 324,
+    or as much as trainable linears cost more, which is 220."""
     pretrain = stage(paper_plan, "pretrain")
     per_token = pretrain["flops"] / pretrain["tokens"] / 1e6
-    without_attention = 441 + 0.5 * 789 + 324
+    without_attention = 441 + 0.5 * 789 + 220
     assert without_attention < per_token < without_attention + 104
 
 
