@@ -21,7 +21,7 @@ from typing import Any
 
 import torch
 
-from benchmarks.parts import gpu_parity, gpu_speed
+from benchmarks.parts import gpu_head, gpu_parity, gpu_speed
 from benchmarks.parts.bounded import FAULTS, fault, limit
 from benchmarks.parts.gpu_run import Run
 from diffutron.runtime.files import write_json
@@ -33,7 +33,7 @@ PARTS: dict[str, tuple[Callable[[Run], dict[str, Any]], float]] = {
     "attention": (gpu_parity.attention, 0.1),
     "gradients": (gpu_parity.gradients, 0.15),
     "step": (gpu_speed.step, 0.35),
-    "head": (gpu_speed.head, 0.15),
+    "head": (gpu_head.head, 0.15),
     "host_waits": (gpu_speed.host_waits, 0.05),
     "stages": (gpu_speed.stages, 0.3),
     "engine": (gpu_parity.engine, 0.3),

@@ -17,7 +17,6 @@ import torch
 from peft.tuners.lora.layer import Linear as LoraLinear
 from torch import nn
 
-from benchmarks.parts.bounded import FAULTS, fault
 from benchmarks.parts.gpu_run import (
     HALF,
     MEDIUM,
@@ -36,14 +35,13 @@ from diffutron.data.token_store import Samples, read_documents
 from diffutron.diffusion.process.loss import masked_diffusion
 from diffutron.diffusion.sampling.denoise import denoise
 from diffutron.diffusion.sampling.settings import Settings
-from diffutron.modeling import fused_cross_entropy as fused
 from diffutron.modeling.compiled import compile_layers
 from diffutron.modeling.flops import matmul_peak, training_flops
-from diffutron.modeling.head import head_nll, logits_fn, unwrap_masked_lm
+from diffutron.modeling.head import logits_fn, unwrap_masked_lm
 from diffutron.modeling.merged_lora import MergedLora
 from diffutron.training.batches import GlobalBatch, TrainingSet
 from diffutron.training.ranks import training_process
-from diffutron.training.trainer import MaskedLoss
+from diffutron.training.trainer import MaskedLoss, Trainer
 
 MEMORY_SHARE = 0.8  # of the free memory, for the batch of the part `step`
 MOST_TOKENS = 2**17  # of that batch; more takes time and teaches nothing
@@ -100,7 +98,9 @@ def _lora_steps(run: Run) -> int:
 
     _record(run, "ours_lora", model, ours, batch)
     if run.on_gpu:
-        _profile(run, ours)
+        with _profiled(run, "profile.txt"):
+            ours()
+            run.wait()
     encoder = lambda: loss._hidden(micro).sum().backward()  # noqa: E731
     _record(run, "ours_lora_encoder", model, encoder, batch)
     for size in (tokens // 4, tokens // 16):
@@ -141,77 +141,6 @@ def _plain(run: Run, name: str, model: nn.Module, tokens: int) -> None:
         _record(run, name, model, lambda theirs=theirs: plain_step(model, theirs), few)
         if "ms" in run.partial[name]:
             return
-
-
-def head(run: Run) -> dict[str, Any]:
-    """Loss and gradients of the head alone, the decoder frozen: ours with blocks of several sizes,
-    PyTorch's and Liger's.
-    """
-    masked = 64 if run.tiny else 32_768
-    model: Any = new_model(run.shape).to(run.device, run.dtype).requires_grad_(False)
-    weight, bias = model.decoder.weight, model.decoder.bias.clone()
-    bias[MASK] = -torch.inf
-    hidden = torch.randn(masked, run.shape.hidden_size, device=run.device, dtype=run.dtype)
-    hidden.requires_grad_()
-    targets = random_ids(masked, shape=run.shape, seed=2).to(run.device)
-    ones = torch.ones(masked, device=run.device)
-
-    def ours() -> None:
-        head_nll(model, hidden, targets, ones, mask_token_id=MASK).sum().backward()
-
-    def torchs() -> None:
-        options = torch.nn.LinearCrossEntropyOptions()  # type: ignore[attr-defined]
-        features = model.head(hidden)
-        torch.nn.functional.linear_cross_entropy(  # type: ignore[attr-defined]
-            features, weight, targets, linear_bias=bias, reduction="sum", options=options
-        ).backward()
-
-    def ligers() -> None:
-        from liger_kernel.transformers import LigerFusedLinearCrossEntropyLoss
-
-        ask = LigerFusedLinearCrossEntropyLoss(reduction="sum")
-        ask(weight, model.head(hidden), targets, bias).backward()
-
-    least = 4.0 * (weight.numel() + model.head.dense.weight.numel()) * masked
-    found = run.partial
-
-    def record(name: str, way: Callable[[], None]) -> None:
-        try:
-            one = run.timed(way)
-        except FAULTS as error:
-            found[name] = {"left_out": fault(error)}
-        else:
-            found[name] = one | {"mfu": run.mfu(least, one["ms"])}
-        hidden.grad = None
-
-    device = run.device.type
-    before = fused.BLOCK_LOGITS[device]
-    try:
-        for size in (2**27, 2**28, 2**29, 2**30):
-            fused.BLOCK_LOGITS[device] = size
-            record(f"ours_2^{size.bit_length() - 1}", ours)
-    finally:
-        fused.BLOCK_LOGITS[device] = before
-    if hasattr(torch.nn.functional, "linear_cross_entropy"):
-        record("torch_linear_cross_entropy", torchs)
-    else:
-        found["torch_linear_cross_entropy"] = {"left_out": f"torch {torch.__version__} has none"}
-    if run.on_gpu:
-        record("liger", ligers)
-        with _not_compiled():
-            record("ours_not_compiled", ours)
-    model.decoder.requires_grad_(True)
-    record("ours_trainable", ours)
-    return found
-
-
-@contextlib.contextmanager
-def _not_compiled() -> Iterator[None]:
-    torch.compiler.set_stance("force_eager")
-    try:
-        yield
-    finally:
-        torch.compiler.set_stance("default")
 
 
 def _record(
@@ -260,14 +189,17 @@ def _plain_batch(run: Run, tokens: int) -> tuple[Padded, GlobalBatch]:
     return Padded(**moved), batch_of(task, packed_length=512)
 
 
-def _profile(run: Run, part: Callable[[], object]) -> None:
-    """The kernels of a step by their time, into `profile.txt`."""
+@contextlib.contextmanager
+def _profiled(run: Run, name: str) -> Iterator[None]:
+    """The kernels of the block by their time, and the host's, into the file of that name."""
     activities = [torch.profiler.ProfilerActivity.CPU, torch.profiler.ProfilerActivity.CUDA]
     with torch.profiler.profile(activities=activities) as taken:
-        part()
-        run.wait()
-    table = taken.key_averages().table(sort_by="self_cuda_time_total", row_limit=45)
-    (run.out / "profile.txt").write_text(table, encoding="utf-8")
+        yield
+    tables = [
+        taken.key_averages().table(sort_by=by, row_limit=40)
+        for by in ("self_cuda_time_total", "self_cpu_time_total")
+    ]
+    (run.out / name).write_text("\n".join(tables), encoding="utf-8")
 
 
 def host_waits(run: Run) -> dict[str, Any]:
@@ -328,7 +260,7 @@ def scoring(run: Run) -> dict[str, Any]:
     choices = 16 if run.tiny else 800
     for dtype in (torch.float32, HALF):
         model = new_model(run.shape).to(run.device, dtype)
-        scores(model, run.device, choices=8, shape=run.shape)
+        scores(model, run.device, choices=choices, shape=run.shape)  # kernels are loaded now
         run.wait()
         started = time.perf_counter()
         values.append([
@@ -382,58 +314,67 @@ def training(run: Run) -> dict[str, Any]:
     }
 
 
-def stages(run: Run) -> dict[str, Any]:
-    """The training loop with the batches of the published stages, from batch to optimizer step."""
-    found = run.partial
-    kinds = {
-        # stage: adapters, samples, longest, mean length, ZeRO
-        "pretrain": (True, 256, 512, 224, 2),
-        "instruct_phase1": (False, 16, 256, 90, 1),
-        "instruct_phase2": (False, 64, 256, 90, 1),
-    }
-    for name, (adapted, size, longest, mean, zero) in kinds.items():
-        size = 8 if run.tiny else size
-        number = 6 if run.tiny else 24
-        drawn = lengths(2 * number * size * mean, mean=mean, longest=longest)
-        task = make_task(drawn, run.shape, seed=5)
-        changes = {
-            "steps": number, "batch_size": size, "packed_length": longest,
-            "micro_batch_rows": 4 if run.tiny else 10**6, "zero_stage": zero,
-            "learning_rate": 1e-5, "checkpoint_every": 10**6, "evaluate_every": 10**6,
-            "evaluate_samples": 8,
-        }  # fmt: skip
-        model = (new_adapted_model if adapted else new_model)(run.shape).train()
-        with training_process() as ranks:
-            trainer = new_trainer(run, name, model, task, task.samples.first(8), changes, ranks)
-            taken: list[float] = []
-            plain = trainer._step
+# A published stage: adapters, samples of a step, longest, mean length, ZeRO.
+PUBLISHED = {
+    "pretrain": (True, 256, 512, 224, 2),
+    "instruct_phase1": (False, 16, 256, 90, 1),
+    "instruct_phase2": (False, 64, 256, 90, 1),
+}
 
-            def stepping(
-                step: int, batch: GlobalBatch, plain: Any = plain, taken: list[float] = taken
-            ) -> None:
+
+def stages(run: Run) -> dict[str, Any]:
+    """The training loop with the batches of the published stages, from batch to optimizer step.
+
+    A step is the median of the second half: until then code is compiled.
+    """
+    for name in PUBLISHED:
+        torch._dynamo.reset()
+        taken, trainer = _stage_steps(run, name)
+        number = len(taken)
+        milliseconds = 1e3 * float(np.median(taken[number // 2 :]))
+        tokens = trainer.state.tokens / number
+        run.partial[name] = {
+            "ms": round(milliseconds, 2),
+            "each_ms": [round(1e3 * one) for one in taken],
+            "tokens_of_a_step": round(tokens),
+            "tokens_per_s": round(tokens / milliseconds * 1e3),
+            "mfu": run.mfu(float(trainer.figures()["flops"]) / number, milliseconds),
+        }
+        trainer.engine.destroy()
+        del trainer
+        if run.on_gpu:
+            torch.cuda.empty_cache()
+    return run.partial
+
+
+def _stage_steps(run: Run, name: str) -> tuple[list[float], Trainer]:
+    """Seconds of each step of a short training, and what trained; the last step is profiled."""
+    adapted, size, longest, mean, zero = PUBLISHED[name]
+    number, size = (6, 8) if run.tiny else (20, size)
+    drawn = lengths(2 * number * size * mean, mean=mean, longest=longest)
+    task = make_task(drawn, run.shape, seed=5)
+    changes = {
+        "steps": number, "batch_size": size, "packed_length": longest, "zero_stage": zero,
+        "micro_batch_rows": 4 if run.tiny else 10**6, "learning_rate": 1e-5,
+        "checkpoint_every": 10**6, "evaluate_every": 10**6, "evaluate_samples": 8,
+    }  # fmt: skip
+    model = (new_adapted_model if adapted else new_model)(run.shape).train()
+    taken: list[float] = []
+    with training_process() as ranks:
+        trainer = new_trainer(run, name, model, task, task.samples.first(8), changes, ranks)
+        plain = trainer._step
+
+        def stepping(step: int, batch: GlobalBatch) -> None:
+            is_last = run.on_gpu and step == number - 1
+            with _profiled(run, f"{name}.txt") if is_last else contextlib.nullcontext():
                 started = time.perf_counter()
                 plain(step, batch)
                 run.wait()
                 taken.append(time.perf_counter() - started)
 
-            trainer._step = stepping  # type: ignore[method-assign]
-            trainer.run()
-        settled = taken[number // 2 :]
-        state = trainer.state
-        milliseconds = 1e3 * float(np.median(settled))
-        flops = float(trainer.figures()["flops"]) / number
-        found[name] = {
-            "ms": round(milliseconds, 2),
-            "first_steps_ms": [round(1e3 * one) for one in taken[:3]],
-            "tokens_of_a_step": state.tokens // number,
-            "tokens_per_s": round(state.tokens / number / milliseconds * 1e3),
-            "mfu": run.mfu(flops, milliseconds),
-        }
-        trainer.engine.destroy()
-        del trainer, model
-        if run.on_gpu:
-            torch.cuda.empty_cache()
-    return found
+        trainer._step = stepping  # type: ignore[method-assign]
+        trainer.run()
+    return taken, trainer
 
 
 def _made_up(shape: Shape, number: int, *, seed: int = 0) -> Samples:
