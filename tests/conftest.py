@@ -74,6 +74,17 @@ def _alone(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
             monkeypatch.delenv(name)
 
 
+@pytest.fixture(autouse=True)
+def _leaves_nothing_in_the_project(request: pytest.FixtureRequest) -> Iterator[None]:
+    """What a test leaves at the top of the shared `repo` fails that test, not a later one."""
+    yield
+    if "repo" in request.fixturenames:
+        folder, names = request.getfixturevalue("_project")
+        left = {*os.listdir(folder)} - names
+        names |= left  # the next test is not to blame
+        assert not left, f"left in the shared `repo`: {sorted(left)}; work in a copy of your own"
+
+
 @pytest.fixture
 def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     """A hub on loopback, what it is asked, its faults on demand; the cache is empty.
@@ -103,9 +114,19 @@ def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
 
 
 @pytest.fixture(scope="session")
-def repo(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The committed files of this project, and nothing that a build wrote beside them."""
-    return copy_project(tmp_path_factory.mktemp("project"))
+def _project(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, set[str]]:
+    """The folder of `repo`, and the names at its top before any test."""
+    folder = copy_project(tmp_path_factory.mktemp("project"))
+    return folder, {*os.listdir(folder)}
+
+
+@pytest.fixture(scope="session")
+def repo(_project: tuple[Path, set[str]]) -> Path:
+    """The committed files of this project, and nothing that a build wrote beside them.
+
+    Tests share it and write nothing there; one that does takes `copy_project` of its own.
+    """
+    return _project[0]
 
 
 @pytest.fixture(scope="session")

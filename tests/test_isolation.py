@@ -37,6 +37,37 @@ def test_the_project_holds_committed_files_alone(repo):
     assert (repo / "params.yaml").read_bytes() == index.stdout
 
 
+LEAVES = """
+import pytest
+
+@pytest.fixture(scope="session")
+def _project(tmp_path_factory):
+    return tmp_path_factory.mktemp("project"), set()
+
+def test_leaves_a_folder(repo):
+    (repo / "mlartifacts").mkdir()
+
+def test_that_follows(repo):
+    assert (repo / "mlartifacts").exists()
+"""
+
+
+@pytest.mark.slow
+def test_whoever_leaves_something_in_the_project_is_told(repo, tmp_path):
+    (tmp_path / "test_it.py").write_text(LEAVES)
+    plain = ["-p", "tests.conftest", "-p", "no:cacheprovider"]
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", *plain, tmp_path],
+        env=os.environ | {"PYTHONPATH": str(repo)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert "2 passed, 1 error" in done.stdout, done.stdout
+    assert "ERROR at teardown of test_leaves_a_folder" in done.stdout
+    assert "left in the shared `repo`: ['mlartifacts']" in done.stdout
+
+
 @pytest.mark.parametrize("name", sorted(BUILT))
 def test_what_a_build_left_cannot_be_opened(name, monkeypatch):
     place = CLONE / name

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.project import copy_project
+
 pytestmark = pytest.mark.slow
 
 FILE = """
@@ -23,8 +25,8 @@ base:
 """
 
 
-def test_a_sweep_of_one_arm_measures_real_text(repo, tmp_path, monkeypatch):
-    monkeypatch.chdir(repo)
+def test_a_sweep_of_one_arm_measures_real_text(tmp_path, monkeypatch):
+    monkeypatch.chdir(copy_project(tmp_path / "project"))  # MLflow keeps its artifacts there
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/mlflow.db")
     file = tmp_path / "one.yaml"
     file.write_text(FILE)
