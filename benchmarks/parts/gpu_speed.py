@@ -38,8 +38,8 @@ from diffutron.diffusion.sampling.settings import Settings
 from diffutron.modeling.compiled import compile_layers
 from diffutron.modeling.flops import matmul_peak, training_flops
 from diffutron.modeling.head import logits_fn, unwrap_masked_lm
-from diffutron.modeling.merged_lora import MergedLora
 from diffutron.training.batches import GlobalBatch, TrainingSet
+from diffutron.training.merged_lora import MergedLora
 from diffutron.training.ranks import training_process
 from diffutron.training.trainer import MaskedLoss, Trainer
 

@@ -113,7 +113,7 @@ class MaskedLoss(nn.Module):
         use_packed_attention(model)
         use_fast_matmul(model)
         if hasattr(model, "peft_config"):
-            from diffutron.modeling.merged_lora import use_merged_lora
+            from diffutron.training.merged_lora import use_merged_lora
 
             use_merged_lora(model)
 

@@ -48,6 +48,13 @@ def gradients(model: ModernBertForMaskedLM, nll: Tensor, weights: Tensor) -> lis
     return [p.grad for p in model.parameters() if p.grad is not None]
 
 
+@pytest.fixture(params=["in place", "in kernels"])
+def way(request, monkeypatch) -> None:
+    """Both ways through the logits: a CPU's in their memory, and a GPU's, not compiled here."""
+    monkeypatch.setattr(fused_cross_entropy, "on_gpu", lambda _: request.param == "in kernels")
+
+
+@pytest.mark.usefixtures("way")
 @pytest.mark.parametrize("chunk_rows", [1, 5, 128])
 @pytest.mark.parametrize("given", ["none", "proportional", "other"])
 def test_head_nll_matches_the_plain_formula(
@@ -77,6 +84,7 @@ def test_head_nll_with_a_frozen_head_trains_the_trunk_alone(model) -> None:
     assert model.decoder.weight.grad is None
 
 
+@pytest.mark.usefixtures("way")
 @pytest.mark.parametrize("block_logits", [1, 2**21])
 @pytest.mark.parametrize("with_bias", [True, False])
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
@@ -102,6 +110,17 @@ def test_one_pass_over_a_large_decoder_gives_the_same(
     with torch.no_grad():
         again = head_nll(model, hidden, targets, mask_token_id=MASK)
     torch.testing.assert_close(again, nll.detach())
+
+
+@pytest.mark.parametrize("rows", [1, 7, 1000, 40_001, 70_000, 10**7])
+@pytest.mark.parametrize("size", [37, 1000, 50_368, 256_000])
+@pytest.mark.parametrize("device", ["cpu", "cuda"])
+def test_blocks_of_logits_begin_where_matrix_units_want_them(rows, size, device):
+    columns = fused_cross_entropy._block_columns(rows, size, device)
+    assert columns % fused_cross_entropy.ALIGNED == 0 or columns < fused_cross_entropy.ALIGNED
+    assert columns < size
+    largest = max(fused_cross_entropy.BLOCK_LOGITS[device], 256 * rows)
+    assert columns * rows <= largest + fused_cross_entropy.ALIGNED * rows
 
 
 @pytest.mark.parametrize("large", [0, 2**30])

@@ -5,10 +5,10 @@ def before(training, step, action):
     """Do something just before that step."""
     plain = training._step
 
-    def stepping(number):
+    def stepping(number, batch):
         if number == step:
             action(training)
-        plain(number)
+        plain(number, batch)
 
     training._step = stepping
 

@@ -15,6 +15,7 @@ from diffutron.training.batches import (
     EosFill,
     Layout,
     TrainingSet,
+    batches_ahead,
     divide,
     epoch_order,
     evaluation_batches,
@@ -248,3 +249,73 @@ def test_samples_may_be_masked_in_part_only():
         assert batch.normalizer == 6
         (micro,) = batch.micro_batches
         assert set(micro.targets.tolist()) <= {26, 27, 28, 29, 38, 39}
+
+
+@pytest.mark.parametrize("steps", [range(0), range(3, 4), range(20)])
+def test_batches_made_ahead_are_the_same_in_the_same_order(steps):
+    made: list[int] = []
+
+    def make(step: int):
+        made.append(step)
+        return make_batch(step)
+
+    expected = [make_batch(step) for step in steps]
+    for thread in (False, True):
+        made.clear()
+        found = list(batches_ahead(make, steps, thread=thread))
+        assert made == list(steps)
+        assert [batch.lengths.tolist() for batch in found] == [
+            batch.lengths.tolist() for batch in expected
+        ]
+        for one, other in zip(found, expected, strict=True):
+            for micro, same in zip(one.micro_batches, other.micro_batches, strict=True):
+                assert torch.equal(micro.noisy_ids, same.noisy_ids)
+
+
+def make_batch(step: int):
+    return training_batch(
+        make_data([5, 9, 3, 12]), step, batch_size=2, layout=Layout(16, 4, rank=0, world_size=1)
+    )
+
+
+def test_a_batch_that_cannot_be_made_is_told_at_its_step():
+    def make(step: int):
+        if step == 2:
+            raise ValueError("no such sample")
+        return make_batch(step)
+
+    batches = batches_ahead(make, range(5), thread=True)
+    next(batches), next(batches)
+    with pytest.raises(ValueError, match="no such sample"):
+        next(batches)
+
+
+def test_one_row_without_padding_has_the_same_loss_and_gradients(tiny_model_dir, monkeypatch):
+    """As a GPU computes it, with a loop over the samples in place of its kernel."""
+    from diffutron.modeling import attention
+
+    def each_sample(states, bounds, longest, scaling, window):
+        parts = []
+        for start, stop in zip(bounds[:-1], bounds[1:], strict=True):
+            query, key, value = (x[start:stop].transpose(0, 1)[None] for x in states)
+            near = torch.arange(int(stop - start))
+            near = (near[:, None] - near[None]).abs() <= (window if window >= 0 else 10**9)
+            mixed = torch.nn.functional.scaled_dot_product_attention(
+                query, key, value, near, scale=scaling
+            )
+            parts.append(mixed[0].transpose(0, 1))
+        return torch.cat(parts)[None]
+
+    monkeypatch.setattr(attention, "_varlen", each_sample)
+    model = load_model(tiny_model_dir, made_by="backbone").double()
+    loss = MaskedLoss(model, mask_token_id=MASK)
+    layout = Layout(32, 4, rank=0, world_size=1)
+    data = make_data([5, 9, 30, 3, 12, 40])
+    (micro,) = training_batch(data, 0, batch_size=6, layout=layout).micro_batches[:1]
+    found = []
+    for form in (micro, micro.unpadded()):
+        model.zero_grad()
+        value = loss(form)
+        value.backward()
+        found.append([value.detach(), *(p.grad for p in model.parameters())])
+    torch.testing.assert_close(found[1], found[0])

@@ -132,10 +132,10 @@ def test_a_stopped_tuning_goes_on_to_the_same_weights(tuned, tmp_path, monkeypat
     request = replace(tuned[0], out=tmp_path / "again" / "my-model")
     plain = Trainer._step
 
-    def stops(self, step):
+    def stops(self, step, batch):
         if step == 50:
             raise KeyboardInterrupt
-        plain(self, step)
+        plain(self, step, batch)
 
     with monkeypatch.context() as patch:
         patch.setattr(Trainer, "_step", stops)
@@ -149,9 +149,9 @@ def test_a_stopped_tuning_goes_on_to_the_same_weights(tuned, tmp_path, monkeypat
     assert kept not in [one.path for one in find_waste()]  # a tuning goes on from there
     steps: list[int] = []
 
-    def counts(self, step):
+    def counts(self, step, batch):
         steps.append(step)
-        plain(self, step)
+        plain(self, step, batch)
 
     monkeypatch.setattr(Trainer, "_step", counts)
     tune(request, told=ignore)

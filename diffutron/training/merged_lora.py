@@ -31,8 +31,9 @@ class MergedLora(LoraLinear):
         if args or kwargs or not self._gains(x):
             return super().forward(x, *args, **kwargs)
         (name,) = self.active_adapters
-        down, up = self.lora_A[name].weight, self.lora_B[name].weight  # [r, I], [O, r]
         base: Any = self.base_layer
+        down: Any = self.lora_A[name].weight  # [r, I]
+        up: Any = self.lora_B[name].weight  # [O, r]
         weight = torch.addmm(base.weight, up, down, alpha=self.scaling[name])
         return fast_linear(x, weight, base.bias)
 
@@ -48,15 +49,18 @@ class MergedLora(LoraLinear):
             return False
         if self.training and not isinstance(self.lora_dropout[name], nn.Identity):
             return False
-        base, down = self.get_base_layer().weight, self.lora_A[name].weight
+        base: Any = self.get_base_layer().weight
+        down: Any = self.lora_A[name].weight
         if hasattr(base, "ds_id") or not base.dtype == down.dtype == x.dtype:
             return False
-        return self._cheaper(x.numel() // x.shape[-1], len(down), torch.is_grad_enabled())
+        outputs, inputs = base.shape
+        return _is_cheaper(x.numel() // inputs, inputs, outputs, self.r[name])
 
-    def _cheaper(self, tokens: int, rank: int, trains: bool) -> bool:
-        """Multiplications of both ways, forward and, if it trains, backward."""
-        inputs, outputs = self.in_features, self.out_features
-        per_token = (3 if trains else 1) * rank * (inputs + outputs)
-        once = (3 if trains else 1) * rank * inputs * outputs
-        whole_gradient = inputs * outputs if trains else 0
-        return tokens * (per_token - whole_gradient) > once
+
+def _is_cheaper(tokens: int, inputs: int, outputs: int, rank: int) -> bool:
+    """By the multiplications of both ways: forward and, where gradients are kept, backward."""
+    trains = torch.is_grad_enabled()
+    per_token = (3 if trains else 1) * rank * (inputs + outputs)
+    once = (3 if trains else 1) * rank * inputs * outputs
+    whole_gradient = inputs * outputs if trains else 0
+    return tokens * (per_token - whole_gradient) > once
