@@ -41,7 +41,7 @@ from diffutron.modeling.head import logits_fn, unwrap_masked_lm
 from diffutron.training.batches import GlobalBatch, TrainingSet
 from diffutron.training.merged_lora import MergedLora
 from diffutron.training.ranks import training_process
-from diffutron.training.trainer import MaskedLoss, Trainer
+from diffutron.training.trainer import MaskedLoss
 
 MEMORY_SHARE = 0.8  # of the free memory, for the batch of the part `step`
 MOST_TOKENS = 2**17  # of that batch; more takes time and teaches nothing
@@ -103,7 +103,7 @@ def _lora_steps(run: Run) -> int:
             run.wait()
     encoder = lambda: loss._hidden(micro).sum().backward()  # noqa: E731
     _record(run, "ours_lora_encoder", model, encoder, batch)
-    for size in (tokens // 4, tokens // 16):
+    for size in (tokens // 4,):
         part, few = whole_batch(run.shape, size)
         part = part.to(run.device)
         _record(run, f"ours_lora_{size}", model, lambda part=part: loss(part).backward(), few)
@@ -156,17 +156,21 @@ def _record(
         model.zero_grad(set_to_none=True)
         if run.on_gpu:
             torch.cuda.empty_cache()
-    flops = training_flops(
+    run.partial[name] = one | {
+        "tokens": batch.num_tokens,
+        "tokens_per_s": round(batch.num_tokens / one["ms"] * 1e3),
+        "mfu": run.mfu(_flops(model, batch), one["ms"]),
+    }
+
+
+def _flops(model: nn.Module, batch: GlobalBatch) -> float:
+    """The least arithmetic of a step."""
+    return training_flops(
         model,
         tokens=batch.num_tokens,
         masked=batch.num_masked,
         attended=batch.num_attended(unwrap_masked_lm(model).config.sliding_window),
     )
-    run.partial[name] = one | {
-        "tokens": batch.num_tokens,
-        "tokens_per_s": round(batch.num_tokens / one["ms"] * 1e3),
-        "mfu": run.mfu(flops, one["ms"]),
-    }
 
 
 def _tokens_that_fit(run: Run, loss: MaskedLoss) -> int:
@@ -323,33 +327,22 @@ PUBLISHED = {
 
 
 def stages(run: Run) -> dict[str, Any]:
-    """The training loop with the batches of the published stages, from batch to optimizer step.
+    """The training's own step with the batches of the published stages, optimizer included.
 
     A step is the median of the second half: until then code is compiled.
     """
-    for name in PUBLISHED:
+    for name, published in PUBLISHED.items():
         torch._dynamo.reset()
-        taken, trainer = _stage_steps(run, name)
-        number = len(taken)
-        milliseconds = 1e3 * float(np.median(taken[number // 2 :]))
-        tokens = trainer.state.tokens / number
-        run.partial[name] = {
-            "ms": round(milliseconds, 2),
-            "each_ms": [round(1e3 * one) for one in taken],
-            "tokens_of_a_step": round(tokens),
-            "tokens_per_s": round(tokens / milliseconds * 1e3),
-            "mfu": run.mfu(float(trainer.figures()["flops"]) / number, milliseconds),
-        }
-        trainer.engine.destroy()
-        del trainer
+        run.partial[name] = _stage_steps(run, name, *published)
         if run.on_gpu:
             torch.cuda.empty_cache()
     return run.partial
 
 
-def _stage_steps(run: Run, name: str) -> tuple[list[float], Trainer]:
-    """Seconds of each step of a short training, and what trained; the last step is profiled."""
-    adapted, size, longest, mean, zero = PUBLISHED[name]
+def _stage_steps(
+    run: Run, name: str, adapted: bool, size: int, longest: int, mean: int, zero: int
+) -> dict[str, Any]:
+    """A short training of the stage; its last step is profiled."""
     number, size = (6, 8) if run.tiny else (20, size)
     drawn = lengths(2 * number * size * mean, mean=mean, longest=longest)
     task = make_task(drawn, run.shape, seed=5)
@@ -362,19 +355,27 @@ def _stage_steps(run: Run, name: str) -> tuple[list[float], Trainer]:
     taken: list[float] = []
     with training_process() as ranks:
         trainer = new_trainer(run, name, model, task, task.samples.first(8), changes, ranks)
-        plain = trainer._step
-
-        def stepping(step: int, batch: GlobalBatch) -> None:
+        batches = [trainer._batch(step) for step in range(number)]
+        for step, batch in enumerate(batches):
             is_last = run.on_gpu and step == number - 1
             with _profiled(run, f"{name}.txt") if is_last else contextlib.nullcontext():
                 started = time.perf_counter()
-                plain(step, batch)
+                trainer._step(step, batch)
                 run.wait()
                 taken.append(time.perf_counter() - started)
-
-        trainer._step = stepping  # type: ignore[method-assign]
-        trainer.run()
-    return taken, trainer
+        trainer.engine.destroy()
+    settled = taken[number // 2 : -1]
+    milliseconds = 1e3 * float(np.median(settled))
+    counted = batches[number // 2 : -1]
+    tokens = float(np.mean([batch.num_tokens for batch in counted]))
+    flops = [_flops(model, batch) for batch in counted]
+    return {
+        "ms": round(milliseconds, 2),
+        "each_ms": [round(1e3 * one) for one in taken],
+        "tokens_of_a_step": round(tokens),
+        "tokens_per_s": round(tokens / milliseconds * 1e3),
+        "mfu": run.mfu(float(np.mean(flops)), milliseconds),
+    }
 
 
 def _made_up(shape: Shape, number: int, *, seed: int = 0) -> Samples:
