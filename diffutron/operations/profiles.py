@@ -67,18 +67,27 @@ def compose(
 
 def pin(values: Any) -> None:
     """Write the commit beside each revision that is read from the hub; a line where it cannot be
-    had."""
+    had, and one for all of them where the hub cannot be reached."""
     from diffutron.runtime.hub import HubError, resolve
 
+    away: HubError | None = None
+    without: list[str] = []
     for setting, kind, entry in hub_names(values):
-        if entry.get("commit") is None:
-            try:
-                entry["commit"] = resolve(
-                    entry["name"], kind=kind, revision=entry["revision"], setting=setting
-                )
-            except HubError as error:
-                entry["commit"] = None
+        if entry.get("commit") is not None:
+            continue
+        named = {"kind": kind, "revision": entry["revision"], "setting": setting}
+        try:
+            entry["commit"] = resolve(entry["name"], **named, online=away is None)
+        except HubError as error:
+            entry["commit"] = None
+            away = error if error.cause == "unreachable" else away
+            if away is None:
                 print(f"{error}; its commit stays null", file=sys.stderr, flush=True)
+            else:
+                without.append(setting)
+    if away is not None:
+        which = ", ".join(without)
+        print(f"{away}; these commits stay null: {which}", file=sys.stderr, flush=True)
 
 
 def hub_names(values: Any) -> "Iterator[tuple[str, Kind, dict[str, Any]]]":

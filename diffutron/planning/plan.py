@@ -27,6 +27,13 @@ DATA_TOKENS_PER_SECOND = 50_000.0  # filters and duplicates of the corpus on one
 CHECKPOINTS_KEPT = 2
 ANSWER_SHARE = 0.5  # of an instruction sample's tokens
 ZERO_STAGES = (0, 1, 2, 3)
+# Fitted to steps of 1 400, 5 300 and 53 000 tokens at 307 M on an H200 (docs/performance.md). The
+# host needs this time to launch the kernels, whatever their size; those of a micro-batch are
+# launched while others run. Of a nominal speed products reach a part.
+STEP_SECONDS = 0.003  # of an optimizer step, a layer
+BATCH_SECONDS = 0.0017  # of a micro-batch, a layer
+GPU_SHARE = 0.5
+NOMINAL_SHARE = 0.8
 
 
 @dataclass(frozen=True)
@@ -66,18 +73,32 @@ class Machine:
         """Share of the matrix-product speed that training reaches.
 
         CPU: fitted to widths 96 and 768, both measured: 0.2 and 0.58 by BLAS, 0.12 and 0.64 by
-        oneDNN. GPU: assumed.
+        oneDNN. GPU: at 307 M; `hours` adds the time of the host.
         """
         if self.on_gpu:
-            return 0.4
+            return GPU_SHARE
         if self.by_onednn:
             return min(0.65, 0.003 * hidden_size**0.81)
         return min(0.6, 0.0205 * math.sqrt(hidden_size))
 
-    def hours(self, flops: float, *, ranks: int, hidden_size: int) -> float:
+    def assumptions(self) -> list[str]:
+        """What the hours rest on."""
+        if not self.on_gpu:
+            return []
+        return [
+            "hours on a GPU: assumed, by steps that were measured on one H200 at 307 M parameters"
+        ]
+
+    def hours(
+        self, flops: float, *, ranks: int, hidden_size: int, launches: tuple[float, float] = (0, 0)
+    ) -> float:
+        """launches: layers that pass in all micro-batches, and in all optimizer steps."""
         # Ranks on one CPU share its cores, and the speed was measured with all of them.
         speed = self.flops_per_s * (ranks if self.on_gpu else 1)
-        return (START_SECONDS + flops / (speed * self.reached(hidden_size))) / 3600
+        seconds = flops / (speed * self.reached(hidden_size))
+        if self.on_gpu:
+            seconds = max(seconds, BATCH_SECONDS * launches[0]) + STEP_SECONDS * launches[1]
+        return (START_SECONDS + seconds) / 3600
 
 
 def plan(params: Params, *, machine: Machine) -> dict[str, Any]:
@@ -97,7 +118,7 @@ def plan(params: Params, *, machine: Machine) -> dict[str, Any]:
             "on_gpu": machine.on_gpu,
         },
         "stages": [asdict(one) for one in Planner(params, shape, volume, machine).stages()],
-        "assumptions": volume.assumptions,
+        "assumptions": [*volume.assumptions, *(machine.assumptions())],
     }
 
 
@@ -111,7 +132,7 @@ def this_machine(*, ranks: int | None = None, gpu_tflops: float | None = None) -
     given = os.environ.get("DIFFUTRON_RANKS", "")
     ranks = ranks or (int(given) if given.isdecimal() else None)
     if gpu_tflops is not None:
-        return Machine(ranks or 1, gpu_tflops * 1e12, on_gpu=True)
+        return Machine(ranks or 1, NOMINAL_SHARE * gpu_tflops * 1e12, on_gpu=True)
     on_gpu = torch.cuda.is_available()
     speed = matmul_peak("cuda" if on_gpu else "cpu")
     ranks = ranks or torch.cuda.device_count() or None
@@ -212,6 +233,8 @@ def plan_training(
     working = activation_bytes(training, shape, weight_bytes=weight)
     held = training.packed_length * training.micro_batch_rows
     micro_batches = max(1, math.ceil(training.batch_size * length / ranks / held))
+    num_steps = tokens / (training.batch_size * length)
+    layers = num_steps * shape.num_layers
     trainable = shape.adapter_parameters if adapter else shape.parameters
     frozen = shape.parameters if adapter else 0
     is_muon = training.optimizer.name == "muon" and not adapter
@@ -229,7 +252,12 @@ def plan_training(
         tokens,
         flops,
         chosen.memory_bytes_per_rank,
-        machine.hours(flops, ranks=ranks, hidden_size=shape.hidden_size),
+        machine.hours(
+            flops,
+            ranks=ranks,
+            hidden_size=shape.hidden_size,
+            launches=(layers * micro_batches, layers),
+        ),
         (4 + 12 * CHECKPOINTS_KEPT) * trainable - 4 * CHECKPOINTS_KEPT * by_muon,
         chosen.communication_bytes_per_step,
         training.zero_stage,

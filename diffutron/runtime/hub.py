@@ -212,8 +212,10 @@ def open_repository(
     return Repository(name, kind, revision, at, sizes, setting)
 
 
-def resolve(name: str, *, kind: Kind, revision: str, setting: str = "") -> str:
+def resolve(name: str, *, kind: Kind, revision: str, setting: str = "", online: bool = True) -> str:
     """The commit that a revision means now; without the hub, the one that the cache knows.
+
+    online: whether the hub is asked at all.
 
     Raises:
         HubError: neither of them tells.
@@ -232,6 +234,8 @@ def resolve(name: str, *, kind: Kind, revision: str, setting: str = "") -> str:
         return Path(HF_HUB_CACHE, repo_folder_name(repo_id=name, repo_type=kind), "refs", revision)
 
     try:
+        if not online:
+            raise HubError(f"{_place(kind, name, setting)} is not in the cache", "not cached")
         commit = ask(info, name=name, kind=kind, revision=revision, told=setting)
     except HubError as error:
         if error.cause in ("unreachable", "refused", "not cached") and known().is_file():

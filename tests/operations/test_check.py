@@ -142,6 +142,22 @@ def test_params_pins_what_is_read_from_the_hub(published, capsys):
     assert "jhu-clsp/none does not exist" in capsys.readouterr().err
 
 
+def test_a_hub_that_is_away_is_told_once_and_the_cache_is_asked(published, capsys, monkeypatch):
+    known = compose("paper", ["tokenizer.name=jhu-clsp/none"])["backbone"]["commit"]
+    capsys.readouterr()
+    published.hub.stop()
+    close_session()
+    pauses: list[float] = []
+    monkeypatch.setattr("diffutron.runtime.hub.sleep", pauses.append)
+    values = compose("paper", ["tokenizer.name=jhu-clsp/none"])
+    assert values["backbone"]["commit"] == known
+    assert values["tokenizer"]["commit"] is None
+    assert len(pauses) == 2  # one name was tried three times, the others were not
+    told = [line for line in capsys.readouterr().err.splitlines() if "null" in line]
+    assert len(told) == 1
+    assert told[0].endswith("these commits stay null: tokenizer.name")
+
+
 def test_another_name_has_another_commit(published, tmp_path):
     file = tmp_path / "params.yaml"
     file.write_text(yaml_text(compose("paper")))
