@@ -10,7 +10,18 @@ from typing import Annotated, NoReturn
 import typer
 
 import diffutron
-from diffutron.cli import build, chat, leaderboard, model, project, registry, stages, sweep, tune
+from diffutron.cli import (
+    build,
+    chat,
+    complete,
+    leaderboard,
+    model,
+    project,
+    registry,
+    stages,
+    sweep,
+    tune,
+)
 from diffutron.cli.examples import epilog
 from diffutron.cli.stages import PARAMS, Override, ParamsFile
 from diffutron.config.params import STAGES, load_params, parse_params
@@ -55,7 +66,11 @@ for _stage in STAGES:
 @app.command(epilog=epilog("params"))
 def params(
     profile: Annotated[
-        str, typer.Option(help="demo, small, paper (infra/profiles), or current: the file itself.")
+        str,
+        typer.Option(
+            help="demo, small, paper (infra/profiles), or current: the file itself.",
+            autocompletion=complete.profiles,
+        ),
     ],
     override: Override = None,
     out: Annotated[Path, typer.Option(help="The file to write.")] = PARAMS,
@@ -75,7 +90,11 @@ def params(
 @app.command(epilog=epilog("plan"))
 def plan(
     profile: Annotated[
-        str | None, typer.Option(help="A profile to plan; without it, params.yaml as it is.")
+        str | None,
+        typer.Option(
+            help="A profile to plan; without it, params.yaml as it is.",
+            autocompletion=complete.profiles,
+        ),
     ] = None,
     override: Override = None,
     ranks: Annotated[int | None, typer.Option(min=1, help="Ranks of a training stage.")] = None,

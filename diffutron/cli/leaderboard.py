@@ -5,9 +5,17 @@ from typing import Annotated
 
 import typer
 
+from diffutron.cli import complete
+from diffutron.cli.complete import SYSTEMS
 from diffutron.runtime.errors import StageFailure, UserError
 
 Names = Annotated[str | None, typer.Option(help="Names, separated by commas; by default all.")]
+Systems = Annotated[
+    str | None,
+    typer.Option(
+        help="Names, separated by commas; by default all.", autocompletion=complete.systems
+    ),
+]
 Data = Annotated[
     str | None,
     typer.Option(help="Folder of evaluation rows, `hub` or `sample`; else DIFFUTRON_DATA or hub."),
@@ -17,12 +25,11 @@ Protocol = Annotated[
     str, typer.Option(help="corrected, cetvel, both, or dllm (the public scorer's encoding).")
 ]
 SystemsFile = Annotated[Path, typer.Option("--systems", help="The file of systems.")]
-SYSTEMS = Path("infra/systems.yaml")
 
 
 def leaderboard(
     systems: SystemsFile = SYSTEMS,
-    only: Names = None,
+    only: Systems = None,
     tasks: Names = None,
     data: Data = None,
     protocol: Protocol = "corrected",

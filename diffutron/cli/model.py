@@ -42,7 +42,8 @@ Model = Annotated[
     str, typer.Option("--model", help="Model folder, OWNER/NAME[@REVISION] or models:/NAME@ALIAS.")
 ]
 Input = Annotated[
-    Path | None, typer.Option("--input", help="JSONL file to read instead of arguments.")
+    Path | None,
+    typer.Option("--input", help="JSONL file to read instead of arguments; - reads a pipe."),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="One JSON object a line.")]
 Seed = Annotated[int, typer.Option(help="The same seed gives the same text.")]
@@ -94,7 +95,7 @@ def generate(
     device: Device = None,
     dtype: Dtype = "float32",
 ) -> None:
-    """Answer prompts. An input line is {"prompt": "..."}."""
+    """Answer prompts. An input line is {"prompt": "..."}; a pipe holds a prompt a line."""
     given = {
         "max_new_tokens": max_new_tokens,
         "num_steps": num_steps,
@@ -136,7 +137,7 @@ def infill(
     device: Device = None,
     dtype: Dtype = "float32",
 ) -> None:
-    """Fill the masks of texts. An input line is {"text": "..."}."""
+    """Fill the masks of texts. An input line is {"text": "..."}; a pipe holds a text a line."""
     texts = [row["text"] for row in _rows(input, ("text",), (text,))]
     with user_errors():
         from diffutron import api
@@ -185,12 +186,21 @@ def user_errors() -> Iterator[None]:
         raise UserError(str(error)) from error
 
 
+def _piped(keys: tuple[str, ...]) -> list[dict[str, str]]:
+    """A text a line from standard input, if it comes from a pipe or a file."""
+    if sys.stdin.isatty():
+        return []
+    return [{keys[0]: line.rstrip("\r\n")} for line in sys.stdin if line.strip()]
+
+
 def _rows(
     path: Path | None, keys: tuple[str, ...], given: tuple[str | None, ...]
 ) -> list[dict[str, str]]:
     """The input as dicts with `keys`: one from the arguments, or one a line of the file."""
     wanted = " ".join(key.upper() for key in keys)
     if path is None:
+        if piped := _piped(keys) if given == (None,) else []:
+            return piped
         if any(value is None for value in given):
             raise UserError(f"give {wanted}, or --input FILE.jsonl")
         return [dict(zip(keys, (value or "" for value in given), strict=True))]
@@ -198,7 +208,7 @@ def _rows(
         raise UserError(f"give {wanted} or --input, not both")
     rows: list[dict[str, str]] = []
     try:
-        for number, row in read_json_lines(path):
+        for number, row in read_json_lines(Path("/dev/stdin") if path == Path("-") else path):
             if not isinstance(row, dict) or any(not isinstance(row.get(key), str) for key in keys):
                 raise UserError(
                     f"{path}, line {number}: need an object with the texts {', '.join(keys)}"

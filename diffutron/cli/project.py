@@ -11,12 +11,17 @@ from typing import Annotated
 
 import typer
 
+from diffutron.cli import complete
 from diffutron.cli.stages import PARAMS, ParamsFile
 from diffutron.config.params import load_params
 from diffutron.runtime.errors import UserError
 
 
-def why(stage: Annotated[str, typer.Argument(help="A stage of dvc.yaml.")]) -> None:
+def why(
+    stage: Annotated[
+        str, typer.Argument(help="A stage of dvc.yaml.", autocompletion=complete.stages)
+    ],
+) -> None:
     """Say what has changed since a stage last ran, before it runs again."""
     from diffutron.operations.why import why as explain
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+from diffutron.cli import complete
 from diffutron.cli.stages import PARAMS
 from diffutron.config.params import load_params
 from diffutron.runtime.errors import UserError
@@ -16,7 +17,12 @@ if TYPE_CHECKING:
     from diffutron.registry.promotion_gate import Verdict
 
 Version = Annotated[
-    str, typer.Argument(metavar="VERSION", help="Number or alias of a registered version.")
+    str,
+    typer.Argument(
+        metavar="VERSION",
+        help="Number or alias of a registered version.",
+        autocompletion=complete.versions,
+    ),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Plain JSON.")]
 MaxDrop = Annotated[

@@ -3,6 +3,8 @@
 import json
 import re
 import shutil
+import subprocess
+import sys
 from html import unescape
 
 import pytest
@@ -74,6 +76,27 @@ def test_generate_from_a_file_as_json(run, tmp_path) -> None:
     rows = [json.loads(line) for line in done.stdout.splitlines()]
     assert [row["prompt"] for row in rows] == ["Kedi", "Ankara?"]
     assert all(set(row) == {"prompt", "text", "token_ids", "num_steps"} for row in rows)
+
+
+def test_a_pipe_holds_a_prompt_a_line(run) -> None:
+    done = run("generate", "--json", "--max-new-tokens", "2", stdin="Kedi\n\nAnkara başkenti?\n")
+    assert [json.loads(line)["prompt"] for line in done.stdout.splitlines()] == [
+        "Kedi",
+        "Ankara başkenti?",
+    ]
+    done = run("infill", stdin="Ankara [MASK].\n")
+    assert done.stdout.startswith("Ankara")
+
+
+def test_lines_of_json_come_from_a_pipe(tiny_model_dir) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "diffutron", "score", "--model", tiny_model_dir, "--input", "-"],
+        input='{"context": "Kedi", "continuation": " ev"}\n',
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert re.fullmatch(r"-\d+\.\d+ nats \(exact, \d+ tokens, \d+ rows\)\n", done.stdout)
 
 
 def test_presets_are_the_published_settings(run) -> None:

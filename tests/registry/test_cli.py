@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from diffutron.cli import complete
 from diffutron.cli.app import main
 
 pytestmark = pytest.mark.slow
@@ -41,6 +42,11 @@ def shop(two_versions, tmp_path, monkeypatch):
 
 def expecting(champion: str) -> tuple[str, str]:
     return ("--expected-champion", champion)
+
+
+@pytest.mark.usefixtures("shop")
+def test_the_shell_is_offered_the_versions():
+    assert complete.versions("") == ["1", "2", "challenger", "champion"]
 
 
 @pytest.mark.usefixtures("shop")
