@@ -5,7 +5,7 @@ What a step does depends on its number alone, so a resumed run repeats nothing a
 
 import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -163,6 +163,7 @@ class Trainer:
         self.state = TrainerState()
         self._pending: list[Tensor] = []  # [loss, masked] of steps not yet looked at
         self._skipped_in_a_row = 0
+        self._warned = False
         self.resumed_from: int | None = None
         self.average: MovingAverage | None = None
         self.engine = self._start()
@@ -286,7 +287,7 @@ class Trainer:
             self.state.masked += int(masked)
 
     def _add_point(self, done: int, *, eval_loss: float | None = None) -> None:
-        """A point of the curve; a loss that has risen far above the start ends the run.
+        """A point of the curve; a loss that has risen far above its lowest so far ends the run.
 
         All ranks see the same losses, so all of them end.
         """
@@ -301,16 +302,20 @@ class Trainer:
         }
         state.curve.append(point)
         state.losses = []
-        window = math.ceil(params.spike_steps / self.point_every)
         losses = [float(point["loss"] or 0.0) for point in state.curve]
-        if len(losses) < 2 * window:
-            return
-        first, last = math.fsum(losses[:window]) / window, math.fsum(losses[-window:]) / window
-        if last > params.spike_ratio * first:
-            raise self._diverged(
-                f"the loss rose to {last:.3g} by step {done}, {last / first:.1f} times that of "
-                "the start"
-            )
+        risen = rise(losses, window=math.ceil(params.spike_steps / self.point_every))
+        seen = (
+            f"at step {done} the mean loss over {params.spike_steps} steps is {risen:.1f} times "
+            "its lowest so far"
+        )
+        if risen > params.spike_ratio:
+            raise self._diverged(seen)
+        if risen > math.sqrt(params.spike_ratio):
+            if not self._warned and self.ranks.is_main:
+                print(f"{self.name}: {seen}; at {params.spike_ratio:g} times the run ends")
+            self._warned = True
+        else:
+            self._warned = False
 
     def _diverged(self, what: str) -> StageFailure:
         rates = "learning_rate or max_grad_norm"
@@ -385,6 +390,17 @@ class Trainer:
             "skipped_steps": state.skipped_steps,
             "resumed_from": self.resumed_from,
         }
+
+
+def rise(losses: Sequence[float], *, window: int) -> float:
+    """The mean of the last `window` losses over the lowest such mean so far, at least 1.
+
+    1 until there are two windows.
+    """
+    if len(losses) < 2 * window:
+        return 1.0
+    sums = [math.fsum(losses[end - window : end]) for end in range(window, len(losses) + 1)]
+    return sums[-1] / min(sums) if min(sums) > 0 else 1.0
 
 
 def number_of_steps(params: TrainingParams, num_samples: int) -> int:

@@ -10,7 +10,7 @@ from diffutron.runtime.errors import StageFailure
 from diffutron.training.checkpoint import Checkpoints
 from diffutron.training.ema import MovingAverage
 from diffutron.training.ranks import training_process
-from diffutron.training.trainer import MaskedLoss, Trainer, number_of_steps
+from diffutron.training.trainer import MaskedLoss, Trainer, number_of_steps, rise
 from tests.support.trainings import before
 
 
@@ -207,15 +207,31 @@ def _shake(training):
         training.model.head.norm.weight.mul_(50.0)
 
 
-def test_a_loss_that_rises_far_above_the_start_ends_the_run(train, monkeypatch):
+def test_a_rise_is_told_from_the_lowest_mean_and_not_from_the_start():
+    falling = [8.0, 7.0, 6.0, 2.0, 1.0, 1.0, 1.0, 1.0]
+    assert rise(falling, window=2) == 1.0
+    assert rise([*falling, 3.0, 3.0], window=2) == 3.0  # far below the start
+    assert rise([*falling, 1.0, 3.0], window=2) == 2.0
+    assert rise([1.0, 9.0, 9.0], window=2) == 1.0  # two windows are needed
+    assert rise([0.0, 0.0, 0.0, 0.0], window=2) == 1.0
+
+
+def test_a_loss_that_rises_far_above_its_lowest_ends_the_run(train, monkeypatch):
     rule = {"spike_steps": 3, "spike_ratio": 2.0}
     steady = train(name="steady", learning_rate=1e-9, **rule)
     assert len(steady.state.curve) == 12
     monkeypatch.setattr(Trainer, "_start", _poisoned_at(7, Trainer._start, _shake))
-    with pytest.raises(StageFailure, match=r"the loss rose to .* by step \d+, .* of the start"):
+    with pytest.raises(StageFailure, match=r"at step \d+ .* 3 steps is .* times its lowest so far"):
         train(name="spike", learning_rate=1e-9, **rule)
     with training_process() as ranks:
         assert Checkpoints("spike", ranks, zero_stage=0).newest().step == 5
+
+
+def test_a_warning_comes_once_before_the_end(train, monkeypatch, capsys):
+    monkeypatch.setattr("diffutron.training.trainer.rise", lambda losses, window: 3.0)
+    train(name="warned", spike_ratio=5.0)
+    (told,) = [line for line in capsys.readouterr().out.splitlines() if "lowest so far" in line]
+    assert told.endswith("is 3.0 times its lowest so far; at 5 times the run ends")
 
 
 def _poisoned_at(step, start, action=_poison):
