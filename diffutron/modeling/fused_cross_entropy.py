@@ -17,7 +17,7 @@ MANY_ROWS = 64  # from which the decoder is the faster left factor of a product 
 LARGE_DECODER = 2**23  # elements that no cache holds, so that reading them once is what counts
 # Logits of a block of columns. On a CPU they stay in the cache; on a GPU a block is 1 GiB.
 BLOCK_LOGITS = {"cpu": 2**19, "cuda": 2**28}
-ALIGNED = 128
+ALIGNED = 128  # columns; a block has a multiple of them
 BLOCK_TOKENS = {"cpu": 4096, "cuda": 2**15}  # whose gradient is added at a time
 
 

@@ -2,9 +2,11 @@
 
 import csv
 import io
+import math
 import os
 import platform
 import resource
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -77,3 +79,14 @@ def write_record(metrics: Path, values: dict[str, Any], state: TrainerState) -> 
     writer.writerows(state.curve)
     write_text(metrics.with_suffix(".csv"), table.getvalue())
     write_json(metrics, values)
+
+
+def rise(losses: Sequence[float], *, window: int) -> float:
+    """The mean of the last `window` losses over the lowest such mean so far, at least 1.
+
+    1 until there are two windows.
+    """
+    if len(losses) < 2 * window:
+        return 1.0
+    sums = [math.fsum(losses[end - window : end]) for end in range(window, len(losses) + 1)]
+    return sums[-1] / min(sums) if min(sums) > 0 else 1.0

@@ -5,7 +5,7 @@ What a step does depends on its number alone, so a resumed run repeats nothing a
 
 import math
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -42,7 +42,7 @@ from diffutron.training.ema import MovingAverage
 from diffutron.training.engine import gather_full_weights, set_exact_weights, start_engine
 from diffutron.training.optimizer import learning_rate, runs_muon, set_learning_rates
 from diffutron.training.ranks import Ranks
-from diffutron.training.record import TrainerState, machine_facts, peak_bytes, write_record
+from diffutron.training.record import TrainerState, machine_facts, peak_bytes, rise, write_record
 
 CHECK_EVERY = 10  # steps between two looks at the losses: each look is a collective call
 CURVE_POINTS = 500
@@ -390,17 +390,6 @@ class Trainer:
             "skipped_steps": state.skipped_steps,
             "resumed_from": self.resumed_from,
         }
-
-
-def rise(losses: Sequence[float], *, window: int) -> float:
-    """The mean of the last `window` losses over the lowest such mean so far, at least 1.
-
-    1 until there are two windows.
-    """
-    if len(losses) < 2 * window:
-        return 1.0
-    sums = [math.fsum(losses[end - window : end]) for end in range(window, len(losses) + 1)]
-    return sums[-1] / min(sums) if min(sums) > 0 else 1.0
 
 
 def number_of_steps(params: TrainingParams, num_samples: int) -> int:

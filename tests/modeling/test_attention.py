@@ -5,10 +5,11 @@ import torch
 from transformers import ModernBertConfig, ModernBertForMaskedLM
 
 from diffutron.modeling import attention
-from diffutron.modeling.attention import packed_attention, use_packed_attention
+from diffutron.modeling.attention import use_packed_attention
 from diffutron.modeling.head import run_encoder
 from diffutron.modeling.packing import PackedRows, attention_masks, pack_rows
 from diffutron.training.batches import MicroBatch
+from tests.support.varlen import each_sample
 
 
 @pytest.fixture
@@ -90,18 +91,11 @@ def test_the_gpu_kernel_is_asked_for_each_sample_alone(model, monkeypatch) -> No
     that what it is given is known to be right."""
     calls: list[int] = []
 
-    def each_sample(states, bounds, longest, scaling, window):
+    def counted(states, bounds, longest, scaling, window):
         calls.append(longest)
-        parts = []
-        for start, stop in zip(bounds[:-1], bounds[1:], strict=True):
-            query, key, value = (x[start:stop].transpose(0, 1)[None] for x in states)
-            near = torch.arange(int(stop - start))
-            near = (near[:, None] - near[None]).abs() <= (window if window >= 0 else 10**9)
-            mixed = packed_attention(model, query, key, value, near[None, None], scaling=scaling)[0]
-            parts.append(mixed[0])
-        return torch.cat(parts)[None]
+        return each_sample(states, bounds, longest, scaling, window)
 
-    monkeypatch.setattr(attention, "_varlen", each_sample)
+    monkeypatch.setattr(attention, "_varlen", counted)
     rows = packed(13, 20, 25)
     masks = attention_masks(rows.segment, window=model.config.sliding_window)
     with torch.no_grad():

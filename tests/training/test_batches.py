@@ -23,6 +23,7 @@ from diffutron.training.batches import (
     training_batch,
 )
 from diffutron.training.trainer import MaskedLoss
+from tests.support.varlen import each_sample
 
 MASK, PAD, EOS = 4, 0, 1
 
@@ -292,21 +293,7 @@ def test_a_batch_that_cannot_be_made_is_told_at_its_step():
 
 def test_one_row_without_padding_has_the_same_loss_and_gradients(tiny_model_dir, monkeypatch):
     """As a GPU computes it, with a loop over the samples in place of its kernel."""
-    from diffutron.modeling import attention
-
-    def each_sample(states, bounds, longest, scaling, window):
-        parts = []
-        for start, stop in zip(bounds[:-1], bounds[1:], strict=True):
-            query, key, value = (x[start:stop].transpose(0, 1)[None] for x in states)
-            near = torch.arange(int(stop - start))
-            near = (near[:, None] - near[None]).abs() <= (window if window >= 0 else 10**9)
-            mixed = torch.nn.functional.scaled_dot_product_attention(
-                query, key, value, near, scale=scaling
-            )
-            parts.append(mixed[0].transpose(0, 1))
-        return torch.cat(parts)[None]
-
-    monkeypatch.setattr(attention, "_varlen", each_sample)
+    monkeypatch.setattr("diffutron.modeling.attention._varlen", each_sample)
     model = load_model(tiny_model_dir, made_by="backbone").double()
     loss = MaskedLoss(model, mask_token_id=MASK)
     layout = Layout(32, 4, rank=0, world_size=1)

@@ -10,7 +10,8 @@ from diffutron.runtime.errors import StageFailure
 from diffutron.training.checkpoint import Checkpoints
 from diffutron.training.ema import MovingAverage
 from diffutron.training.ranks import training_process
-from diffutron.training.trainer import MaskedLoss, Trainer, number_of_steps, rise
+from diffutron.training.record import rise
+from diffutron.training.trainer import MaskedLoss, Trainer, number_of_steps
 from tests.support.trainings import before
 
 
