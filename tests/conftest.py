@@ -1,6 +1,7 @@
 """What every test shares: an empty folder to work in, no network, one seeded tiny model."""
 
 import os
+import sys
 import time
 from collections import Counter
 from collections.abc import Iterator
@@ -83,6 +84,17 @@ def _leaves_nothing_in_the_project(request: pytest.FixtureRequest) -> Iterator[N
         left = {*os.listdir(folder)} - names
         names |= left  # the next test is not to blame
         assert not left, f"left in the shared `repo`: {sorted(left)}; work in a copy of your own"
+
+
+@pytest.fixture(autouse=True)
+def _lets_torch_compile() -> Iterator[None]:
+    """A test that stops `torch.compile` for the rest of the process fails, not a later one."""
+    yield
+    dynamo = sys.modules.get("torch._dynamo.eval_frame")
+    if dynamo and dynamo._stance.stance != "default":
+        left = dynamo._stance.stance
+        dynamo._set_stance(dynamo.DynamoStance())  # the next test is not to blame
+        raise AssertionError(f"left torch.compiler.set_stance({left!r}); use it as a `with` block")
 
 
 @pytest.fixture

@@ -7,6 +7,7 @@ kernels. It needs Triton and a C compiler. Without them, and on a CPU, the same 
 import os
 import shutil
 from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager, nullcontext
 from functools import cache, wraps
 from importlib.util import find_spec
 from typing import Any
@@ -30,6 +31,12 @@ def can_compile() -> bool:
     return bool(
         choice == "1" and torch.cuda.is_available() and find_spec("triton") and has_compiler
     )
+
+
+def compile_if_possible() -> AbstractContextManager[object]:
+    """For the length of a block, what other libraries compile (DeepSpeed's Muon) runs as plain
+    torch where this machine cannot compile."""
+    return nullcontext() if can_compile() else torch.compiler.set_stance("force_eager")
 
 
 def compile_layers(layers: Iterable[nn.Module]) -> None:

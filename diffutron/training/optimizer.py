@@ -40,15 +40,10 @@ def make_optimizer(
 def _muon(
     matrices: "list[nn.Parameter]", params: TrainingParams, others: list[dict[str, Any]]
 ) -> "Optimizer":
-    """DeepSpeed's Muon with AdamW beside it; without a GPU it is run as plain torch, as its kernels
-    would need a compiler for C++ on the machine."""
+    """DeepSpeed's Muon with AdamW beside it."""
     import torch
     from deepspeed.runtime.zero.muon.muon_optimizer import MuonWithAuxAdam
 
-    from diffutron.modeling.compiled import can_compile
-
-    if not can_compile():
-        torch.compiler.set_stance("force_eager")
     for weight in matrices:
         weight.use_muon = True  # type: ignore[attr-defined] by this mark ZeRO knows them
     group = {

@@ -172,10 +172,12 @@ def training_process() -> Iterator[Ranks]:
     """
     import torch.distributed as dist
 
+    from diffutron.modeling.compiled import compile_if_possible
+
     die_with_launcher()
     alone_before = dist.is_initialized()
     try:
-        with explain_collectives():
+        with explain_collectives(), compile_if_possible():
             yield _join()
     except (UserError, StageFailure) as error:
         if ERRORS not in os.environ:
