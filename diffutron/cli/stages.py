@@ -149,6 +149,7 @@ def instructions(
 def instruct_phase1(
     model: Annotated[Path, typer.Option(help="Model to start from.")] = Path("models/merged"),
     instructions: Instructions = Path("data/instructions"),
+    corpus: Corpus = Path("data/corpus"),
     out: Out = Path("models/phase1"),
     metrics: Metrics = Path("metrics/instruct_phase1.json"),
     params: ParamsFile = PARAMS,
@@ -156,14 +157,15 @@ def instruct_phase1(
     """Instruction tuning, first phase."""
     from diffutron.training.instruct import instruct as stage
 
-    paths = {"model": model, "instructions": instructions, "out": out, "metrics": metrics}
-    stage(load_params(params), 1, **paths)
+    paths = {"model": model, "instructions": instructions, "corpus": corpus, "out": out}
+    stage(load_params(params), 1, metrics=metrics, **paths)
 
 
 @per_rank(on_cpu=1)
 def instruct_phase2(
     model: Annotated[Path, typer.Option(help="Model to start from.")] = Path("models/phase1"),
     instructions: Instructions = Path("data/instructions"),
+    corpus: Corpus = Path("data/corpus"),
     out: Out = Path("models/phase2"),
     metrics: Metrics = Path("metrics/instruct_phase2.json"),
     params: ParamsFile = PARAMS,
@@ -171,8 +173,8 @@ def instruct_phase2(
     """Instruction tuning, second phase; starts from the first."""
     from diffutron.training.instruct import instruct as stage
 
-    paths = {"model": model, "instructions": instructions, "out": out, "metrics": metrics}
-    stage(load_params(params), 2, **paths)
+    paths = {"model": model, "instructions": instructions, "corpus": corpus, "out": out}
+    stage(load_params(params), 2, metrics=metrics, **paths)
 
 
 def evaluate(

@@ -152,6 +152,7 @@ class InstructionsParams(Section):
     phase2: HubInstructions
     max_bad_share: Share
     max_tokens: Positive
+    too_long: Literal["drop", "cut"]
     max_rows: Positive | None
     balance: Literal["none", "source"]
     heldout_rows: Positive
@@ -303,6 +304,20 @@ class InstructParams(Section):
         return [part for part, is_there in parts.items() if is_there]
 
 
+class ReplayParams(Section):
+    """Documents of the corpus that are learned beside the answers, so that no text is forgotten."""
+
+    documents: NonNegative
+    weight: Annotated[float, Field(gt=0)]
+
+
+NO_REPLAY = {"documents": 0, "weight": 1.0}
+
+
+class PhaseParams(InstructParams):
+    replay: ReplayParams
+
+
 class PerplexityText(HubRows):
     source: Source
     field: str
@@ -363,8 +378,8 @@ class Params(Section):
     backbone: BackboneParams
     pretrain: PretrainParams
     instructions: InstructionsParams
-    instruct_phase1: InstructParams
-    instruct_phase2: InstructParams
+    instruct_phase1: PhaseParams
+    instruct_phase2: PhaseParams
     evaluate: EvaluateParams
     report: ReportParams
     register_: RegisterParams = Field(alias="register")

@@ -10,7 +10,7 @@ from typing import Any, get_args
 
 from pydantic import BaseModel
 
-from diffutron.config.params import Params, parse_params
+from diffutron.config.params import NO_REPLAY, Params, parse_params
 from diffutron.config.renamed import KEYS
 
 METRICS = {
@@ -42,6 +42,9 @@ def parse_stored_params(values: Any, *, origin: str) -> Params:
                 found[section].setdefault("normalize", "token")
             found["corpus"]["contamination"]["tasks"] = found["evaluate"]["tasks"]
         found["backbone"].setdefault("objective", "mlm")
+        found["instructions"].setdefault("too_long", "drop")
+        for section in ("instruct_phase1", "instruct_phase2"):
+            found[section].setdefault("replay", NO_REPLAY)
         for section in TRAININGS:
             low, high = found[section].pop(KEYS["mask_rate"], (0.0, 1.0))
             rates = {"low": low, "high": high, "shape": "uniform"}

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
-from diffutron.config.params import InstructParams, Params, TrainingParams
+from diffutron.config.params import Params, PhaseParams, TrainingParams
 from diffutron.planning.data_volume import Volume, volume_of
 from diffutron.planning.model_cost import (
     Shape,
@@ -167,8 +167,7 @@ class Planner:
         rows = parts["instruct_phase1"].tokens + parts["instruct_phase2"].tokens
         yield _data("instructions", tokens=rows, disk=8 * rows)
         for name in ("instruct_phase1", "instruct_phase2"):
-            section: InstructParams = getattr(params, name)
-            yield self.diffusion(name, share=ANSWER_SHARE, adapter=section.method == "lora")
+            yield self.phase(name)
         yield self.evaluation()
         yield StagePlan("report", 0, 0.0, 0, 5 / 3600, 2_000_000)
         yield StagePlan("register", 0, 0.0, weights, 2 * START_SECONDS / 3600, weights)
@@ -179,11 +178,32 @@ class Planner:
         masked = sum(training.mask_rates.bounds) / 2  # both shapes have this mean
         return self.training(name, training, masked * share, adapter=adapter)
 
+    def phase(self, name: str) -> StagePlan:
+        """An instruction phase: rows, of whose tokens few may be masked, and replayed documents."""
+        section: PhaseParams = getattr(self.params, name)
+        adapter, again = section.method == "lora", section.replay.documents
+        rows = self.diffusion(name, share=ANSWER_SHARE, adapter=adapter)
+        if not again:
+            return rows
+        training = section.training
+        row = min(self.volume.parts[name].tokens_each, training.packed_length)
+        documents = training.model_copy(
+            update={"batch_size": again, "epochs": None}
+            | {"steps": round(rows.tokens / row / training.batch_size)}
+        )
+        return joined(rows, self.training(name, documents, 0.5, adapter=adapter, part="corpus"))
+
     def training(
-        self, name: str, training: TrainingParams, masked: float, *, adapter: bool = False
+        self,
+        name: str,
+        training: TrainingParams,
+        masked: float,
+        *,
+        adapter: bool = False,
+        part: str | None = None,
     ) -> StagePlan:
         """A stage of the training loop; `masked` is the share of tokens that meet the head."""
-        part = "corpus" if name in ("backbone", "pretrain") else name
+        part = part or ("corpus" if name in ("backbone", "pretrain") else name)
         ranks = self.machine.ranks or (2 if name == "pretrain" else 1)
         return plan_training(
             name,
@@ -204,6 +224,17 @@ class Planner:
         hours = self.machine.hours(forward, ranks=1, hidden_size=self.shape.hidden_size)
         memory = 4 * self.shape.parameters + logits_bytes(self.shape)
         return StagePlan("evaluate", tokens, forward, memory, hours, 50_000_000)
+
+
+def joined(rows: StagePlan, documents: StagePlan) -> StagePlan:
+    """One training of both: in each step the micro-batches of one follow those of the other."""
+    larger = max(rows, documents, key=lambda one: one.memory_bytes_per_rank)
+    return replace(
+        larger,
+        tokens=rows.tokens + documents.tokens,
+        flops=rows.flops + documents.flops,
+        hours=rows.hours + documents.hours,
+    )
 
 
 def plan_training(

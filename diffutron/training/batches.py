@@ -39,6 +39,7 @@ class TrainingSet:
     """Samples and what is learned from them.
 
     normalize: the loss is a mean over all tokens of a global batch, or over the samples' own means.
+    replay: what each batch repeats of an earlier training set.
     """
 
     samples: Samples
@@ -49,10 +50,21 @@ class TrainingSet:
     eos_fill: EosFill | None = None
     max_tokens: int = 2**31
     normalize: Literal["token", "answer"] = "token"
+    replay: "Replay | None" = None
 
     def heldout(self, samples: Samples) -> Self:
         """What is measured on samples that are not learned from: the loss over all mask rates."""
-        return replace(self, samples=samples, objective=self.objective.evaluated)
+        objective = self.objective.evaluated
+        return replace(self, samples=samples, objective=objective, replay=None)
+
+
+@dataclass(frozen=True)
+class Replay:
+    """Samples of another set in every batch; `weight` times their own loss is added to it."""
+
+    data: TrainingSet
+    samples: int
+    weight: float
 
 
 @dataclass(frozen=True)
@@ -147,7 +159,17 @@ def training_batch(data: TrainingSet, step: int, *, batch_size: int, layout: Lay
     first = place * batch_size
     position = torch.arange(first, min(first + batch_size, num_samples))
     index = epoch_order(num_samples, data.seed, epoch)[position]
-    return global_batch(data, index, position, epoch=epoch, layout=layout)
+    batch = global_batch(data, index, position, epoch=epoch, layout=layout)
+    return with_replay(batch, data.replay, step, layout) if data.replay else batch
+
+
+def with_replay(batch: GlobalBatch, replay: Replay, step: int, layout: Layout) -> GlobalBatch:
+    """The batch and the samples that are replayed with it, whose own mean loss is added to its."""
+    other = training_batch(replay.data, step, batch_size=replay.samples, layout=layout)
+    normalizer = other.normalizer / replay.weight
+    micro_batches = [replace(micro, normalizer=normalizer) for micro in other.micro_batches]
+    lengths = np.concatenate([batch.lengths, other.lengths])
+    return GlobalBatch(batch.micro_batches + micro_batches, batch.normalizer, lengths)
 
 
 def evaluation_batches(data: TrainingSet, *, batch_size: int, layout: Layout) -> list[GlobalBatch]:
@@ -178,7 +200,7 @@ def batches_ahead(
             yield batch
 
 
-@lru_cache(maxsize=2)
+@lru_cache(maxsize=4)  # two epochs, of the set and of what it replays
 def epoch_order(num_samples: int, seed: int, epoch: int) -> Tensor:
     """The seeded order of an epoch, int64 [num_samples]."""
     return hash_keys(seed, epoch, _ORDER, torch.arange(num_samples)).argsort(stable=True)

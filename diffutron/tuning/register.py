@@ -4,7 +4,14 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from diffutron.config.params import STAGES, InstructParams, Params, load_params
+from diffutron.config.params import (
+    NO_REPLAY,
+    STAGES,
+    InstructParams,
+    Params,
+    PhaseParams,
+    load_params,
+)
 from diffutron.evaluation.evaluate import MADE_BY, evaluate
 from diffutron.registry.register import register
 from diffutron.reporting.report import report
@@ -45,7 +52,8 @@ def register_tuned(model: Path, values: dict[str, Any], params: Params) -> dict[
     work = model.with_name(f"{model.name}.registration")
     metrics = _metrics(model, work / "metrics")
     settings = {name: values["settings"][name] for name in InstructParams.model_fields}
-    params = params.model_copy(update={"instruct_phase2": InstructParams.model_validate(settings)})
+    phase = PhaseParams.model_validate(settings | {"replay": NO_REPLAY})
+    params = params.model_copy(update={"instruct_phase2": phase})
     made: dict[str, Path] = {"evaluation": work / "evaluation"}
     texts = {"corpus": CORPUS, "instructions": INSTRUCTIONS}
     summary, out = metrics / "summary.json", work / "registered.json"

@@ -249,6 +249,19 @@ def test_more_masks_meet_the_head_more_often(repo, demo_plan):
     assert (flops(0.4) - flops(0.0)) / (flops(0.0) - fewest) == pytest.approx(1.0, rel=1e-3)
 
 
+def test_replayed_documents_cost_what_they_would_cost_alone(repo, demo_plan):
+    values = compose("demo", folder=repo / "infra" / "profiles")
+    phase, pretrain = values["instruct_phase2"], values["pretrain"]
+    phase["replay"]["documents"] = 8
+    with_replay = stage(plan(parse_params(values, origin="demo"), machine=CPU), "instruct_phase2")
+    pretrain["training"] |= {"steps": phase["training"]["steps"], "batch_size": 8}
+    alone = stage(plan(parse_params(values, origin="demo"), machine=CPU), "pretrain")
+    rows = stage(demo_plan, "instruct_phase2")
+    assert with_replay["tokens"] - rows["tokens"] == pytest.approx(alone["tokens"], rel=1e-3)
+    assert with_replay["flops"] > rows["flops"] + alone["flops"]  # an adapter is cheaper
+    assert with_replay["hours"] > rows["hours"]
+
+
 def test_the_table_names_every_stage(paper_plan):
     from rich.console import Console
 

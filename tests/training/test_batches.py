@@ -1,6 +1,7 @@
 """The same data and noise whatever the number of ranks, rows and micro-batches."""
 
 from dataclasses import replace
+from itertools import product
 
 import numpy as np
 import pytest
@@ -14,6 +15,7 @@ from diffutron.modeling.encoder import load_model
 from diffutron.training.batches import (
     EosFill,
     Layout,
+    Replay,
     TrainingSet,
     batches_ahead,
     divide,
@@ -110,6 +112,28 @@ def test_an_epoch_visits_each_sample_once_and_the_last_batch_is_its_own_size():
     assert sorted(epoch_order(21, 7, 0).tolist()) == list(range(21))
     assert epoch_order(21, 7, 0).tolist() != epoch_order(21, 7, 1).tolist()
     assert epoch_order(21, 7, 0).tolist() != epoch_order(21, 8, 0).tolist()
+
+
+@NORMALIZE
+def test_what_is_replayed_adds_its_own_mean_loss_to_that_of_the_batch(normalize):
+    """At any layout: the same noise and, by the normalizers, the same two losses."""
+    rows, texts = make_data([5, 9, 30, 17] * 4, normalize=normalize), make_data([20, 60] * 5)
+    both = replace(rows, replay=Replay(texts, 3, 0.5))
+    assert rows.heldout(rows.samples) == both.heldout(rows.samples)
+    for step, rank in product((0, 1, 3, 4), (0, 1)):
+        layout = Layout(64, 2, rank, 2)
+        alone = training_batch(rows, step, batch_size=8, layout=layout)
+        again = training_batch(texts, step, batch_size=3, layout=layout)
+        batch = training_batch(both, step, batch_size=8, layout=layout)
+        assert batch.lengths.tolist() == [*alone.lengths, *again.lengths]
+        assert len(batch.micro_batches) == len(alone.micro_batches) + len(again.micro_batches)
+        replayed = [replace(m, normalizer=2 * m.normalizer) for m in again.micro_batches]
+        for found, expected in zip(
+            batch.micro_batches, alone.micro_batches + replayed, strict=True
+        ):
+            assert found.normalizer == expected.normalizer
+            assert torch.equal(found.noisy_ids, expected.noisy_ids)
+            assert torch.equal(found.weights, expected.weights)
 
 
 def test_begin_token_and_padding_are_never_masked_and_every_sample_is():

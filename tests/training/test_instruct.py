@@ -9,10 +9,11 @@ from peft import PeftModel
 from transformers import AutoModelForMaskedLM
 
 from diffutron.config.params import GeometricParams, MaskRates
-from diffutron.data.token_store import read_instructions
+from diffutron.data.token_store import read_documents, read_instructions
 from diffutron.modeling.encoder import load_model
 from diffutron.paper.caveats import caveats
 from diffutron.runtime.errors import UserError
+from diffutron.training.batches import epoch_order
 from diffutron.training.instruct import instruct
 from diffutron.training.merge import merge
 from diffutron.training.pretrain import objective_of, pretrain
@@ -50,9 +51,14 @@ def test_adapter_and_merged_model_agree(short_params, tiny_model_dir, corpus_dir
     assert json.loads((merged / "diffutron.json").read_text())["kind"] == "merged"
 
 
+def name_of(parts):
+    kind, end = ("loss", " (not the bound)") if parts else ("bound", "")
+    return ", ".join([f"MDLM {kind}", "linear schedule", *parts]) + end
+
+
 @pytest.mark.parametrize(("method", "loss_share"), [("full", 0.5), ("lora", 0.7)])
 def test_a_phase_learns_to_answer(
-    method, loss_share, short_params, tiny_model_dir, instructions_dir, tmp_path
+    method, loss_share, short_params, tiny_model_dir, instructions_dir, corpus_dir, tmp_path
 ):
     key = "instruct_phase1"
     params = short_params(
@@ -67,9 +73,8 @@ def test_a_phase_learns_to_answer(
         }
     )
     out, metrics = tmp_path / "phase1", tmp_path / "phase1.json"
-    instruct(
-        params, 1, model=tiny_model_dir, instructions=instructions_dir, out=out, metrics=metrics
-    )
+    texts = {"instructions": instructions_dir, "corpus": corpus_dir}
+    instruct(params, 1, model=tiny_model_dir, **texts, out=out, metrics=metrics)
     values = json.loads(metrics.read_text())
     assert not values["is_bound"]
     assert values["objective"] == (
@@ -92,26 +97,42 @@ def test_a_phase_learns_to_answer(
 
 
 @pytest.mark.parametrize(
-    ("max_eos_fill", "normalize", "objective"),
+    ("max_eos_fill", "normalize", "documents", "parts"),
     [
-        (0, "token", "MDLM bound, linear schedule"),
-        (2, "token", "MDLM loss, linear schedule, with end fill (not the bound)"),
-        (2, "answer", "MDLM loss, linear schedule, with end fill, per answer (not the bound)"),
+        (0, "token", 0, []),
+        (2, "token", 0, ["with end fill"]),
+        (2, "answer", 0, ["with end fill", "per answer"]),
+        (0, "token", 3, []),
+        (2, "token", 3, ["with end fill"]),
     ],
 )
 def test_phase_2_reads_its_own_rows_and_names_its_loss(
-    max_eos_fill, normalize, objective, short_params, tiny_model_dir, instructions_dir, tmp_path
+    max_eos_fill,
+    normalize,
+    documents,
+    parts,
+    short_params,
+    tiny_model_dir,
+    instructions_dir,
+    corpus_dir,
+    tmp_path,
 ):
     out, metrics = tmp_path / "phase2", tmp_path / "phase2.json"
     section = {"training.steps": 2, "training.mask_rates.low": 0.0}
     section |= {"max_eos_fill": max_eos_fill, "normalize": normalize}
+    section |= {"replay.documents": documents, "training.batch_size": 8}
     params = short_params({f"instruct_phase2.{key}": value for key, value in section.items()})
-    instruct(
-        params, 2, model=tiny_model_dir, instructions=instructions_dir, out=out, metrics=metrics
-    )
+    texts = {"instructions": instructions_dir, "corpus": corpus_dir}
+    instruct(params, 2, model=tiny_model_dir, **texts, out=out, metrics=metrics)
     values = json.loads(metrics.read_text())
-    assert values["objective"] == values["eval_objective"] == objective
-    assert values["is_bound"] == ("bound," in objective)
+    assert values["eval_objective"] == name_of(parts)
+    assert values["objective"] == name_of([*parts, *(["with replay"] if documents else [])])
+    assert values["is_bound"] == (not parts and not documents)
+    rows = read_instructions(instructions_dir, 2, "train", max_tokens=64)
+    texts = read_documents(corpus_dir, "train", max_tokens=64)
+    seen = rows.length[epoch_order(len(rows), params.seed, 0)[:16]].sum()
+    again = texts.length[epoch_order(len(texts), params.seed, 0)[: 2 * documents]].sum()
+    assert seen + again <= values["tokens"] <= seen + again + 16 * max_eos_fill
     assert (values["steps"], values["samples"], values["eval_samples"]) == (2, 40, 12)
 
 

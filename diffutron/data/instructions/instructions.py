@@ -45,7 +45,8 @@ def instructions(params: Params, encode: Encode, *, out: Path, metrics: Path) ->
         steps.drop_broken(mine)
         steps.drop_duplicate_rows(mine)
         steps.drop_contaminated_rows(mine, contamination)
-        steps.drop_long(mine, encode, most=rules.max_tokens, desc=f"instructions, phase {phase}")
+        desc, cut = f"instructions, phase {phase}", rules.too_long == "cut"
+        steps.drop_long(mine, encode, most=rules.max_tokens, desc=desc, cut=cut)
         steps.draw(mine, rules, seed=params.seed)
         rows += mine
     steps.split_rows(rows, rules, params.corpus.near_duplicate, seed=params.seed)

@@ -32,6 +32,7 @@ REASONS = ("bad_line", "empty", "truncated", "duplicate", "contaminated", "too_l
 BATCH = 1000  # rows encoded at once
 STEM = 4  # letters of a word that its Turkish suffixes leave alone, near enough
 LABEL_SHARE = 0.05  # of the rows of a source; answers of so many are labels
+CUTS = 4  # times that a prompt is made shorter; its tokens are known only after
 TRUNCATED_FROM = 8  # words; a shorter answer may well end in a colon
 _OPEN_ENDS = (",", ";", ":", "-", "–", "(", "/", "...", "…")
 
@@ -96,18 +97,64 @@ def drop_contaminated_rows(rows: Sequence[Row], contamination: Contamination) ->
             row.reason = "contaminated"
 
 
-def drop_long(rows: Sequence[Row], encode: Encode, *, most: int, desc: str) -> None:
-    """Encode every row; those of more than `most` tokens in all are dropped."""
+def drop_long(
+    rows: Sequence[Row], encode: Encode, *, most: int, desc: str, cut: bool = False
+) -> None:
+    """Encode every row; those of more than `most` tokens in all are dropped.
+
+    cut: shorten prompts first (`cut_lines`); a conversation and an answer are never shortened.
+    """
     left = list(alive(rows))
     with Progress(total=len(left), desc=desc, unit="rows") as bar:
         for start in range(0, len(left), BATCH):
             batch = left[start : start + BATCH]
-            pairs = encode([asked(row) for row in batch], [row.answer for row in batch])
-            for row, (prompt, answer) in zip(batch, pairs, strict=True):
-                row.input_ids, row.answer_start = prompt + answer, len(prompt)
-                if len(row.input_ids) > most:
-                    row.reason = "too_long"
+            _encode(batch, encode)
+            long = [row for row in batch if len(row.input_ids) > most]
+            for _ in range(CUTS if cut else 0):
+                cuttable = [row for row in long if _cut(row, most)]
+                _encode(cuttable, encode)
+                long = [row for row in long if len(row.input_ids) > most]
+            for row in long:
+                row.reason = "too_long"
             bar.update(len(batch))
+
+
+def _encode(rows: Sequence[Row], encode: Encode) -> None:
+    pairs = encode([asked(row) for row in rows], [row.answer for row in rows]) if rows else []
+    for row, (prompt, answer) in zip(rows, pairs, strict=True):
+        row.input_ids, row.answer_start = prompt + answer, len(prompt)
+
+
+def _cut(row: Row, most: int) -> bool:
+    """Shorten a prompt by what its row has too much; False if that cannot help."""
+    room = most - (len(row.input_ids) - row.answer_start)
+    if row.turns or room <= 0:
+        return False
+    row.prompt = cut_lines(row.prompt, int(len(row.prompt) * room / row.answer_start))
+    return bool(row.prompt)
+
+
+def cut_lines(text: str, most: int) -> str:
+    """At most `most` characters of a text, from its start; the longest lines lose their ends.
+
+    A question, an option or a heading stands in a short line and stays whole, wherever it stands.
+    Lines are cut between words and then end in an ellipsis.
+    """
+    lines = text.split("\n")
+    room = most - (len(lines) - 1)
+    for place, length in enumerate(sorted(map(len, lines))):
+        if length * (len(lines) - place) > room:
+            longest = max(0, room // (len(lines) - place))
+            return "\n".join(_cut_line(line, longest) for line in lines).strip("\n ")
+        room -= length
+    return text
+
+
+def _cut_line(line: str, most: int) -> str:
+    if len(line) <= most:
+        return line
+    kept = line[: max(0, most - 2)]
+    return f"{kept.rsplit(' ', 1)[0]} …" if " " in kept else ""
 
 
 def asked(row: Row) -> str | Chat:

@@ -5,9 +5,11 @@ from functools import partial
 
 import pyarrow.parquet as pq
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from diffutron.data.instructions.instructions import instructions
-from diffutron.data.instructions.steps import Row, row_clusters
+from diffutron.data.instructions.steps import Row, cut_lines, row_clusters
 from diffutron.data.sources.sources import local_digest
 from diffutron.modeling.tokenizer import (
     decode_answer,
@@ -107,6 +109,46 @@ def test_spans_are_exact(run, tokenizer):
     assert [(row["prompt"], row["answer"]) for row in edge] == [
         ("Kod:\n  girinti\n    kalır", "👨\u200d👩\u200d👧 x̧")
     ]
+
+
+@pytest.mark.parametrize("too_long", ["drop", "cut"])
+def test_a_long_input_is_dropped_or_cut_and_its_question_stays(run, folder, tokenizer, too_long):
+    text = " ".join(f"{name} {city} kentine gitti." for name in NAMES for city in CITIES)
+    asked = {"Input": f"Bu metin neyi anlatır?\nMetin: {text}\nYanıt tek söz olsun.", "Output": "yol"}
+    huge = {"Input": "kısa", "Output": text}
+    with (folder / "instruct" / "a.jsonl").open("a", encoding="utf-8") as file:
+        file.writelines(f"\n{json.dumps(row, ensure_ascii=False)}" for row in (asked, huge))
+    out = run(too_long=too_long, max_tokens=120)
+    found = [row for row in rows_of(out, 2) if row["answer"] == "yol"]
+    assert not [row for row in rows_of(out, 2) if row["prompt"] == "kısa"]  # no answer is cut
+    assert len(found) == (too_long == "cut")
+    for row in found:
+        first, middle, last = row["prompt"].split("\n")
+        assert (first, last) == ("Bu metin neyi anlatır?", "Yanıt tek söz olsun.")
+        assert middle.endswith(" …")
+        assert f"Metin: {text}".startswith(middle.removesuffix(" …"))
+        assert 100 <= len(row["input_ids"]) <= 120
+        ids = row["input_ids"][: row["answer_start"]]
+        assert ids == encode_prompt(tokenizer, row["prompt"])
+
+
+@given(
+    st.lists(st.text("ab ç", max_size=40), min_size=1, max_size=6).map("\n".join),
+    st.integers(0, 120),
+)
+def test_cut_lines_keeps_the_starts_of_all_lines(text, most):
+    found = cut_lines(text, most)
+    assert len(found) <= max(most, text.count("\n"))
+    if len(text) <= most:
+        assert found == text
+        return
+    lines = text.split("\n")
+    longest = max(map(len, found.split("\n")))
+    kept = [line for line in lines if len(line) < longest]
+    assert all(line.strip("\n ") in found for line in kept)
+    for line in found.split("\n"):
+        start = line.removesuffix("…").rstrip()
+        assert any(whole.strip().startswith(start.strip()) for whole in lines)
 
 
 def test_reasons_are_counted(run, folder):
