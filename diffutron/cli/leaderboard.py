@@ -22,7 +22,11 @@ Data = Annotated[
 ]
 Limit = Annotated[int | None, typer.Option(help="Items of each task, drawn by the seed.")]
 Protocol = Annotated[
-    str, typer.Option(help="corrected, cetvel, both, or dllm (the public scorer's encoding).")
+    str,
+    typer.Option(
+        help="corrected, cetvel, both, dllm (the public scorer's encoding), or chat (a tuned "
+        "model's own format)."
+    ),
 ]
 SystemsFile = Annotated[Path, typer.Option("--systems", help="The file of systems.")]
 

@@ -336,6 +336,7 @@ class EvaluateParams(Section):
     digest: str | None
     tasks: list[TaskName]
     casing: Literal["turkish", "cetvel"]
+    tuned_format: Literal["text", "chat"]
     max_items: Positive | None
     max_items_final: Positive | None
     likelihood_rows: Annotated[int, Field(ge=2)]  # a sample needs two rows for its spread

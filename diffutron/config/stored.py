@@ -43,6 +43,7 @@ def parse_stored_params(values: Any, *, origin: str) -> Params:
             found["corpus"]["contamination"]["tasks"] = found["evaluate"]["tasks"]
         found["backbone"].setdefault("objective", "mlm")
         found["instructions"].setdefault("too_long", "drop")
+        found["evaluate"].setdefault("tuned_format", "text")
         for section in ("instruct_phase1", "instruct_phase2"):
             found[section].setdefault("replay", NO_REPLAY)
         for section in TRAININGS:

@@ -61,6 +61,8 @@ MADE_BY = {
     "phase2": "instruct_phase2",
 }
 FINAL = "phase2"
+TUNED = ("phase1", "phase2")
+PROTOCOL = {"text": "corrected", "chat": "chat"}
 # The four models have one shape and one tokenizer. The checks that cost model runs of their own are
 # made on the final one, which is the one that a promotion judges.
 CHECKS = {name: ("oracle", "target") for name in MADE_BY} | {FINAL: sanity_checks.NAMES}
@@ -180,7 +182,11 @@ def read_material(
 ) -> Material:
     """Everything that is asked and read; the final model is asked by `max_items_final`."""
     section, seed = params.evaluate, params.seed
-    protocol = replace(PROTOCOLS["corrected"], casing=section.casing)
+    asked_as = dict.fromkeys(MADE_BY, "text") | dict.fromkeys(TUNED, section.tuned_format)
+    protocols = {
+        name: replace(PROTOCOLS[PROTOCOL[format]], casing=section.casing)
+        for name, format in asked_as.items()
+    }
     limits = dict.fromkeys(MADE_BY, section.max_items) | {FINAL: section.max_items_final}
     heldout = heldout_set(corpus, tokenizer, documents=section.heldout_documents, seed=seed)
     text = text_set(read_perplexity_text(section.perplexity_text, seed=seed), tokenizer)
@@ -192,7 +198,7 @@ def read_material(
     return Material(
         tokenizer,
         tasks={
-            name: [EvalTask.draw(one, protocol, limit=limit, seed=seed) for one in sets]
+            name: [EvalTask.draw(one, protocols[name], limit=limit, seed=seed) for one in sets]
             for name, limit in limits.items()
         },
         texts={"heldout": heldout, "perplexity_text": text},

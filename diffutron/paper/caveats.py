@@ -71,6 +71,12 @@ def _measurement(params: Params) -> Iterator[Caveat]:
             "That many for backbone, merged model and phase 1"
             + (rest if final is None else f", and {final} for phase 2."),
         )
+    if params.evaluate.tuned_format == "chat":
+        yield Caveat(
+            "Phase 1 and 2 asked in a chat",
+            "The question stands in the chat format that they were tuned in, and all choices of a "
+            "question fill a canvas of one length. Base and merged model read plain text.",
+        )
     trained: list[tuple[str, TrainingParams, list[str]]] = [
         ("Pre-training", params.pretrain.training, []),
         ("Phase 1", params.instruct_phase1.training, params.instruct_phase1.loss_parts),

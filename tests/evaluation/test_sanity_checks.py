@@ -11,6 +11,7 @@ from diffutron.diffusion.likelihood.any_order import Score
 from diffutron.evaluation.cetvel.asked import EvalTask
 from diffutron.evaluation.cetvel.protocols import PROTOCOLS
 from diffutron.evaluation.cetvel.questions import Question
+from diffutron.evaluation.scorers.scorer import Scorer
 from diffutron.evaluation.scoring import sanity_checks
 from diffutron.evaluation.scoring.answering import answer_batches
 from diffutron.modeling.encoding import EncodedPair
@@ -35,6 +36,8 @@ class Fake:
 
     def encode(self, pairs, protocol):
         return [EncodedPair(tuple(map(ord, a)), tuple(map(ord, b)), False) for a, b in pairs]
+
+    encode_questions = Scorer.encode_questions
 
     def cost(self, pair):
         return 1

@@ -8,7 +8,7 @@ from pathlib import Path
 from diffutron.config.params import TASKS
 from diffutron.data.evaluation_sets.evaluation_sets import EvaluationSet, load_sets, training_set
 from diffutron.evaluation.cetvel.protocols import PROTOCOLS, Protocol
-from diffutron.evaluation.cetvel.questions import LISTED, Question, ask
+from diffutron.evaluation.cetvel.questions import CONTINUED, LISTED, Question, ask
 from diffutron.runtime.errors import UserError
 
 MAX_SHOTS = 5
@@ -42,6 +42,8 @@ class EvalTask:
         chosen = dataset.draw(limit, seed=seed)
         if chosen is not None:
             asked = [asked[number] for number in chosen]
+        if dataset.task in CONTINUED:
+            protocol = replace(protocol, chat=False)
         return cls(dataset, protocol, shots, asked, training)
 
     @property

@@ -14,6 +14,7 @@ from diffutron.evaluation.cetvel.protocols import Protocol
 from diffutron.evaluation.cetvel.task_files import FEWSHOT_DELIMITER, TaskFile, task_file
 
 LISTED = {"belebele_tr"}  # the prompt lists the choices, so their order is part of the question
+CONTINUED = {"xcopa_tr"}  # the choices continue a sentence, so it is no question
 SHARED = {"belebele_tr": "flores_passage"}  # the field that several items have in common
 
 

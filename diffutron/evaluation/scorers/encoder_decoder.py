@@ -22,6 +22,8 @@ class EncoderDecoder(Scorer):
         self.start = int(model.config.decoder_start_token_id)
 
     def encode(self, pairs: Sequence[tuple[str, str]], protocol: Protocol) -> list[EncodedPair]:
+        if protocol.chat:
+            raise ValueError("protocol chat is for models that were tuned to answer in a chat")
         if protocol.whole_minus_context:
             raise ValueError(
                 "protocol dllm encodes context and continuation as one text; "

@@ -1,15 +1,19 @@
 """Masked diffusion encoders: the any-order bound of `diffusion.likelihood`."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 from torch import Tensor
 
 from diffutron.diffusion.likelihood.any_order import Score, fit, score_texts
 from diffutron.diffusion.likelihood.masked_rows import Item
+from diffutron.evaluation.cetvel.protocols import Protocol
+from diffutron.evaluation.cetvel.questions import Question
 from diffutron.evaluation.scorers.scorer import Scorer, pad_id
 from diffutron.modeling.encoding import EncodedPair, begin_ids
 from diffutron.modeling.head import logprob_fn
+from diffutron.modeling.tokenizer import end_token_id
 
 
 class MaskedDiffusion(Scorer):
@@ -29,6 +33,27 @@ class MaskedDiffusion(Scorer):
         self.max_rows, self.seed = max_rows, seed
         self.begin = begin_ids(tokenizer)
         self.fn = logprob_fn(model, mask_token_id=tokenizer.mask_token_id)
+
+    def encode_questions(
+        self, questions: Sequence[Question], protocol: Protocol
+    ) -> list[list[EncodedPair]]:
+        """In the chat format all choices of a question fill one canvas, as end tokens follow the
+        shorter ones. Otherwise the number of masks would tell which choice is meant."""
+        found = super().encode_questions(questions, protocol)
+        if not protocol.chat:
+            return found
+        end = end_token_id(self.tokenizer)
+        longest = [max(len(pair.continuation) for pair in pairs) for pairs in found]
+        return [
+            [
+                replace(
+                    pair,
+                    continuation=(*pair.continuation, *[end] * (most - len(pair.continuation))),
+                )
+                for pair in pairs
+            ]
+            for pairs, most in zip(found, longest, strict=True)
+        ]
 
     def rows(self, pair: EncodedPair) -> int:
         return min(self.max_rows, 2 ** len(pair.continuation) - 1)

@@ -10,6 +10,7 @@ from torch import Tensor
 from diffutron.diffusion.likelihood.any_order import Score
 from diffutron.diffusion.likelihood.masked_rows import batched_logprobs
 from diffutron.evaluation.cetvel.protocols import Protocol, encode
+from diffutron.evaluation.cetvel.questions import Question
 from diffutron.modeling.encoding import EncodedPair
 
 UNLIMITED = 1 << 20  # some tokenizers name a length of 10^30
@@ -34,6 +35,13 @@ class Scorer(ABC):
     def encode(self, pairs: Sequence[tuple[str, str]], protocol: Protocol) -> list[EncodedPair]:
         """Ids of (context, continuation) strings, begin tokens in the context."""
         return encode(self.tokenizer, pairs, protocol)
+
+    def encode_questions(
+        self, questions: Sequence[Question], protocol: Protocol
+    ) -> list[list[EncodedPair]]:
+        """The pairs of each question, one for each choice."""
+        pairs = iter(self.encode([pair for one in questions for pair in one.pairs], protocol))
+        return [[next(pairs) for _ in one.choices] for one in questions]
 
     @abstractmethod
     def score(self, pairs: Sequence[EncodedPair]) -> list[Score]:

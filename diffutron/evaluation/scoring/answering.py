@@ -58,8 +58,7 @@ def answer_batches(
     scorer: "Scorer", questions: Sequence[Question], protocol: Protocol
 ) -> Iterator[list[tuple[Question, Answer]]]:
     """Questions with their answers, short ones first, a batch of like lengths at a time."""
-    pairs = iter(scorer.encode([pair for one in questions for pair in one.pairs], protocol))
-    encoded = [[next(pairs) for _ in one.choices] for one in questions]
+    encoded = scorer.encode_questions(questions, protocol)
     costs = [sum(map(scorer.cost, each)) for each in encoded]
     lengths = [max(len(p.context) + len(p.continuation) for p in each) for each in encoded]
     chunks: list[list[int]] = []

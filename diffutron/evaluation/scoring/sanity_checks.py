@@ -22,6 +22,7 @@ from diffutron.evaluation.scorers.answer import Answer
 from diffutron.evaluation.scoring.answering import answer_batches
 from diffutron.evaluation.scoring.task_numbers import answered
 from diffutron.evaluation.statistics.intervals import permutation_interval
+from diffutron.modeling.tokenizer import decode_answer
 
 if TYPE_CHECKING:
     from diffutron.evaluation.scorers.scorer import Scorer
@@ -63,12 +64,12 @@ def target(scorer: "Scorer", task: EvalTask, answers: Answers) -> SanityCheck:
     """The scored tokens, decoded, against the choice after the tokenizer's own normalization;
     white space is ignored, since tokenizers differ in where they keep it."""
     questions, tokenizer = task.questions, scorer.tokenizer
-    pairs = scorer.encode([pair for one in questions for pair in one.pairs], task.protocol)
+    pairs = [pair for each in scorer.encode_questions(questions, task.protocol) for pair in each]
     choices = [choice for one in questions for choice in one.choices]
     counts = [count for one in questions for count in answers[one.key].tokens]
     wrong = []
     for choice, ids in sorted({(c, p.continuation) for c, p in zip(choices, pairs, strict=True)}):
-        scored = tokenizer.decode(ids)
+        scored = decode_answer(tokenizer, ids) if task.protocol.chat else tokenizer.decode(ids)
         wanted = tokenizer.decode(tokenizer(choice, add_special_tokens=False)["input_ids"])
         if "".join(scored.split()) != "".join(wanted.split()):
             wrong.append((choice, scored))
