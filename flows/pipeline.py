@@ -72,28 +72,33 @@ def build(
     except UserError as error:
         return Failed(message=str(error))
     with training_slot():
+        left = ""
         if profile != "current" or overrides:
             composed = compose_params(profile, overrides, force, return_state=True)
             if composed.is_failed():
                 return Failed(message=composed.message)
+            left = f"; {composed.message}"
         extra = {"DIFFUTRON_EXECUTOR": executor} if executor else None
-        return bring_up_to_date(stages, extra=extra)
+        state = bring_up_to_date(stages, extra=extra)
+        return Completed(message=f"{state.message}{left}") if state.is_completed() else state
 
 
 @task(name="params", task_run_name="params")
 def compose_params(profile: str, overrides: Sequence[str], force: bool) -> State:
-    """Write params.yaml with `diffutron params`, which checks every value."""
+    """Write params.yaml with `diffutron params`, which checks each value and says what changed."""
     command = [sys.executable, "-m", "diffutron", "params", "--profile", profile]
     command += [part for override in overrides for part in ("-S", override)]
-    log = get_run_logger()
+    log, said = get_run_logger(), [""]
+
+    def tell(line: str) -> None:
+        log.info("%s", line)
+        said.append(line)
+
     try:
-        run_command(
-            command if force else [*command, "--keep-changes"],
-            log=lambda line: log.info("%s", line),
-        )
+        run_command(command if force else [*command, "--keep-changes"], log=tell)
     except CommandFailed as failure:
         return report_failure("params", failure)
-    return Completed(message=f"profile {profile}")
+    return Completed(message=said[-1])
 
 
 def bring_up_to_date(

@@ -30,6 +30,8 @@ from diffutron.runtime.errors import StageFailure, UserError
 from diffutron.runtime.files import explain_os_error
 from diffutron.runtime.project import require_project
 
+MOST_NAMED = 5  # changed settings of params.yaml that are named one by one
+
 app = typer.Typer(
     name="diffutron",
     no_args_is_help=True,
@@ -81,10 +83,13 @@ def params(
     """Compose a profile with overrides, check it, write params.yaml."""
     from diffutron.operations.profiles import write_params
 
-    aside = write_params(profile, override or [], path=out, keep_changes=keep_changes)
-    if aside:
-        typer.echo(f"{out} had changes made by hand; they are kept in {aside}")
-    typer.echo(f"wrote {out} (profile {profile})")
+    written = write_params(profile, override or [], path=out, keep_changes=keep_changes)
+    if written.aside:
+        typer.echo(f"{out} had changes made by hand; they are kept in {written.aside}")
+    changed = written.changed or ["nothing changed"]
+    if len(changed) > MOST_NAMED:
+        changed = [f"{len(changed)} settings changed"]
+    typer.echo(f"{out} holds profile {profile}: {', '.join(changed)}")
 
 
 @app.command(epilog=epilog("plan"))

@@ -1,14 +1,14 @@
-"""`diffutron params`: compose a profile with overrides, check it, write `params.yaml`.
+"""`diffutron params`: compose a profile with overrides, check it, edit `params.yaml`.
 
-The header of the file written holds a digest of its values, so that a later call can tell whether
-somebody has changed them by hand.
+A digest of the values that were written last is kept beside what DVC keeps of a clone, so that a
+later call can tell whether somebody has changed them by hand.
 """
 
 import hashlib
 import json
-import re
 import sys
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +17,8 @@ from diffutron.config.renamed import KEYS
 from diffutron.runtime.errors import UserError
 from diffutron.runtime.files import write_text
 from diffutron.runtime.project import require_project
-from diffutron.runtime.yaml_files import parse_yaml, read_yaml, yaml_text
+from diffutron.runtime.tables import flatten
+from diffutron.runtime.yaml_files import edited, parse_yaml, read_yaml
 
 if TYPE_CHECKING:
     from diffutron.runtime.hub import Kind
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
 PROFILES = Path("infra/profiles")
 CURRENT = "current"  # the values of params.yaml itself
 LOCAL_SECTIONS = ("corpus", "instructions", "evaluate")
-_HEADER = re.compile(r"^# values: ([0-9a-f]{64})$", re.MULTILINE)
 
 
 def names(folder: Path = PROFILES) -> list[str]:
@@ -168,55 +168,86 @@ def values_digest(values: Any) -> str:
 
 
 def changed_by_hand(path: Path) -> bool:
-    """Whether a params file differs from what the last `diffutron params` wrote."""
+    """Whether a params file holds other values than the last `diffutron params` left there, or,
+    where none is on record, than the profile that it names."""
     if not path.exists():
         return False
-    header = _HEADER.search(path.read_text(encoding="utf-8"))
-    values = read_yaml(path)
-    if header is not None:
-        return header.group(1) != values_digest(values)
+    values, record = read_yaml(path), _record(path)
+    if record.is_file():
+        return record.read_text(encoding="utf-8") != values_digest(values)
     named = values.get("profile") if isinstance(values, dict) else None
-    # The file as committed has no digest.
     return named not in names() or values != compose(named, pinned=False)
+
+
+def _record(path: Path) -> Path:
+    """Where the digest of the values is kept that were written last: with what DVC keeps of this
+    clone alone."""
+    return path.parent / ".dvc" / "tmp" / f"{path.name}.sha256"
+
+
+@dataclass(frozen=True)
+class Written:
+    """changed: the settings that have other values now. aside: where a file that was made by hand
+    is kept, if it was replaced."""
+
+    changed: list[str]
+    aside: Path | None = None
 
 
 def write_params(
     profile: str, overrides: Sequence[str], *, path: Path, keep_changes: bool
-) -> Path | None:
-    """Write the composed profile to `path`; return where hand-made changes were put aside, if any.
+) -> Written:
+    """Put the values of the composed profile into `path`, whose comments and layout stay.
 
     Raises:
         UserError: as `new_params`.
     """
-    values, header = new_params(profile, overrides, path=path, keep_changes=keep_changes)
-    if path.exists() and read_yaml(path) == values:
-        return None  # comments and the state of the working tree stay as they are
-    aside = None
-    if profile != CURRENT and changed_by_hand(path):
+    values = new_params(profile, overrides, path=path, keep_changes=keep_changes)
+    by_hand, aside = changed_by_hand(path), None
+    text = path.read_text(encoding="utf-8") if path.exists() else _first_text(values["profile"])
+    before = parse_yaml(text, origin=str(path))
+    if before != values and by_hand and profile != CURRENT:
         aside = path.with_name(path.name + ".orig")
-        write_text(aside, path.read_text(encoding="utf-8"))
-    write_text(path, header + yaml_text(values))
-    return aside
+        write_text(aside, text)
+    if before != values or not path.exists():
+        write_text(path, edited(text, values))
+    if _record(path).parent.parent.is_dir() and not (by_hand and profile == CURRENT):
+        write_text(_record(path), values_digest(values))
+    return Written(differences(before, values), aside)
+
+
+def _first_text(profile: str) -> str:
+    """The file of a profile, or of the one that it is put onto: that one has all keys."""
+    path = PROFILES / f"{profile}.yaml"
+    below = [name for name in read_yaml(path).get("defaults", []) if name != "_self_"]
+    return _first_text(below[0]) if below else path.read_text(encoding="utf-8")
+
+
+def differences(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[str]:
+    """`section.key: old -> new` for each value that differs."""
+    old, new = flatten(before), flatten(after)
+    return [
+        f"{key}: {old.get(key, 'absent')} -> {new.get(key, 'absent')}"
+        for key in dict.fromkeys([*new, *old])
+        if old.get(key, ...) != new.get(key, ...)
+    ]
 
 
 def new_params(
     profile: str, overrides: Sequence[str], *, path: Path, keep_changes: bool
-) -> tuple[Any, str]:
-    """What `write_params` would write, values and header; writes nothing.
+) -> dict[str, Any]:
+    """The values that `write_params` would write; writes nothing.
 
     Raises:
         UserError: as `compose`, or `keep_changes` and the file was changed by hand.
     """
-    if profile == CURRENT:  # as if changed by hand: an old digest stays in the file
+    if profile == CURRENT:
         read_yaml(path)  # names what is wrong with an absent or damaged file
-        header = _HEADER.search(path.read_text(encoding="utf-8"))
-        values = compose(path.stem, overrides, folder=path.parent)
-        return values, f"{header.group(0)}\n" if header else ""
+        return compose(path.stem, overrides, folder=path.parent)
     values = compose(profile, overrides)
     if keep_changes and changed_by_hand(path) and read_yaml(path) != values:
         raise UserError(
             f"{path} holds changes made by hand; keep them with profile `current`, "
             "or force the new profile"
         )
-    said = " ".join(["diffutron params --profile", profile, *(f"-S {o}" for o in overrides)])
-    return values, f"# Written by `{said}`; edit freely.\n# values: {values_digest(values)}\n"
+    return values

@@ -13,7 +13,8 @@ from diffutron.runtime.yaml_files import read_yaml
 
 LIBRARIES = ("torch", "transformers", "peft", "deepspeed", "lm-eval", "tokenizers")
 LOCK = Path("dvc.lock")
-_WRITTEN_BY_RUNS = (":(exclude)dvc.lock", ":(exclude)metrics")
+# The parameters travel with a run, so that a changed file needs no commit.
+_WRITTEN_BY_RUNS = (":(exclude)dvc.lock", ":(exclude)metrics", ":(exclude)params.yaml")
 
 
 @dataclass(frozen=True)
@@ -36,8 +37,8 @@ class Machine:
 
 
 def code(root: Path = Path()) -> Code:
-    """The commit and whether files differ from it (what runs write, the lock file and the metrics,
-    does not count).
+    """The commit and whether files differ from it. Parameters, lock file and metrics do not count:
+    each run keeps its own.
     """
     try:
         sha = git("rev-parse", "HEAD", root=root)

@@ -10,6 +10,7 @@ from pydantic import BaseModel, Tag, ValidationError
 from diffutron.runtime.errors import UserError
 
 Model = TypeVar("Model", bound=BaseModel)
+NULL = "tag:yaml.org,2002:null"
 
 
 def read_yaml(
@@ -49,6 +50,49 @@ def yaml_text(values: Any) -> str:
     writer.sort_base_mapping_type_on_output = False  # pyright: ignore[reportAttributeAccessIssue]
     writer.dump(values, stream)
     return stream.getvalue()
+
+
+def edited(text: str, values: Mapping[str, Any]) -> str:
+    """A YAML file with other values in their places; its comments, order and layout stay.
+
+    Keys that `values` lacks are taken out, and new ones come last in their section.
+    """
+    from ruamel.yaml import YAML
+
+    yaml = YAML()
+    yaml.preserve_quotes, yaml.width = True, 4096
+    yaml.indent(mapping=2, sequence=4, offset=2)
+    yaml.representer.add_representer(type(None), lambda it, _: it.represent_scalar(NULL, "null"))
+    tree = yaml.load(text)
+    _put(tree, values)
+    stream = io.StringIO()
+    yaml.dump(tree, stream)
+    return stream.getvalue()
+
+
+def _put(tree: Any, values: Mapping[str, Any]) -> None:
+    for key in [key for key in tree if key not in values]:
+        del tree[key]
+    for key, value in values.items():
+        old = tree.get(key)
+        if isinstance(old, Mapping) and isinstance(value, Mapping):
+            _put(old, value)
+        elif key not in tree or old != value:
+            tree[key] = _in_one_line(value)
+
+
+def _in_one_line(value: Any) -> Any:
+    """Mappings and lists as they stand in brackets, in one line."""
+    from ruamel.yaml.comments import CommentedMap, CommentedSeq
+
+    if isinstance(value, Mapping):
+        found: Any = CommentedMap({key: _in_one_line(each) for key, each in value.items()})
+    elif isinstance(value, list | tuple):
+        found = CommentedSeq([_in_one_line(each) for each in value])
+    else:
+        return value
+    found.fa.set_flow_style()
+    return found
 
 
 def checked(

@@ -110,7 +110,7 @@ def test_params_writes_the_file_and_says_so(monkeypatch, capsys, repo, tmp_path)
     monkeypatch.chdir(repo)
     out = tmp_path / "params.yaml"
     assert run(monkeypatch, "params", "--profile", "demo", "-S", "seed=7", "--out", out) == 0
-    assert "wrote" in capsys.readouterr().out
+    assert capsys.readouterr().out == f"{out} holds profile demo: seed: 13 -> 7\n"
     out.write_text(out.read_text("utf-8").replace("seed: 7", "seed: 8"), "utf-8")
     assert run(monkeypatch, "params", "--profile", "demo", "--out", out, "--keep-changes") == 2
     assert "changes made by hand" in capsys.readouterr().err

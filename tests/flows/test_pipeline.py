@@ -118,7 +118,10 @@ def test_a_profile_replaces_params_that_nobody_changed(toy, repo, monkeypatch):
     Path("infra").mkdir()
     Path("infra/profiles").symlink_to(repo / "infra" / "profiles")
     chosen = {"profile": "demo", "overrides": ["pretrain.training.steps=7"], "last": "tokenizer"}
-    assert build(**chosen, return_state=True).is_completed()
+    state = build(**chosen, return_state=True)
+    assert state.message == (
+        "ran tokenizer; params.yaml holds profile demo: pretrain.training.steps: 160 -> 7"
+    )
     written = Path("params.yaml").read_text()
     assert "steps: 7\n" in written
     assert "Profile demo: " in artifact("plan")
@@ -131,7 +134,8 @@ def test_a_profile_replaces_params_that_nobody_changed(toy, repo, monkeypatch):
     assert "seed: 14" in Path("params.yaml").read_text()
 
     changed = {"overrides": ["seed=15"], "last": "tokenizer"}
-    assert build(**changed, return_state=True).is_completed()
+    state = build(**changed, return_state=True)
+    assert state.message.endswith("; params.yaml holds profile current: seed: 14 -> 15")
     assert "seed: 15" in Path("params.yaml").read_text()
 
     assert build(**chosen, force=True, return_state=True).is_completed()

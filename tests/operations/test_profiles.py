@@ -1,18 +1,49 @@
 """`diffutron params`: profiles compose, typos fail, changes made by hand are not lost."""
 
 import re
+from pathlib import Path
 
 import pytest
 
 from diffutron.config.params import load_params
-from diffutron.operations.profiles import changed_by_hand, compose, names, write_params
+from diffutron.data.sources import sources
+from diffutron.operations import profiles
+from diffutron.operations.profiles import Written, changed_by_hand, compose, names, write_params
 from diffutron.runtime.errors import UserError
 from diffutron.runtime.yaml_files import read_yaml
+
+ONE_VALUE = [
+    ("seed", "14"),
+    ("corpus.language.kept", "[tr, az]"),
+    ("corpus.near_duplicate.rows", "6"),
+    ("evaluate.max_items", "null"),
+    ("backbone.training.ema_decay", "0.999"),
+    ("pretrain.training.learning_rate", "0.00001"),
+    ("instruct_phase2.training.mask_rates.low", "0.25"),
+    ("evaluate.tuned_format", "chat"),
+    ("evaluate.max_items_final", "7"),
+    ("register.gate.below_baseline", "null"),
+    ("report.title", "Benim modelim"),
+]
 
 
 @pytest.fixture
 def in_repo(repo, monkeypatch):
     monkeypatch.chdir(repo)
+
+
+@pytest.fixture
+def params_file(repo, tmp_path):
+    """`params_file()`: the committed file in a project of its own; with None there is none yet."""
+    (tmp_path / ".dvc").mkdir()
+
+    def make(text="", *, name="params.yaml"):
+        path = tmp_path / name
+        if text is not None:
+            path.write_text((repo / "params.yaml").read_text("utf-8"), "utf-8")
+        return path
+
+    return make
 
 
 @pytest.mark.usefixtures("in_repo")
@@ -129,42 +160,78 @@ class TestProfiles:
         with pytest.raises(UserError, match="demo, paper, small"):
             compose("huge")
 
-    def test_changes_made_by_hand_are_refused_or_put_aside(self, tmp_path):
-        path = tmp_path / "params.yaml"
-        assert write_params("demo", ["seed=4"], path=path, keep_changes=True) is None
+    def test_changes_made_by_hand_are_refused_or_put_aside(self, params_file):
+        path = params_file()
+        assert write_params("demo", ["seed=4"], path=path, keep_changes=True).aside is None
         assert load_params(path).seed == 4
         assert not changed_by_hand(path)
-        assert write_params("demo", [], path=path, keep_changes=True) is None
+        assert write_params("demo", [], path=path, keep_changes=True).changed == ["seed: 4 -> 13"]
         path.write_text(path.read_text("utf-8").replace("seed: 13", "seed: 5"), "utf-8")
         assert changed_by_hand(path)
         with pytest.raises(UserError, match="changes made by hand"):
             write_params("demo", [], path=path, keep_changes=True)
-        aside = write_params("demo", [], path=path, keep_changes=False)
+        aside = write_params("demo", [], path=path, keep_changes=False).aside
         assert aside is not None
         assert read_yaml(aside)["seed"] == 5
         assert read_yaml(path)["seed"] == 13
 
-    def test_current_changes_the_file_itself(self, tmp_path):
-        path = tmp_path / "params.yaml"
+    def test_current_changes_the_file_itself(self, params_file):
+        path = params_file(None)
         with pytest.raises(UserError, match="does not exist"):
             write_params("current", ["seed=4"], path=path, keep_changes=True)
         write_params("demo", ["seed=4"], path=path, keep_changes=True)
-        assert write_params("current", ["seed=5"], path=path, keep_changes=True) is None
+        said = write_params("current", ["seed=5"], path=path, keep_changes=True)
+        assert said == Written(["seed: 4 -> 5"])
         assert load_params(path).seed == 5
-        assert changed_by_hand(path)
-        write_params("current", ["seed=4"], path=path, keep_changes=True)
-        assert not changed_by_hand(path)
         with pytest.raises(UserError, match="override sed=1"):
             write_params("current", ["sed=1"], path=path, keep_changes=True)
-
-    def test_the_committed_file_is_a_profile_that_nobody_changed(self, repo, tmp_path):
-        path = tmp_path / "params.yaml"
-        committed = (repo / "infra/profiles/demo.yaml").read_text("utf-8")
-        path.write_text(committed, "utf-8")
+        # What an override left is no change by hand, so a profile may replace it.
         assert not changed_by_hand(path)
-        assert write_params("demo", [], path=path, keep_changes=True) is None
-        assert path.read_text("utf-8") == committed  # with its comments
-        assert write_params("demo", ["seed=4"], path=path, keep_changes=True) is None
-        assert load_params(path).seed == 4
+        assert write_params("demo", [], path=path, keep_changes=True).aside is None
+        # What a hand has changed stays so, whatever an override adds.
+        path.write_text(path.read_text("utf-8").replace("seed: 13", "seed: 5"), "utf-8")
+        write_params("current", ["report.title=Neu"], path=path, keep_changes=True)
+        assert changed_by_hand(path)
+
+    def test_the_committed_file_is_a_profile_that_nobody_changed(self, params_file):
+        path = params_file()
+        committed = path.read_text("utf-8")
+        assert not changed_by_hand(path)
+        assert write_params("demo", [], path=path, keep_changes=True) == Written([])
+        assert path.read_text("utf-8") == committed
         path.write_text(committed.replace("seed: 13", "seed: 5"), "utf-8")
         assert changed_by_hand(path)
+
+    @pytest.mark.parametrize(("key", "value"), ONE_VALUE)
+    def test_one_changed_value_is_one_changed_line(self, params_file, key, value):
+        """Comments, order and layout stay, also when a value goes back to what it was."""
+        path = params_file()
+        committed = path.read_text("utf-8")
+        write_params("current", [f"{key}={value}"], path=path, keep_changes=True)
+        old, new = committed.splitlines(), path.read_text("utf-8").splitlines()
+        lines = [number for number, line in enumerate(old) if line != new[number]]
+        assert len(old) == len(new)
+        assert len(lines) == 1
+        for number in lines:
+            assert old[number].partition(" # ")[2] in new[number]
+        write_params("demo", [], path=path, keep_changes=True)
+        assert path.read_text("utf-8").split() == committed.split()
+
+    @pytest.mark.parametrize("profile", names(Path(__file__).parents[2] / "infra/profiles"))
+    def test_every_profile_keeps_the_comments(self, profile, params_file, monkeypatch, tmp_path):
+        monkeypatch.setattr(profiles, "pin", lambda values: None)
+        monkeypatch.setattr(sources, "local_digest", lambda section: "0" * 64)
+        path, new = params_file(), params_file(None, name="new.yaml")
+        committed = path.read_text("utf-8")
+        for one in (path, new):
+            write_params(profile, [], path=one, keep_changes=True)
+            assert read_yaml(one) == compose(profile)
+            assert one.read_text("utf-8").count("#") == committed.count("#")
+        write_params("demo", [], path=path, keep_changes=True)
+        assert path.read_text("utf-8").split() == committed.split()
+
+    def test_a_folder_that_dvc_does_not_keep_gets_nothing_but_the_file(self, tmp_path):
+        path = tmp_path / "params.yaml"
+        write_params("demo", ["seed=4"], path=path, keep_changes=True)
+        assert [one.name for one in tmp_path.iterdir()] == ["params.yaml"]
+        assert changed_by_hand(path)  # nothing says that it was not

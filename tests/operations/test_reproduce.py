@@ -8,6 +8,7 @@ import pytest
 
 from diffutron.operations.reproduce import compare, reproduce
 from diffutron.registry.mlflow_client import experiment_id, tracking
+from diffutron.runtime import provenance
 from diffutron.runtime.errors import StageFailure, UserError
 
 pytestmark = pytest.mark.slow
@@ -76,6 +77,15 @@ def test_a_rebuild_uses_the_commit_and_the_parameters_of_the_version(project, tm
     assert (clone / "work.py").read_text() == WORK
     with pytest.raises(UserError, match="kept exists; name a new folder with --to"):
         reproduce(1, check=True, to=clone)
+
+
+def test_a_build_with_other_parameters_than_the_commits_can_be_made_again(project):
+    """As one from a form is: the parameters that it ran with stand in its run."""
+    git("checkout", "-q", "HEAD~1")
+    Path("params.yaml").write_text('{"value": 0.75}')
+    code = provenance.code()
+    project(0.75, acc=0.75, git_sha=str(code.sha), git_dirty=str(code.dirty).lower())
+    assert reproduce(1, check=True)
 
 
 def test_numbers_that_are_not_met_are_named(project, capsys):

@@ -31,6 +31,7 @@ def test_a_clean_checkout(checkout):
 def test_what_runs_write_does_not_make_it_dirty(checkout):
     (checkout / "metrics/a.json").write_text('{"a": 1}')
     (checkout / "dvc.lock").write_text("schema: '2.0'\n")
+    (checkout / "params.yaml").write_text("seed: 14\n")  # which the run keeps
     assert provenance.code(checkout).dirty is False
     (checkout / "code.py").write_text("x = 2\n")
     assert provenance.code(checkout).dirty is True
