@@ -1,7 +1,8 @@
 """YAML files that people write: read, checked against a pydantic model, faults in one line."""
 
 import io
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, TypeVar, get_args
 
@@ -125,7 +126,9 @@ def _explain(error: ValidationError, kind: type[BaseModel], renamed: Mapping[str
     more = f" (and {len(faults) - 1} more)" if len(faults) > 1 else ""
     if first["type"] == "extra_forbidden":
         allowed = ", ".join(_keys_at(kind, first["loc"][:-1]))
-        return f"unknown key `{key}`; allowed here: {allowed}{more}"
+        near = get_close_matches(key, _all_keys(kind), n=1, cutoff=0.75)
+        meant = f"; did you mean `{near[0]}`?" if near else ""
+        return f"unknown key `{key}`; allowed here: {allowed}{more}{meant}"
     if first["type"] == "missing":
         return f"missing key `{key}`; add it{more}"
     message = first["msg"].removeprefix("Value error, ")
@@ -160,6 +163,14 @@ def _member(union: Any, tag: int | str) -> Any:
         if any(isinstance(note, Tag) and note.tag == tag for note in notes):
             return kind
     return None
+
+
+def _all_keys(kind: Any) -> Iterator[str]:
+    """The dotted names of all keys of sections within sections."""
+    for name, field in getattr(kind, "model_fields", {}).items():
+        key = field.alias or name
+        yield key
+        yield from (f"{key}.{inner}" for inner in _all_keys(field.annotation))
 
 
 def _keys(kind: Any) -> list[str]:

@@ -139,6 +139,10 @@ class TestProfiles:
         ("overrides", "message"),
         [
             (["pretrain.lora.rnk=3"], "unknown key `pretrain.lora.rnk`; allowed here: rank, alp"),
+            (["pretrain.lora.rnk=3"], r"dropout; did you mean `pretrain.lora.rank`\?$"),
+            (["pretrain.training.step=3"], r"; did you mean `pretrain.training.steps`\?$"),
+            (["corpsu.min_tokens=3"], r"; did you mean `corpus`\?$"),
+            (["zzz=3"], r"allowed here: profile, .*promote$"),
             (["pretrain.lora.rank=x"], "pretrain.lora.rank"),
             (["pretrain"], "override pretrain: write -S key=value"),
             (["=3"], "override =3: write -S key=value"),
