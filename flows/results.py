@@ -8,7 +8,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-SUMMARY = Path("metrics/summary.json")
+NUMBERS = Path("metrics/full.json")
 ANSWERS = Path("data/evaluation/instructions_phase2.jsonl")
 REGISTERED = Path("registry/registered.json")
 PAGE = Path("report/report.html")
@@ -21,8 +21,8 @@ NEXT = (
 
 
 def show_results(console: Console) -> None:
-    summary = json.loads(SUMMARY.read_text(encoding="utf-8"))
-    console.print(results_table(summary["models"]))
+    numbers = json.loads(NUMBERS.read_text(encoding="utf-8"))
+    console.print(results_table(numbers["models"]))
     console.print("* better than chance and than the best constant answer, p < 0.001\n")
     if ANSWERS.exists():
         with ANSWERS.open(encoding="utf-8") as rows:

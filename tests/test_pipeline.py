@@ -81,6 +81,13 @@ def test_every_output_survives_a_failed_run(stages):
 
 def test_metrics_stay_out_of_the_cache(stages):
     for stage in stages.values():
-        for entry in stage.get("metrics", []) + stage.get("plots", []):
-            ((_, options),) = entry.items()
-            assert options["cache"] is False
+        for entry in stage["outs"] + stage.get("metrics", []) + stage.get("plots", []):
+            ((path, options),) = entry.items()
+            assert options.get("cache", True) is not path.startswith(("metrics/", "registry/"))
+
+
+def test_dvc_shows_the_headline_figures_alone(stages):
+    """So that `dvc metrics diff` and `dvc exp show` fit a screen."""
+    assert [one for stage in stages.values() for one in paths(stage.get("metrics", []))] == [
+        "metrics/summary.json"
+    ]

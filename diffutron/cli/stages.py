@@ -202,7 +202,10 @@ def report(
     corpus: Corpus = Path("data/corpus"),
     instructions: Instructions = Path("data/instructions"),
     out: Out = Path("report"),
-    summary: Annotated[Path, typer.Option(help="Summary to write.")] = Path("metrics/summary.json"),
+    summary: Annotated[Path, typer.Option(help="Headline figures to write.")] = Path(
+        "metrics/summary.json"
+    ),
+    full: Annotated[Path, typer.Option(help="All numbers to write.")] = Path("metrics/full.json"),
     params: ParamsFile = PARAMS,
 ) -> None:
     """One self-contained page with everything that was measured."""
@@ -216,6 +219,7 @@ def report(
         instructions=instructions,
         out=out,
         summary=summary,
+        full=full,
     )
 
 
@@ -223,7 +227,7 @@ def register(
     model: Annotated[Path, typer.Option(help="Model to register.")] = Path("models/phase2"),
     report: Annotated[Path, typer.Option(help="Report folder.")] = Path("report"),
     metrics_dir: Annotated[Path, typer.Option(help="Folder of metrics.")] = Path("metrics"),
-    summary: Annotated[Path, typer.Option(help="Summary.")] = Path("metrics/summary.json"),
+    full: Annotated[Path, typer.Option(help="All numbers.")] = Path("metrics/full.json"),
     evaluation: Annotated[Path, typer.Option(help="Evaluation folder.")] = Path("data/evaluation"),
     out: Out = Path("registry/registered.json"),
     params: ParamsFile = PARAMS,
@@ -236,7 +240,7 @@ def register(
         model=model,
         report=report,
         metrics_dir=metrics_dir,
-        summary=summary,
+        full=full,
         evaluation=evaluation,
         out=out,
     )

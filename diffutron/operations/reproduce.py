@@ -13,17 +13,16 @@ from pathlib import Path
 from typing import Any
 
 from diffutron.operations.guard import guarded
-from diffutron.registry.evidence import run_files
+from diffutron.registry.evidence import read_numbers, run_files
 from diffutron.registry.mlflow_client import tracking
 from diffutron.registry.mlflow_runs import numbers
 from diffutron.registry.promote import NAME, require_version
 from diffutron.runtime.errors import StageFailure, UserError
-from diffutron.runtime.files import read_json
 from diffutron.runtime.git import git
 
 TOLERANCE = 0.02  # of shares, nats and bits: another processor rounds otherwise
 LAST = "report"
-SUMMARY = "metrics/summary.json"
+METRICS = "metrics"
 
 
 @dataclass(frozen=True)
@@ -31,7 +30,7 @@ class Origin:
     """What a version was made from."""
 
     commit: str
-    summary: dict[str, Any]
+    numbers: dict[str, Any]
 
 
 def reproduce(version: int, *, name: str = NAME, check: bool, to: Path | None = None) -> bool:
@@ -48,7 +47,7 @@ def reproduce(version: int, *, name: str = NAME, check: bool, to: Path | None = 
             print(f"build it with `dvc repro {LAST}` there", flush=True)
             return True
         build(clone)
-        differing = compare(origin.summary, read_json(clone / SUMMARY, made_by=LAST))
+        differing = compare(origin.numbers, read_numbers(clone / METRICS))
     print("\n".join(differing), flush=True)
     return not any(line.startswith("DIFFERS") for line in differing)
 
@@ -75,14 +74,14 @@ def prepare(version: int, clone: Path, *, name: str = NAME) -> Origin:
         tags = client.get_model_version(name, str(version)).tags
         commit = _clean_commit(tags, f"{name} version {version}")
         _checkout(commit, clone)
-        with run_files(tags["run_id"], {"params.yaml", "dvc.lock", "metrics"}) as files:
+        with run_files(tags["run_id"], {"params.yaml", "dvc.lock", METRICS}) as files:
             shutil.copyfile(files / "params.yaml", clone / "params.yaml")
             if (files / "dvc.lock").exists():
                 # For comparison alone: with the lock file in place nothing would be built.
                 shutil.copyfile(files / "dvc.lock", clone / "dvc.lock.registered")
-            summary = read_json(files / SUMMARY, made_by="register")
+            registered = read_numbers(files / METRICS)
     (clone / "dvc.lock").unlink(missing_ok=True)
-    return Origin(commit, summary)
+    return Origin(commit, registered)
 
 
 def _clean_commit(tags: dict[str, str], what: str) -> str:

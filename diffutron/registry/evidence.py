@@ -66,7 +66,7 @@ def read_evidence(client: "MlflowClient", name: str, version: int) -> Evidence:
             name=name,
             version=version,
             params=parse_stored_params(values, origin=f"params.yaml of {name} version {version}"),
-            summary=read_json(folder / "metrics/summary.json", made_by="register"),
+            summary=read_numbers(folder / "metrics"),
             measured=translate_metrics(read_metrics(folder / "metrics")),
             answers=Results(f"version {version}", correct, groups),
         )
@@ -82,6 +82,12 @@ def run_files(run_id: str, wanted: set[str]) -> Iterator[Path]:
         for path in sorted(there & wanted):
             download_artifacts(run_id=run_id, artifact_path=path, dst_path=folder)
         yield Path(folder)
+
+
+def read_numbers(folder: Path) -> dict[str, Any]:
+    """All numbers of a run; an earlier release kept them in the file of the headline figures."""
+    full = folder / "full.json"
+    return read_json(full if full.exists() else folder / "summary.json", made_by="register")
 
 
 def read_metrics(folder: Path) -> dict[str, Any]:

@@ -35,7 +35,7 @@ def register(
     model: Path,
     report: Path,
     metrics_dir: Path,
-    summary: Path,
+    full: Path,
     evaluation: Path,
     out: Path,
     tags: Mapping[str, str] | None = None,
@@ -49,7 +49,7 @@ def register(
         UserError: missing inputs, weights that are not safetensors, a packaged model that does not
             answer, or an MLflow store that does not.
     """
-    numbers = read_json(summary, made_by="report")
+    numbers = read_json(full, made_by="report")
     measured = read_json(metrics_dir / "evaluate.json", made_by="evaluate")
     require_folder(report, made_by="report")
     require_folder(model, made_by="instruct_phase2")

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from diffutron.config.names import MODELS
 from diffutron.pages import format
 from diffutron.reporting.inputs import Inputs
 from diffutron.reporting.summary import Summary
@@ -47,6 +48,23 @@ def tiles(summary: Summary, inputs: Inputs) -> list[Tile]:
         Tile("Bits per byte, held out", bits, ", ".join(filter(None, others))),
         Tile("Time to build", format.duration(sum(seconds) if seconds else None), cost),
     ]
+
+
+def headline_figures(summary: Summary, inputs: Inputs) -> dict[str, float | int | None]:
+    """`metrics/summary.json`: what a person compares two runs by. Shares are of 1, bits are per
+    byte of held-out text; what was not measured is null."""
+    final, models = summary.models["phase2"], summary.models
+    learned, tested = learned_tasks(summary)
+    accuracies = [task.acc for task in final.tasks.values() if task.acc is not None]
+    return {
+        "tasks_above_chance": learned,
+        "tasks_tested": tested,
+        "mean_accuracy": sum(accuracies) / len(accuracies) if accuracies else None,
+        "instructions_exact": final.instructions.acc,
+        "valid_words": final.generation.valid_words,
+        **{f"bits_per_byte_{name}": models[name].bits_per_byte for name in MODELS},
+        **{f"bits_per_byte_{name}": inputs.measured(name) for name in ("bigram", "five_gram")},
+    }
 
 
 def _percent(value: float | None) -> str:

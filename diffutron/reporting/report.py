@@ -13,7 +13,7 @@ from diffutron.paper.caveats import caveats
 from diffutron.reporting import tables
 from diffutron.reporting.data_tables import data_tables
 from diffutron.reporting.denoising.trace import read_trace
-from diffutron.reporting.headline import tiles, verdict
+from diffutron.reporting.headline import headline_figures, tiles, verdict
 from diffutron.reporting.inputs import Curve, Inputs, read_inputs
 from diffutron.reporting.origin import origin_facts
 from diffutron.reporting.summary import Summary, TaskScore, build_summary
@@ -32,8 +32,13 @@ def report(
     instructions: Path,
     out: Path,
     summary: Path,
+    full: Path,
 ) -> None:
-    """Write `report.html` and `report.md` into `out`, and the summary of the numbers.
+    """Write `report.html` and `report.md` into `out`, and the numbers.
+
+    Args:
+        summary: the file of the headline figures, which `dvc metrics` shows.
+        full: the file of all numbers, which gate, registry and comparisons read.
 
     Errors: a missing `metrics/evaluate.json`, or a damaged file, is a `UserError` that names it.
     """
@@ -46,7 +51,8 @@ def report(
         for name in ("report.html", "report.md"):
             text = render(f"{name}.jinja", view, package="diffutron.reporting")
             write_text(folder / name, text)
-        write_json(summary, asdict(numbers))
+        write_json(summary, headline_figures(numbers, inputs))
+        write_json(full, asdict(numbers))
 
 
 def build_view(params: Params, inputs: Inputs, summary: Summary) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""`metrics/summary.json`: the numbers of a run in one file, with a fixed set of keys."""
+"""`metrics/full.json`: the numbers of a run in one file, with a fixed set of keys."""
 
 from dataclasses import dataclass, fields
 from typing import Any, TypeVar

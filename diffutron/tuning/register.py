@@ -56,17 +56,18 @@ def register_tuned(model: Path, values: dict[str, Any], params: Params) -> dict[
     params = params.model_copy(update={"instruct_phase2": phase})
     made: dict[str, Path] = {"evaluation": work / "evaluation"}
     texts = {"corpus": CORPUS, "instructions": INSTRUCTIONS}
-    summary, out = metrics / "summary.json", work / "registered.json"
+    full, out = metrics / "full.json", work / "registered.json"
     folders = FOLDERS | {"phase2": model}
     evaluate(params, folders, **texts, out=made["evaluation"], metrics=metrics / "evaluate.json")
-    report(params, **texts, **made, metrics_dir=metrics, out=work / "report", summary=summary)
+    pages = {"out": work / "report", "summary": metrics / "summary.json", "full": full}
+    report(params, **texts, **made, metrics_dir=metrics, **pages)
     register(
         params,
         **made,
         model=model,
         report=work / "report",
         metrics_dir=metrics,
-        summary=summary,
+        full=full,
         out=out,
         tags={"tuned_from": values["base"], "tuned_on": ", ".join(values["data"])},
     )

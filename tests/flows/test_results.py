@@ -25,7 +25,7 @@ def built(tmp_path, monkeypatch):
         "generation": {"valid_words": 0.98},
     }
     files = {
-        "metrics/summary.json": json.dumps({"models": {"base": base, "phase2": phase2}}),
+        "metrics/full.json": json.dumps({"models": {"base": base, "phase2": phase2}}),
         "data/evaluation/instructions_phase2.jsonl": json.dumps(
             {"prompt": "Türkiye'nin [başkenti]?", "expected": "Ankara", "generated": "İzmir"}
         ),

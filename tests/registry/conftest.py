@@ -71,7 +71,7 @@ def write_build(folder: Path, summary: dict, model: Path) -> dict[str, Path]:
     settings = {"max_new_tokens": 8, "num_steps": 4, "block_length": 8, "temperature": 0.0}
     described = json.dumps({"kind": "instruct", "generation": settings})
     (folder / "models/phase2/diffutron.json").write_text(described, encoding="utf-8")
-    (metrics / "summary.json").write_text(json.dumps(summary), encoding="utf-8")
+    (metrics / "full.json").write_text(json.dumps(summary), encoding="utf-8")
     sets = {task: {"digest": f"digest of {task}"} for task in TASKS}
     evaluate = {**BASELINES, "seconds": 60.0, "models": {}, "sets": sets}
     (metrics / "evaluate.json").write_text(json.dumps(evaluate), encoding="utf-8")
@@ -97,7 +97,7 @@ def write_build(folder: Path, summary: dict, model: Path) -> dict[str, Path]:
         "model": folder / "models/phase2",
         "report": report,
         "metrics_dir": metrics,
-        "summary": metrics / "summary.json",
+        "full": metrics / "full.json",
         "evaluation": folder / "data/evaluation",
         "out": folder / "registry/registered.json",
     }

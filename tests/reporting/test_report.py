@@ -22,11 +22,12 @@ def make_report(make_params, run_files, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
 
     def make(changes: dict | None = None):
-        out, summary = tmp_path / "report", tmp_path / "metrics/summary.json"
-        report(make_params(changes), **run_files, out=out, summary=summary)
+        out, full = tmp_path / "report", tmp_path / "metrics/full.json"
+        files = {"out": out, "full": full, "summary": full.with_name("summary.json")}
+        report(make_params(changes), **run_files, **files)
         page = (out / "report.html").read_text(encoding="utf-8")
         text = (out / "report.md").read_text(encoding="utf-8")
-        return page, text, json.loads(summary.read_text(encoding="utf-8"))
+        return page, text, json.loads(full.read_text(encoding="utf-8"))
 
     return make
 
@@ -152,6 +153,20 @@ def test_the_report_plays_a_trace_as_its_own_page_does(make_report, run_files):
     boxes = [page[page.index('<div class="card trace"') :] for page in (report, alone)]
     boxes = [box[: box.index("</details>")].replace(" open>", ">") for box in boxes]
     assert boxes[0] == boxes[1]
+
+
+def test_the_headline_figures_are_few_and_plain_numbers(make_report, tmp_path):
+    """What `dvc metrics diff` shows: no times, which differ in every run."""
+    _, _, full = make_report()
+    figures = json.loads((tmp_path / "metrics/summary.json").read_text(encoding="utf-8"))
+    assert len(figures) <= 15
+    assert all(isinstance(value, int | float) for value in figures.values()), figures
+    assert not [name for name in figures if "second" in name or "time" in name]
+    phase2 = full["models"]["phase2"]
+    tasks = [task["acc"] for task in phase2["tasks"].values()]
+    assert figures["mean_accuracy"] == pytest.approx(sum(tasks) / len(tasks))
+    assert figures["instructions_exact"] == phase2["instructions"]["acc"]
+    assert figures["bits_per_byte_merged"] == full["models"]["merged"]["bits_per_byte"]
 
 
 def test_summary_has_exactly_the_agreed_keys(make_report):
