@@ -179,7 +179,7 @@ def test_a_version_runs_on_the_code_that_it_carries(inside, staged):
 
 def test_a_gate_that_does_not_hold_leaves_a_run_and_no_version(build, make_params, summary):
     summary["models"]["phase2"]["instructions"]["acc"] = 0.1
-    build["summary"].write_text(json.dumps(summary), encoding="utf-8")
+    build["full"].write_text(json.dumps(summary), encoding="utf-8")
     register(make_params(), **build)
     result = result_of(build["out"].parent.parent)
     assert result["registered"] is False
@@ -206,7 +206,7 @@ def test_a_folder_without_weights_is_refused(build, make_params):
         register(make_params(), **build)
 
 
-@pytest.mark.parametrize("missing", ["summary", "report", "model", "evaluation"])
+@pytest.mark.parametrize("missing", ["full", "report", "model", "evaluation"])
 def test_missing_inputs_name_their_stage(build, make_params, missing):
     stages = {"model": "instruct_phase2", "evaluation": "evaluate"}
     stage = stages.get(missing, "report")
