@@ -114,7 +114,10 @@ def test_spans_are_exact(run, tokenizer):
 @pytest.mark.parametrize("too_long", ["drop", "cut"])
 def test_a_long_input_is_dropped_or_cut_and_its_question_stays(run, folder, tokenizer, too_long):
     text = " ".join(f"{name} {city} kentine gitti." for name in NAMES for city in CITIES)
-    asked = {"Input": f"Bu metin neyi anlatır?\nMetin: {text}\nYanıt tek söz olsun.", "Output": "yol"}
+    asked = {
+        "Input": f"Bu metin neyi anlatır?\nMetin: {text}\nYanıt tek söz olsun.",
+        "Output": "yol",
+    }
     huge = {"Input": "kısa", "Output": text}
     with (folder / "instruct" / "a.jsonl").open("a", encoding="utf-8") as file:
         file.writelines(f"\n{json.dumps(row, ensure_ascii=False)}" for row in (asked, huge))
