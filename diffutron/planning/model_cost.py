@@ -8,7 +8,7 @@ section 7 and what DeepSpeed was seen to send (docs/scaling.md).
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from diffutron.config.params import LoraParams, Params, TrainingParams
+from diffutron.config.params import LoraParams, Params, TokenizerParams, TrainingParams
 
 if TYPE_CHECKING:
     from torch import nn
@@ -47,6 +47,13 @@ def shape_of(params: Params) -> Shape:
         vocabulary = min(vocabulary, round(TRIM_ENTRIES * params.tokenizer.trim))
     special = SpecialIds(pad=0, eos=1, bos=2, mask=4, vocab_size=vocabulary)
     return shape_from(scratch_config(params.backbone, special), params.pretrain.lora)
+
+
+def trim_assumptions(tokenizer: TokenizerParams) -> list[str]:
+    """What the size of a cut vocabulary rests on."""
+    if tokenizer.trim is None:
+        return []
+    return [f"tokenizer.trim: {TRIM_ENTRIES} entries for each token asked for, as of mmBERT's"]
 
 
 def shape_from(config: "ModernBertConfig", lora: LoraParams) -> Shape:

@@ -11,23 +11,22 @@ from diffutron.data.sources.row_readers import READABLE, BadLine, RawRow, read_f
 from diffutron.data.sources.sources import Document, document_of, raw_instruction
 from diffutron.inference.language_model import LanguageModel
 from diffutron.inference.loading import load
-from diffutron.modeling.encoder import count_parameters, save_model
+from diffutron.modeling.encoder import count_parameters
 from diffutron.modeling.tokenizer import Trimmed, save_tokenizer, trim
 from diffutron.modeling.vocabulary import keep_rows
 from diffutron.runtime.errors import UserError
-from diffutron.runtime.files import atomic_folder
+from diffutron.runtime.files import atomic_folder, write_json
 from diffutron.runtime.progress import track
 from diffutron.text.normalize import normalize
 from diffutron.tuning.rows import EXAMPLES, FORMS, files_of
 
+INFO = "diffutron.json"
 NUMBERS = {
     "entries of the vocabulary": "vocab_size",
     "parameters": "parameters",
     "tokens per word": "fertility",
     "characters per token": "characters_per_token",
 }
-
-
 Told = Callable[[str], None]
 
 
@@ -119,14 +118,10 @@ def _save(lm: LanguageModel, found: Trimmed, base: str, out: Path) -> None:
     info = {name: value for name, value in lm.info.items() if name != "tuned"}
     cut = {"from": base, "entries_before": found.before["vocab_size"]}
     with atomic_folder(out) as work:
+        lm.model.save_pretrained(work)
         save_tokenizer(found.tokenizer, work)
-        save_model(
-            lm.model,
-            work,
-            tokenizer=work,
-            description={"kind": "trimmed", "base": base} | info | {"trimmed": cut},
-        )
         found.kept.write(work)
+        write_json(work / INFO, {"kind": "trimmed", "base": base} | info | {"trimmed": cut})
 
 
 def table_rows(values: dict[str, Any]) -> list[list[str]]:
