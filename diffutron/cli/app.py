@@ -20,6 +20,7 @@ from diffutron.cli import (
     registry,
     stages,
     sweep,
+    trim,
     tune,
 )
 from diffutron.cli.examples import epilog
@@ -136,7 +137,7 @@ def up(
 
 
 for _panel, _commands in {
-    "Use a model": (model.generate, model.infill, model.score, chat.chat, tune.tune),
+    "Use a model": (model.generate, model.infill, model.score, chat.chat, tune.tune, trim.trim),
     "Judge models": leaderboard.COMMANDS,
     "Try recipes": (sweep.sweep,),
     "Registry": registry.COMMANDS,

@@ -27,6 +27,10 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
         "diffutron tune --model diffutron/DiffutronLM-0.3B-Instruct --data my.jsonl --out my-model",
         "diffutron tune --model models/phase2 --data my.jsonl --out mine -S training.epochs=5",
     ),
+    "trim": (
+        "diffutron trim --model jhu-clsp/mmBERT-base --data texts/ --size 24000 --out small",
+        "diffutron trim --model my-model --data my.jsonl --size 8000 --out my-small-model --json",
+    ),
     "leaderboard": (
         "diffutron leaderboard --data sample --only random,bow,diffutron-demo",
         "diffutron leaderboard --data hub --tasks news_cat --limit 200",

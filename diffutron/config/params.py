@@ -54,6 +54,16 @@ class TokenizerParams(HubName):
     vocab_size: Annotated[int, Field(ge=300, le=1_000_000)]
     max_documents: Positive
     chat_format: Literal["compact", "published"]
+    trim: Positive | None
+
+    @model_validator(mode="after")
+    def trim_cuts_what_is_there(self) -> "TokenizerParams":
+        if self.source == "scratch" and self.trim is not None:
+            raise ValueError(
+                "trim cuts a published vocabulary; with source: scratch vocab_size is its size, so "
+                "take trim: null"
+            )
+        return self
 
 
 class HubRows(HubName):

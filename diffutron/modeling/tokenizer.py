@@ -2,19 +2,21 @@
 
 A scratch tokenizer is a byte-level BPE, so no Turkish letter is ever unknown, with the special
 tokens in mmBERT's order and the chat markers as single tokens. A published tokenizer is taken as it
-is: its vocabulary is not extended (the embedding keeps its published shape), and the markers are
-then ordinary text.
+is: its vocabulary is not extended, and the markers are then ordinary text. `tokenizer.trim` cuts it
+to the tokens that the sources use.
 """
 
 import json
 import re
 import time
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from diffutron.config.params import Params, TokenizerParams
+from diffutron.modeling.vocabulary import Kept, byte_pairs, count_tokens, cut_vocabulary
 from diffutron.runtime.errors import UserError
 from diffutron.runtime.files import atomic_folder, require_folder, write_json, write_text
 from diffutron.runtime.hub import TOKENIZER, open_repository
@@ -24,6 +26,7 @@ SPECIAL_TOKENS = ("<pad>", "<eos>", "<bos>", "<unk>", "<mask>")
 END_OF_ANSWER = "[/Answer]"
 CHAT_MARKERS = ("[SYS]", "[/SYS]", "[Question]", "[/Question]", "[Answer]", END_OF_ANSWER)
 MEASURED_TEXTS = 2000  # fertility is measured on this many texts
+HELD_OUT_EVERY = 20  # of the texts that a vocabulary is cut to, one is left for measuring
 
 # A suffix after an apostrophe is one piece (Ankara'da), a word takes the space before it, and
 # numbers are cut every three digits.
@@ -50,43 +53,50 @@ _GAPS = {
 def tokenizer(params: Params, texts: Iterable[str], *, out: Path, metrics: Path) -> None:
     """Write the tokenizer folder that every later stage reads.
 
-    `texts` train a scratch vocabulary; from the others only the first few are read, to measure
-    tokens a word.
+    `texts` train a scratch vocabulary, or say what is kept of a published one that is cut; of a
+    whole one only the first few are read, to measure tokens a word.
 
     Raises:
         UserError: the tokenizer cannot be had, or has no mask token.
     """
     started = time.perf_counter()
     section = params.tokenizer
-    measured: list[str] = []
+    some = track(islice(texts, section.max_documents), desc="tokenizer", unit="texts")
+    kept, measured = None, []
     if section.source == "scratch":
 
         def remembered() -> Iterator[str]:
-            some = islice(texts, section.max_documents)
-            for text in track(some, desc="tokenizer", unit="texts"):
+            for text in some:
                 if len(measured) < MEASURED_TEXTS:
                     measured.append(text)
                 yield text
 
         made = train(remembered(), section)
-    else:
+        found = fertility(made, measured)
+    elif section.trim is None:
         made = load_published(section)
-        measured += islice(texts, MEASURED_TEXTS)
+        found = fertility(made, list(islice(texts, MEASURED_TEXTS)))
+    else:
+        cut = trim(load_published(section), some, section.trim, setting="tokenizer.trim")
+        made, kept = cut.tokenizer, cut.kept
+        found = {**cut.after, **{f"{name}_before": value for name, value in cut.before.items()}}
     made.chat_template = chat_template(section.chat_format)
     with atomic_folder(out) as work:
         save_tokenizer(made, work)
-    found = fertility(made, measured)
+        if kept is not None:
+            kept.write(work)
     seconds = round(time.perf_counter() - started, 2)
     write_json(metrics, {"vocab_size": len(made), **found, "seconds": seconds})
 
 
 def save_tokenizer(made: Any, folder: Path) -> None:
-    """Write a tokenizer with its chat template into a folder."""
+    """Write a tokenizer, with its chat template if it has one, into a folder."""
     made.save_pretrained(folder)
     file = folder / "tokenizer.json"  # indented it is three times as large, and read half as fast
     values = json.loads(file.read_text(encoding="utf-8"))
     write_text(file, json.dumps(values, ensure_ascii=False, separators=(",", ":")))
-    write_text(folder / "chat_template.jinja", made.chat_template)
+    if made.chat_template:
+        write_text(folder / "chat_template.jinja", made.chat_template)
 
 
 def chat_template(chat_format: str) -> str:
@@ -146,6 +156,57 @@ def train(texts: Iterable[str], section: TokenizerParams) -> Any:
         additional_special_tokens=list(CHAT_MARKERS),
         clean_up_tokenization_spaces=False,
     )
+
+
+@dataclass(frozen=True)
+class Trimmed:
+    """A cut tokenizer, and what held-out texts cost before and after: `fertility`, entries."""
+
+    tokenizer: Any
+    kept: Kept
+    before: dict[str, float]
+    after: dict[str, float]
+    num_texts: int
+    num_heldout: int
+
+
+def trim(made: Any, texts: Iterable[str], size: int, *, setting: str) -> Trimmed:
+    """The tokenizer with the `size` most frequent tokens of the texts, and with what they need.
+
+    Raises:
+        UserError: the tokenizer cannot be cut, or there are too few texts; it names `setting`.
+    """
+    byte_pairs(made, setting=setting)  # another kind is told before the texts are read
+    heldout: list[str] = []
+
+    num_texts = 0
+
+    def counted() -> Iterator[str]:
+        nonlocal num_texts
+        for num_texts, text in enumerate(texts, 1):
+            if num_texts % HELD_OUT_EVERY:
+                yield text
+            else:
+                heldout.append(text)
+
+    counts = count_tokens(made, counted())
+    if not heldout:
+        raise UserError(
+            f"{setting}: there are fewer than {HELD_OUT_EVERY} texts, too few to say which tokens "
+            "are in use; bring more"
+        )
+    exchange = [{"role": role, "content": "."} for role in ("system", "user", "assistant")]
+    chats = [
+        made.apply_chat_template(exchange, chat_template=chat_template(name), tokenize=False)
+        for name in _GAPS
+    ]
+    frames = {token for ids in _encode(made, chats) for token in ids}
+    cut, kept = cut_vocabulary(made, counts, size, always=frames, setting=setting)
+    decoded = [one.batch_decode(_encode(one, heldout)) for one in (made, cut)]
+    if decoded[0] != decoded[1]:
+        raise UserError(f"{setting}: texts change when this tokenizer is cut; leave it whole")
+    before, after = ({"vocab_size": len(one), **fertility(one, heldout)} for one in (made, cut))
+    return Trimmed(cut, kept, before, after, num_texts, len(heldout))
 
 
 def load_published(section: TokenizerParams) -> Any:

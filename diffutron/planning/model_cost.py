@@ -8,13 +8,14 @@ section 7 and what DeepSpeed was seen to send (docs/scaling.md).
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from diffutron.config.params import LoraParams, Params, TrainingParams
+from diffutron.config.params import LoraParams, Params, TokenizerParams, TrainingParams
 
 if TYPE_CHECKING:
     from torch import nn
     from transformers import ModernBertConfig
 
 HUB_VOCABULARY = {"jhu-clsp/mmBERT-base": 256_000}
+TRIM_ENTRIES = 1.11  # for each token asked for: 26 624 of mmBERT's for 24 000 (docs/performance.md)
 HEAD_CHUNK = 128  # rows of logits that exist at a time
 KEPT_WHOLE = 100_000  # elements; ZeRO-3 of DeepSpeed does not cut up smaller weights
 
@@ -42,8 +43,17 @@ def shape_of(params: Params) -> Shape:
     vocabulary = params.tokenizer.vocab_size
     if params.tokenizer.source == "hub":  # the published size
         vocabulary = HUB_VOCABULARY.get(params.tokenizer.name, vocabulary)
+    if params.tokenizer.trim is not None:
+        vocabulary = min(vocabulary, round(TRIM_ENTRIES * params.tokenizer.trim))
     special = SpecialIds(pad=0, eos=1, bos=2, mask=4, vocab_size=vocabulary)
     return shape_from(scratch_config(params.backbone, special), params.pretrain.lora)
+
+
+def trim_assumptions(tokenizer: TokenizerParams) -> list[str]:
+    """What the size of a cut vocabulary rests on."""
+    if tokenizer.trim is None:
+        return []
+    return [f"tokenizer.trim: {TRIM_ENTRIES} entries for each token asked for, as of mmBERT's"]
 
 
 def shape_from(config: "ModernBertConfig", lora: LoraParams) -> Shape:

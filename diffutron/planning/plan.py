@@ -19,6 +19,7 @@ from diffutron.planning.model_cost import (
     logits_bytes,
     model_state_bytes,
     shape_of,
+    trim_assumptions,
     whole_and_cut,
 )
 
@@ -118,7 +119,11 @@ def plan(params: Params, *, machine: Machine) -> dict[str, Any]:
             "on_gpu": machine.on_gpu,
         },
         "stages": [asdict(one) for one in Planner(params, shape, volume, machine).stages()],
-        "assumptions": [*volume.assumptions, *(machine.assumptions())],
+        "assumptions": [
+            *volume.assumptions,
+            *trim_assumptions(params.tokenizer),
+            *machine.assumptions(),
+        ],
     }
 
 

@@ -14,9 +14,11 @@ from diffutron.modeling.encoder import (
     save_model,
     scratch_model,
 )
+from diffutron.modeling.tokenizer import load_tokenizer
+from diffutron.modeling.vocabulary import Kept, keep_rows, vocabulary_digest
 from diffutron.runtime.errors import UserError
 from diffutron.runtime.files import atomic_folder, write_json, write_text
-from diffutron.runtime.hub import WEIGHTS, open_repository
+from diffutron.runtime.hub import TOKENIZER, WEIGHTS, open_repository
 from diffutron.training.batches import TrainingSet
 from diffutron.training.pretrain import objective_of
 from diffutron.training.record import COLUMNS
@@ -60,24 +62,40 @@ def _fetch(params: Params, *, tokenizer: Path, out: Path, metrics: Path) -> None
     """The encoder of a folder, or of the hub at a pinned revision; the tokenizer must fit it."""
     started = time.monotonic()
     section, special = params.backbone, read_special_ids(tokenizer)
-    source, commit = Path(section.name), None
+    kept, source, commit = Kept.read(tokenizer), Path(section.name), None
     if section.source == "hub":
         repository = open_repository(
             section.name, revision=section.revision, commit=section.commit, setting="backbone.name"
         )
-        source, commit = repository.fetch("config.json", *WEIGHTS), repository.commit
+        files = WEIGHTS if kept is None else (*WEIGHTS, *TOKENIZER)
+        source, commit = repository.fetch("config.json", *files), repository.commit
     model = load_model(source, made_by="backbone")
-    if model.config.vocab_size < special.vocab_size:
+    size = special.vocab_size if kept is None else kept.size
+    if model.config.vocab_size < size:
         raise UserError(
             f"backbone.name: {section.name} has {model.config.vocab_size} token embeddings and the "
-            f"tokenizer {special.vocab_size} tokens; take the tokenizer that belongs to it"
+            f"tokenizer {size} tokens; take the tokenizer that belongs to it"
         )
+    if kept is not None:
+        _refuse_other_vocabulary(source, kept, name=section.name)
+        keep_rows(model, kept)
     with atomic_folder(out) as folder:
         save_model(model, folder, tokenizer=tokenizer, description=_description(section.name))
     write_text(metrics.with_suffix(".csv"), ",".join(COLUMNS) + "\n")
     values = {"seconds": time.monotonic() - started, "device": "cpu"}
     values |= {"source": section.source, "commit": commit}
     write_json(metrics, values | count_parameters(model))
+
+
+def _refuse_other_vocabulary(source: Path, kept: Kept, *, name: str) -> None:
+    """Rows can be chosen by ids only where the ids mean the same tokens."""
+    if not (source / "tokenizer.json").is_file():
+        return
+    if vocabulary_digest(load_tokenizer(source)) != kept.digest:
+        raise UserError(
+            f"backbone.name: the tokens of {name} are not those that tokenizer.trim has cut; "
+            "let tokenizer.name and backbone.name name the same model"
+        )
 
 
 def _description(base: str) -> dict[str, Any]:

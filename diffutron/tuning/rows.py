@@ -16,8 +16,9 @@ from diffutron.data.instructions.steps import (
     hold_out,
     raw_row,
 )
-from diffutron.data.sources.instruction_schemas import Instruction, instruction_of, phase_of
+from diffutron.data.sources.instruction_schemas import Instruction, phase_of
 from diffutron.data.sources.row_readers import READABLE, BadLine, RawRow, read_file
+from diffutron.data.sources.sources import raw_instruction
 from diffutron.runtime.errors import UserError
 from diffutron.text.language import in_kept_language
 from diffutron.tuning.settings import TuneParams, held_out_of
@@ -62,21 +63,23 @@ class TuningRows:
         )
 
 
-def files_of(data: Path) -> list[Path]:
+def files_of(data: Path, *, kinds: tuple[str, ...] = KINDS) -> list[Path]:
     """The file itself, or the readable files of a folder, by name.
+
+    kinds: how the name of a readable file ends.
 
     Raises:
         UserError: there is none.
     """
-    allowed = ", ".join(KINDS)
+    allowed = ", ".join(kinds)
     if data.is_dir():
-        files = sorted(path for path in data.iterdir() if path.name.endswith(KINDS))
+        files = sorted(path for path in data.iterdir() if path.name.endswith(kinds))
         if not files:
             raise UserError(f"--data {data}: the folder holds no file of {allowed}")
         return files
     if not data.is_file():
         raise UserError(f"--data {data}: there is no such file; give one of {allowed}, or a folder")
-    if not data.name.endswith(KINDS):
+    if not data.name.endswith(kinds):
         raise UserError(f"--data {data}: the name of the file must end in one of {allowed}")
     return [data]
 
@@ -114,7 +117,7 @@ def _instruction(row: RawRow) -> Instruction | BadLine:
     if phase is None:
         keys = ", ".join(map(str, row.values)) or "nothing"
         return BadLine(row.file, row.line, f"none of the three forms, it has {keys}")
-    return instruction_of(row, phase, source=None)
+    return raw_instruction(row, phase)
 
 
 def prepare(found: TuningRows, encode: Encode, settings: TuneParams, *, sized: bool) -> None:

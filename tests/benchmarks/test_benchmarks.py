@@ -52,6 +52,14 @@ def test_sampling_gives_equal_canvases(run) -> None:
     assert rows["t1"]["max_abs_diff"] < 1e-12
 
 
+def test_a_cut_vocabulary_gives_equal_logits_of_kept_tokens(run) -> None:
+    rows = run("vocabulary")
+    assert list(rows) == ["greedy_b1", "choice1_shared4", "full_step", "lora_step"]
+    assert all(row["max_abs_diff"] < 1e-4 for row in rows.values())
+    whole, cut = rows["full_step"]["parameters"]
+    assert whole - cut == (8192 - 852) * 257
+
+
 def test_likelihoods_equal_the_bound_by_enumeration(run, monkeypatch) -> None:
     estimators = importlib.import_module("benchmarks.parts.estimators")
     monkeypatch.setattr(estimators, "REPLAYS", 300)

@@ -18,6 +18,7 @@ def test_an_old_name_is_renamed_only_where_the_new_one_belongs(demo_values):
     values = copy.deepcopy(demo_values)
     del values["promote"]
     del values["backbone"]["objective"]
+    del values["tokenizer"]["trim"]
     for stage in ("backbone", "pretrain", "instruct_phase1", "instruct_phase2"):
         del values[stage]["training"]["mask_rates"]
         del values[stage]["training"]["optimizer"]
@@ -39,6 +40,7 @@ def test_an_old_name_is_renamed_only_where_the_new_one_belongs(demo_values):
     assert found.pretrain.training.mask_rates.shape == "uniform"
     assert found.backbone.training.optimizer.name == "adamw"
     assert found.backbone.objective == "mlm"
+    assert found.tokenizer.trim is None
     assert found.instruct_phase1.normalize == found.instruct_phase2.normalize == "token"
 
 

@@ -18,10 +18,12 @@ from diffutron.modeling.tokenizer import (
     encode_chats,
     encode_prompt,
     escape_special_tokens,
+    fertility,
     load_tokenizer,
     tokenizer,
     train,
 )
+from diffutron.modeling.vocabulary import Kept
 from diffutron.runtime.errors import UserError
 
 TEXTS = [
@@ -222,6 +224,38 @@ def test_local_tokenizer_gets_the_template_and_keeps_its_vocabulary(
     made = load_tokenizer(stage(make_params, tmp_path, changes))
     assert made.chat_template == chat_template("published")
     assert len(made) == 400
+
+
+def test_a_published_vocabulary_is_cut_to_the_sources(make_params, tmp_path, tiny_tokenizer_dir):
+    """Every 20th text is held out; `max_documents` bounds what is read."""
+    texts = ["Kedi ve köpek."] * 19 + ["Bütün bu metin ölçmek içindir."] + ["Yarın."] * 30
+    changes = {
+        "tokenizer.source": "local",
+        "tokenizer.name": str(tiny_tokenizer_dir),
+        "tokenizer.trim": 8,
+        "tokenizer.max_documents": 25,
+    }
+    folder = stage(make_params, tmp_path, changes, texts=iter(texts))
+    cut, whole = load_tokenizer(folder), load_tokenizer(tiny_tokenizer_dir)
+    kept = Kept.read(folder)
+    assert kept is not None
+    assert kept.size == len(whole) == 400
+    assert len(cut) == len(kept.ids) < 400
+    metrics = json.loads((tmp_path / "metrics.json").read_text())
+    assert metrics["vocab_size"] == len(cut)
+    assert metrics["vocab_size_before"] == 400
+    assert metrics["fertility"] == fertility(cut, texts[19:20])["fertility"]
+    assert metrics["fertility_before"] == fertility(whole, texts[19:20])["fertility"]
+    assert cut.chat_template == chat_template("compact")
+    again = stage(make_params, tmp_path, changes | {"tokenizer.trim": None})
+    assert Kept.read(again) is None
+    assert len(load_tokenizer(again)) == 400
+
+
+def test_a_scratch_vocabulary_is_not_cut(make_params):
+    with pytest.raises(UserError, match="`tokenizer`: trim cuts a published vocabulary") as caught:
+        make_params({"tokenizer.trim": 24000})
+    assert "\n" not in str(caught.value)
 
 
 def without_mask(folder, tiny_tokenizer_dir):

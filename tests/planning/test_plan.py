@@ -33,6 +33,18 @@ def paper_shape(paper):
     return shape_of(paper)
 
 
+def test_a_cut_vocabulary_is_planned_for(paper, paper_shape):
+    """As measured: 26 624 entries for 24 000 tokens (docs/performance.md)."""
+    cut = paper.model_copy(update={"tokenizer": paper.tokenizer.model_copy(update={"trim": 24000})})
+    shape = shape_of(cut)
+    assert shape.vocab_size == pytest.approx(26_624, rel=0.01)
+    gone = paper_shape.vocab_size - shape.vocab_size
+    assert paper_shape.parameters - shape.parameters == gone * 769
+    for params, named in ((cut, 1), (paper, 0)):
+        lines = plan(params, machine=CPU)["assumptions"]
+        assert sum("tokenizer.trim" in line for line in lines) == named
+
+
 @pytest.fixture(scope="module")
 def paper_plan(paper):
     return plan(paper, machine=Machine(ranks=8, flops_per_s=4e14, on_gpu=True))

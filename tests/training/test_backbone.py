@@ -8,9 +8,11 @@ import pytest
 from safetensors.torch import load_file
 from transformers import AutoModelForMaskedLM, AutoTokenizer
 
+from diffutron.modeling.tokenizer import save_tokenizer, trim
 from diffutron.runtime.errors import UserError
 from diffutron.runtime.hub import open_repository
 from diffutron.training.backbone import backbone
+from tests.conftest import SENTENCES
 
 
 @pytest.fixture
@@ -78,6 +80,52 @@ def test_a_folder_that_does_not_fit_the_tokenizer(short_params, paths, tiny_mode
     with pytest.raises(UserError, match=f"token embeddings and the tokenizer {len(made)} tokens"):
         backbone(params, **paths | {"tokenizer": tokenizer})
     assert not paths["out"].exists()
+
+
+def cut_tokenizer(base, folder, *, size=8):
+    """The tokenizer cut to a few tokens, as the stage `tokenizer` writes it."""
+    found = trim(AutoTokenizer.from_pretrained(base), SENTENCES * 4, size, setting="test")
+    save_tokenizer(found.tokenizer, folder)
+    found.kept.write(folder)
+    return found.kept
+
+
+def test_the_rows_of_a_cut_vocabulary(short_params, paths, tiny_model_dir, tmp_path):
+    kept = cut_tokenizer(paths["tokenizer"], tmp_path / "cut")
+    params = short_params({"backbone.source": "local", "backbone.name": str(tiny_model_dir)})
+    backbone(params, **paths | {"tokenizer": tmp_path / "cut"})
+    ours, theirs = (load_file(d / "model.safetensors") for d in (paths["out"], tiny_model_dir))
+    assert ours.keys() == theirs.keys()
+    for name, weight in theirs.items():
+        expected = weight[kept.ids] if len(weight) == 400 else weight
+        assert ours[name].tolist() == expected.tolist(), name
+    assert len(AutoTokenizer.from_pretrained(paths["out"])) == len(kept.ids) < 400
+    metrics = json.loads(paths["metrics"].read_text())
+    assert metrics["parameters"] == sum(weight.numel() for weight in ours.values())
+
+
+def test_rows_of_another_vocabulary_are_refused(short_params, paths, tiny_model_dir, tmp_path):
+    """Of as many tokens, with other ids."""
+    state = (paths["tokenizer"] / "tokenizer.json").read_text()
+    other = tmp_path / "other"
+    shutil.copytree(paths["tokenizer"], other)
+    (other / "tokenizer.json").write_text(
+        state.replace('"a":', '"?":', 1).replace('"b":', '"a":', 1).replace('"?":', '"b":', 1)
+    )
+    cut_tokenizer(other, tmp_path / "cut")
+    params = short_params({"backbone.source": "local", "backbone.name": str(tiny_model_dir)})
+    with pytest.raises(UserError, match=r"are not those that tokenizer\.trim has cut"):
+        backbone(params, **paths | {"tokenizer": tmp_path / "cut"})
+    assert not paths["out"].exists()
+
+
+def test_rows_of_a_cut_vocabulary_from_the_hub(hub, short_params, paths, tiny_model_dir, tmp_path):
+    shutil.copytree(tiny_model_dir, hub.store.folder / "models/a/b")
+    kept = cut_tokenizer(paths["tokenizer"], tmp_path / "cut")
+    given = {"backbone.source": "hub", "backbone.name": "a/b", "backbone.revision": "main"}
+    backbone(short_params(given), **paths | {"tokenizer": tmp_path / "cut"})
+    model = AutoModelForMaskedLM.from_pretrained(paths["out"])
+    assert model.config.vocab_size == len(kept.ids)
 
 
 def test_from_the_hub_without_network(short_params, paths):

@@ -96,13 +96,13 @@ def raw_instructions(
         from diffutron.sample import instructions
 
         for line, row in enumerate(instructions(phase, seed=seed), 1):
-            yield _instruction(RawRow("sample", line, dict(row)), phase)
+            yield raw_instruction(RawRow("sample", line, dict(row)), phase)
     elif params.source == "local":
         for _, row in _local_rows("instructions", params.digest):
             if isinstance(row, BadLine):
                 yield row
             elif phase_of(row.values) in (phase, None):
-                yield _instruction(row, phase)
+                yield raw_instruction(row, phase)
     else:
         entry = params.phase1 if phase == 1 else params.phase2
         found = open_split(entry, setting=f"instructions.phase{phase}")
@@ -133,7 +133,8 @@ def _document(
     return _encodable(Document(text, source, group, row.file, row.line), text, source, group)
 
 
-def _instruction(row: RawRow, phase: int, *, source: str | None = None) -> Instruction | BadLine:
+def raw_instruction(row: RawRow, phase: int, *, source: str | None = None) -> Instruction | BadLine:
+    """The instruction of a row of any of the three forms, if it is Unicode text."""
     found = instruction_of(row, phase, source=source)
     if isinstance(found, BadLine):
         return found
@@ -147,7 +148,7 @@ def _hub_instruction(row: RawRow, phase: int, entry: HubInstructions) -> Instruc
             f"{', '.join(row.values)}"
         )
     ours = {ours: row.values[theirs] for ours, theirs in entry.fields.items()}
-    return _instruction(replace(row, values=row.values | ours), phase, source=entry.name)
+    return raw_instruction(replace(row, values=row.values | ours), phase, source=entry.name)
 
 
 def _encodable(found: R, *texts: str) -> R | BadLine:
