@@ -18,6 +18,7 @@ from diffutron.cli import (
     model,
     project,
     registry,
+    serve,
     stages,
     sweep,
     tune,
@@ -131,7 +132,7 @@ def up(
 
 
 for _panel, _commands in {
-    "Use a model": (model.generate, model.infill, model.score, chat.chat, tune.tune),
+    "Use a model": (model.generate, model.infill, model.score, chat.chat, serve.serve, tune.tune),
     "Judge models": leaderboard.COMMANDS,
     "Try recipes": (sweep.sweep,),
     "Registry": registry.COMMANDS,

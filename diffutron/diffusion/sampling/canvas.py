@@ -164,9 +164,15 @@ class Canvases:
         self.current[rows] = block
         self.alive[rows] &= block != _LAST_BLOCK
 
-    def prefix(self, row: int) -> list[int]:
-        """What has been filled in before the first gap."""
-        gaps = self.open(torch.tensor([row], device=self.ids.device))[0].nonzero().flatten()
+    def prefix(self, row: int, *, settled: bool = False) -> list[int]:
+        """What has been filled in before the first gap.
+
+        settled: and may not be masked again. Remasking reaches the whole block at work.
+        """
+        unsure = self.open(torch.tensor([row], device=self.ids.device))[0]
+        if settled and self.rules[row].settings.remask:
+            unsure = unsure | (self.block[row] == self.current[row])
+        gaps = unsure.nonzero().flatten()
         stop = gaps[0] if len(gaps) else self.end[row]
         return _ints(self.ids[row, :stop][self.fillable[row, :stop]])
 
