@@ -26,8 +26,6 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     "serve": (
         "diffutron serve --model models:/diffutron@champion --host 127.0.0.1 --port 8400",
         "diffutron serve --model models/phase2 --max-batch-tokens 4096 --timeout 60",
-        "curl 127.0.0.1:8400/v1/completions -H 'Content-Type: application/json' -d "
-        '\'{"prompt": "Çok yoruldum çünkü", "max_tokens": 16}\'',
     ),
     "tune": (
         "diffutron tune --model diffutron/DiffutronLM-0.3B-Instruct --data my.jsonl --out my-model",
