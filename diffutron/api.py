@@ -8,7 +8,6 @@ the argument.
     diffutron.generate(lm, ["Türkiye'nin başkenti neresidir?"], max_new_tokens=32)[0].text
 """
 
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import astuple
 from typing import Any
@@ -16,12 +15,14 @@ from typing import Any
 from diffutron.diffusion.likelihood import any_order as likelihood
 from diffutron.diffusion.sampling.canvas import Denoised, Event
 from diffutron.diffusion.sampling.denoise import denoise
-from diffutron.diffusion.sampling.settings import Settings, generation_settings, make_settings
+from diffutron.diffusion.sampling.settings import Settings, make_settings
 from diffutron.inference import prompts as prompting
+from diffutron.inference.bounds import bound_texts, encode_for_bound
+from diffutron.inference.generation import plan_generation
 from diffutron.inference.language_model import LanguageModel
 from diffutron.inference.loading import load
 from diffutron.inference.results import Bound, Committed, Generated, Scored, decode_events
-from diffutron.modeling.encoding import begin_ids, encode_pairs, encode_texts, end_ids
+from diffutron.modeling.encoding import begin_ids, encode_pairs, end_ids
 from diffutron.modeling.head import logits_fn, logprob_fn
 
 __all__ = ["generate", "infill", "load", "nelbo", "score"]
@@ -63,30 +64,28 @@ def generate(
         "temperature": temperature,
         **settings,
     }
-    num_new, chosen = generation_settings(given, lm.info.get("generation", {}))
     _check_list("prompts", prompts)
-    encoded = prompting.encode(lm.tokenizer, prompts, chat=chat)
-    lm.check_ids("prompts", encoded, room=num_new)
-    canvases = [[*ids, *[lm.mask_token_id] * num_new] for ids in encoded]
+    plan = plan_generation(lm, prompts, given, chat=chat)
 
     def watch_events(row: int, events: list[Event]) -> None:
         if watch is not None:
-            watch(row, decode_events(lm.tokenizer, events, first=len(encoded[row])))
+            watch(row, decode_events(lm.tokenizer, events, first=len(plan.prompt_ids[row])))
 
     found = _denoise(
         lm,
-        canvases,
-        chosen,
+        plan.canvases,
+        plan.settings,
         seed=seed,
         batch_size=batch_size,
-        end_token_ids=prompting.end_token_ids(lm.tokenizer, chat=chat),
-        find_end=prompting.end_finder(lm.tokenizer) if chat else None,
+        end_token_ids=plan.end_token_ids,
+        find_end=plan.find_end,
         watch=None if watch is None else watch_events,
     )
     results: list[Generated] = []
-    for prompt, row, ids in zip(prompts, found, encoded, strict=True):
+    size = plan.settings.block_length
+    for prompt, row, ids in zip(prompts, found, plan.prompt_ids, strict=True):
         text = prompting.answer_text(lm.tokenizer, row.token_ids, chat=chat)
-        trace = lm.trace(prompt, text, row.events, first=len(ids), block_length=chosen.block_length)
+        trace = lm.trace(prompt, text, row.events, first=len(ids), block_length=size)
         results.append(Generated(text, row.token_ids, trace, row.num_steps))
     return results
 
@@ -196,28 +195,16 @@ def nelbo(
     text.
     """
     _check_list("texts", texts)
-    for number, text in enumerate(texts):
-        if not text:
-            raise ValueError(f"texts: number {number} is empty; it has no bits per byte")
-    end = end_ids(lm.tokenizer) if lm.info.get("trained_with_eos", False) else []
-    encoded = [[*ids, *end] for ids in encode_texts(lm.tokenizer, texts)]
-    longest = min(lm.max_length, max_length or 512)
-    found = likelihood.nelbo(
+    return bound_texts(
+        lm,
         logprob_fn(lm.model, mask_token_id=lm.mask_token_id),
-        encoded,
-        begin=begin_ids(lm.tokenizer),
-        max_length=longest,
-        mask_token_id=lm.mask_token_id,
-        pad_token_id=lm.pad_token_id,
+        encode_for_bound(lm, texts),
         num_samples=num_samples,
-        batch_rows=batch_size or max(1, BATCH_TOKENS // longest),
+        batch_tokens=BATCH_TOKENS,
         seed=seed,
-        device=lm.device,
+        max_length=max_length,
+        batch_rows=batch_size,
     )
-    return [
-        Bound(-s.logprob, -s.logprob / math.log(2) / len(text.encode()), s.stderr, s.num_tokens)
-        for text, s in zip(texts, found, strict=True)
-    ]
 
 
 def _denoise(

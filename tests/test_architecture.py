@@ -29,6 +29,7 @@ ALLOWED = {
     "registry": STAGES | {"api", "evaluation", "reporting"},
     "operations": STAGES | {"api", "registry"},
     "lab": STAGES | {"training", "evaluation", "reporting", "registry", "operations", "pages"},
+    "serving": CORE,
     "tuning": STAGES
     | {"training", "evaluation", "planning", "reporting", "registry", "operations"},
     "loading": set(),  # for versions of release 0.1, whose modules it imports by name
@@ -42,6 +43,9 @@ HEAVY = {
     "mlflow": ("diffutron/registry/", "diffutron/inference/loading.py"),
     "deepspeed": ("diffutron/training/",),
     "prefect": ("flows/",),
+    "fastapi": ("diffutron/serving/",),
+    "uvicorn": ("diffutron/serving/",),
+    "prometheus_client": ("diffutron/serving/",),
 }
 CUDA_SHARE = 0.03
 
@@ -144,7 +148,7 @@ def test_nothing_heavy_is_imported_by_the_command_line():
 
     code = (
         "import sys, diffutron.cli.app; "
-        "print([m for m in ('torch','transformers','mlflow','prefect','deepspeed') "
+        "print([m for m in ('torch','transformers','mlflow','prefect','deepspeed','fastapi') "
         "if m in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -27,6 +27,7 @@ ARGUMENTS = {
     "infill": ["--model", "models/phase2", "Bir [MASK]."],
     "score": ["--model", "models/phase2", "Merhaba", "dünya"],
     "chat": ["--model", "models/phase2"],
+    "serve": ["--model", "models/phase2", "--port", "0"],
     "tune": ["--model", "models/phase2", "--data", "my.jsonl", "--out", "my-model"],
     "tune-rank": ["work"],
     "sweep": ["mine.yaml"],

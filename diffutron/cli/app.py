@@ -18,6 +18,7 @@ from diffutron.cli import (
     model,
     project,
     registry,
+    serve,
     stages,
     sweep,
     trim,
@@ -137,7 +138,15 @@ def up(
 
 
 for _panel, _commands in {
-    "Use a model": (model.generate, model.infill, model.score, chat.chat, tune.tune, trim.trim),
+    "Use a model": (
+        model.generate,
+        model.infill,
+        model.score,
+        chat.chat,
+        serve.serve,
+        tune.tune,
+        trim.trim,
+    ),  # fmt: skip
     "Judge models": leaderboard.COMMANDS,
     "Try recipes": (sweep.sweep,),
     "Registry": registry.COMMANDS,

@@ -23,6 +23,10 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     "infill": ('diffutron infill --model models/merged "Ankara [MASK] başkentidir."',),
     "score": ('diffutron score --model models/phase2 "Çok yoruldum çünkü" " bütün gün çalıştım."',),
     "chat": ("diffutron chat --model models/phase2", "diffutron chat --model my-model --memory 2"),
+    "serve": (
+        "diffutron serve --model models:/diffutron@champion --host 127.0.0.1 --port 8400",
+        "diffutron serve --model models/phase2 --max-batch-tokens 4096 --timeout 60",
+    ),
     "tune": (
         "diffutron tune --model diffutron/DiffutronLM-0.3B-Instruct --data my.jsonl --out my-model",
         "diffutron tune --model models/phase2 --data my.jsonl --out mine -S training.epochs=5",

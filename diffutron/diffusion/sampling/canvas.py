@@ -4,13 +4,24 @@ Shapes: B rows in all, R those of a step, L the longest canvas.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import NamedTuple, cast
 
 import torch
 from torch import Tensor
 
 from diffutron.diffusion.sampling.settings import Settings
+
+_LAST_BLOCK = torch.iinfo(torch.int64).max
+_VECTORS = (
+    *("length", "steps_each", "steps_extra", "end", "step"),
+    *("current", "steps_left", "alive", "seed"),
+)
+
+
+def _matrices(pad_token_id: int) -> dict[str, int]:
+    """The matrices of the rows, with what stands after the end of a row."""
+    return {"ids": pad_token_id, "fillable": False, "block": _LAST_BLOCK}
 
 
 class Event(NamedTuple):
@@ -41,8 +52,19 @@ class Denoised:
     events: list[Event] = field(default_factory=list[Event])
 
 
+class Rule(NamedTuple):
+    """What rows share that are decided together; length, blocks, steps and seed may differ."""
+
+    settings: Settings
+    end_token_ids: tuple[int, ...]
+
+
 class Canvases:
-    """The canvases of all rows and how far each has come."""
+    """The canvases of all rows and how far each has come. Rows may join and leave between steps.
+
+    Vectors are [B], matrices [B, L]. `block` is the number of a position's block, `steps_each`
+    and `steps_extra` the steps of a row's blocks, `current` the block at work.
+    """
 
     def __init__(
         self,
@@ -51,10 +73,14 @@ class Canvases:
         pad_token_id: int,
         settings: Settings,
         device: torch.device | str,
+        *,
+        seed: int = 0,
+        end_token_ids: Sequence[int] = (),
     ) -> None:
-        self.mask_token_id = mask_token_id
+        """Rows of one setting. Raises ValueError for fewer steps than blocks."""
+        self.mask_token_id, self.pad_token_id = mask_token_id, pad_token_id
         rows = [torch.tensor(list(canvas), dtype=torch.int64, device=device) for canvas in canvases]
-        self.length = torch.tensor([len(row) for row in rows], device=device)
+        self.length = torch.tensor([len(row) for row in rows], dtype=torch.int64, device=device)
         self.ids = (
             torch.nn.utils.rnn.pad_sequence(rows, batch_first=True, padding_value=pad_token_id)
             if rows
@@ -65,8 +91,7 @@ class Canvases:
         self.fillable = (self.ids == mask_token_id) & real
         rank = self.fillable.cumsum(dim=1) - 1
         size = settings.block_length or max(1, self.ids.shape[1])
-        self.last_block = int(torch.iinfo(torch.int64).max)
-        self.block = torch.where(self.fillable, rank // size, self.last_block)
+        self.block = torch.where(self.fillable, rank // size, _LAST_BLOCK)
         num_blocks = (self.fillable.sum(dim=1) + size - 1) // size
         if bool((num_blocks > settings.num_steps).any()):
             raise ValueError(
@@ -80,7 +105,46 @@ class Canvases:
         self.current = torch.full_like(self.length, -1)
         self.steps_left = torch.zeros_like(self.length)
         self.alive = torch.ones_like(self.length, dtype=torch.bool)
+        signed = (seed + 2**63) % 2**64 - 2**63  # as `hash_keys` reads a whole number
+        self.seed = torch.full_like(self.length, signed)
+        shared = replace(settings, num_steps=1, block_length=None)
+        self.rules = [Rule(shared, tuple(end_token_ids))] * len(rows)
         self.advance(torch.arange(len(rows), device=device))
+
+    def join(self, other: "Canvases") -> None:
+        """Takes in the rows of another, after its own."""
+        width = max(self.ids.shape[1], other.ids.shape[1])
+        for name, fill in _matrices(self.pad_token_id).items():
+            parts = [
+                torch.nn.functional.pad(part, (0, width - part.shape[1]), value=fill)
+                for part in (self._tensor(name), other._tensor(name))
+            ]
+            setattr(self, name, torch.cat(parts))
+        for name in _VECTORS:
+            setattr(self, name, torch.cat([self._tensor(name), other._tensor(name)]))
+        self.place = torch.arange(width, device=self.ids.device)
+        self.rules = self.rules + other.rules
+
+    def keep(self, rows: Sequence[int]) -> None:
+        """Drops all other rows; those kept are numbered anew, in the order given."""
+        kept = torch.tensor(rows, dtype=torch.int64, device=self.ids.device)
+        for name in _VECTORS:
+            setattr(self, name, self._tensor(name)[kept])
+        width = int(self.length.max()) if rows else 0
+        for name in _matrices(self.pad_token_id):
+            setattr(self, name, self._tensor(name)[kept, :width])
+        self.place = self.place[:width]
+        self.rules = [self.rules[row] for row in rows]
+
+    def _tensor(self, name: str) -> Tensor:
+        return cast(Tensor, getattr(self, name))
+
+    def groups(self, rows: Tensor) -> list[tuple[Rule, list[int]]]:
+        """The rules that `rows` [R] follow, each with the places in `rows` that follow it."""
+        found: dict[Rule, list[int]] = {}
+        for place, row in enumerate(_ints(rows)):
+            found.setdefault(self.rules[row], []).append(place)
+        return list(found.items())
 
     def open(self, rows: Tensor) -> Tensor:
         """Positions still to be filled, bool [R, L]."""
@@ -92,17 +156,23 @@ class Canvases:
         if not self.ids.numel():
             self.alive[rows] = False
             return
-        block = torch.where(self.open(rows), self.block[rows], self.last_block).amin(dim=1)
+        block = torch.where(self.open(rows), self.block[rows], _LAST_BLOCK).amin(dim=1)
         fresh = self.steps_each[rows] + (block < self.steps_extra[rows])
         self.steps_left[rows] = torch.where(
             block == self.current[rows], self.steps_left[rows].clamp_min(1), fresh
         )
         self.current[rows] = block
-        self.alive[rows] &= block != self.last_block
+        self.alive[rows] &= block != _LAST_BLOCK
 
-    def prefix(self, row: int) -> list[int]:
-        """What has been filled in before the first gap."""
-        gaps = self.open(torch.tensor([row], device=self.ids.device))[0].nonzero().flatten()
+    def prefix(self, row: int, *, settled: bool = False) -> list[int]:
+        """What has been filled in before the first gap.
+
+        settled: and may not be masked again. Remasking reaches the whole block at work.
+        """
+        unsure = self.open(torch.tensor([row], device=self.ids.device))[0]
+        if settled and self.rules[row].settings.remask:
+            unsure = unsure | (self.block[row] == self.current[row])
+        gaps = unsure.nonzero().flatten()
         stop = gaps[0] if len(gaps) else self.end[row]
         return _ints(self.ids[row, :stop][self.fillable[row, :stop]])
 

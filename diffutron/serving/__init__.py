@@ -1,0 +1,1 @@
+"""The server: many requests at one model."""
