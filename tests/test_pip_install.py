@@ -28,6 +28,7 @@ ARGUMENTS = {
     "score": ["--model", "models/phase2", "Merhaba", "dünya"],
     "chat": ["--model", "models/phase2"],
     "tune": ["--model", "models/phase2", "--data", "my.jsonl", "--out", "my-model"],
+    "trim": ["--model", "models/phase2", "--data", "texts", "--size", "24000", "--out", "small"],
     "tune-rank": ["work"],
     "sweep": ["mine.yaml"],
     "measure-text": ["--model", "m", "--corpus", "c", "--kinds", "heldout", "--out", "o"],
