@@ -29,6 +29,7 @@ ARGUMENTS = {
     "chat": ["--model", "models/phase2"],
     "serve": ["--model", "models/phase2", "--port", "0"],
     "tune": ["--model", "models/phase2", "--data", "my.jsonl", "--out", "my-model"],
+    "trim": ["--model", "models/phase2", "--data", "texts", "--size", "24000", "--out", "small"],
     "tune-rank": ["work"],
     "sweep": ["mine.yaml"],
     "measure-text": ["--model", "m", "--corpus", "c", "--kinds", "heldout", "--out", "o"],
