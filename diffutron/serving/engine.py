@@ -68,7 +68,7 @@ class Row:
         self.length = int(canvases.length[0])
         self.copies = 2 if canvases.rules[0].settings.guidance else 1
         self.gone = False  # set by whoever no longer wants it
-        self.num_steps = 0
+        self.num_steps = self.gap = self.final = 0
         self.last_pass = 0
         self.arrived = time.monotonic()
         self.started: float | None = None
@@ -232,23 +232,28 @@ class Engine:
         self._tell(numbers)
 
     def _tell(self, numbers: Sequence[int]) -> None:
-        """Ends rows by their own rule, tells of what is final, and lets the finished ones go."""
-        state = self.state
-        for number in numbers:
+        """Ends rows by their own rule, tells of what is final, and lets the finished ones go.
+
+        There is something new to be read where a row's first gap has moved to the right.
+        """
+        state, rows = self.state, torch.tensor(numbers, device=self.lm.device)
+        for number, gap in zip(numbers, state.gaps(rows), strict=True):
             row = self.rows[number]
-            if row.find_end is not None:
-                state.cut(number, row.find_end(state.prefix(number)))
-        finished = [number for number in numbers if not state.alive[number]]
-        for number in numbers:
+            if row.find_end is not None and gap > row.gap:
+                state.cut(number, row.find_end(state.filled(number, gap)))
+            row.gap = gap
+        alive: list[bool] = state.alive.tolist()
+        for number, final in zip(numbers, state.gaps(rows, settled=True), strict=True):
             row = self.rows[number]
-            if number in finished:
+            if not alive[number]:
                 result = Denoised(num_steps=row.num_steps)
                 result.token_ids, result.canvas, result.ended = state.result(number)
                 self.num_committed += len(result.token_ids)
                 row.tell(Progress(result.token_ids, result))
-            elif row.streams:
-                row.tell(Progress(state.prefix(number, settled=True)))
-        self._drop(finished)
+            elif row.streams and final > row.final:
+                row.final = final
+                row.tell(Progress(state.filled(number, final)))
+        self._drop([number for number in numbers if not alive[number]])
 
 
 def choose(

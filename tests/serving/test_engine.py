@@ -72,6 +72,7 @@ def random_requests(count: int, chance: random.Random) -> list[tuple[str, dict[s
             "temperature": chance.choice([0.0, 0.0, 0.3, 1.0]),
             "threshold": chance.choice([None, 0.05]),
             "guidance": chance.choice([0.0, 0.0, 0.0, 1.0]),
+            "remask": chance.choice([0.0, 0.0, 0.5]),
             "seed": chance.randrange(100),
         }
         found.append((chance.choice(PROMPTS), given))

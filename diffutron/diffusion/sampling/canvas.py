@@ -164,17 +164,26 @@ class Canvases:
         self.current[rows] = block
         self.alive[rows] &= block != _LAST_BLOCK
 
-    def prefix(self, row: int, *, settled: bool = False) -> list[int]:
-        """What has been filled in before the first gap.
+    def gaps(self, rows: Tensor, *, settled: bool = False) -> list[int]:
+        """The first position of each row [R] that is still to be filled, or where the row ends.
 
-        settled: and may not be masked again. Remasking reaches the whole block at work.
+        settled: or that may be masked again. Remasking reaches the whole block at work.
         """
-        unsure = self.open(torch.tensor([row], device=self.ids.device))[0]
-        if settled and self.rules[row].settings.remask:
-            unsure = unsure | (self.block[row] == self.current[row])
-        gaps = unsure.nonzero().flatten()
-        stop = gaps[0] if len(gaps) else self.end[row]
+        unsure = self.open(rows)
+        if settled:
+            again = [self.rules[row].settings.remask > 0 for row in _ints(rows)]
+            at_work = self.block[rows] == self.current[rows, None]
+            unsure = unsure | (at_work & torch.tensor(again, device=rows.device)[:, None])
+        return _ints(torch.where(unsure, self.place, self.end[rows, None]).amin(dim=1))
+
+    def filled(self, row: int, stop: int) -> list[int]:
+        """What has been filled in before a position."""
         return _ints(self.ids[row, :stop][self.fillable[row, :stop]])
+
+    def prefix(self, row: int) -> list[int]:
+        """What has been filled in before the first gap."""
+        (stop,) = self.gaps(torch.tensor([row], device=self.ids.device))
+        return self.filled(row, stop)
 
     def cut(self, row: int, num_kept: int | None) -> None:
         """Ends a row after `num_kept` filled tokens."""
