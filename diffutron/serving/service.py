@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import Any, TypeVar
@@ -195,7 +195,7 @@ def _post(loop: asyncio.AbstractEventLoop, told: "asyncio.Queue[Any]", item: Any
 
 
 @contextmanager
-def told_as_api_error() -> Any:
+def told_as_api_error() -> Iterator[None]:
     """What the engine refuses or fails at, as the client is told it."""
     try:
         yield
