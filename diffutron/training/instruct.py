@@ -39,8 +39,9 @@ def instruct(
     """
     name = f"instruct_phase{phase}"
     section: PhaseParams = getattr(params, name)
+    replayed = (corpus,) if section.replay.documents else ()
     learn_answers(
-        StageRun(name, section, params.seed, (model, instructions, corpus), out, metrics),
+        StageRun(name, section, params.seed, (model, instructions, *replayed), out, metrics),
         section,
         phase,
         model=model,

@@ -122,7 +122,8 @@ def test_phase_2_reads_its_own_rows_and_names_its_loss(
     section |= {"max_eos_fill": max_eos_fill, "normalize": normalize}
     section |= {"replay.documents": documents, "training.batch_size": 8}
     params = short_params({f"instruct_phase2.{key}": value for key, value in section.items()})
-    texts = {"instructions": instructions_dir, "corpus": corpus_dir}
+    corpus = corpus_dir if documents else tmp_path / "absent"  # read for what is replayed alone
+    texts = {"instructions": instructions_dir, "corpus": corpus}
     instruct(params, 2, model=tiny_model_dir, **texts, out=out, metrics=metrics)
     values = json.loads(metrics.read_text())
     assert values["eval_objective"] == name_of(parts)
