@@ -207,8 +207,19 @@ def test_a_pass_that_fails_ends_its_rows_alone(lm, engine) -> None:
 def test_other_work_takes_turns_with_the_steps(lm, engine) -> None:
     running = engine()
     assert running.run(lambda: threading.current_thread().name) == "engine"
-    with pytest.raises(ZeroDivisionError):
+    with pytest.raises(ValueError, match="invalid literal"):
+        running.run(lambda: int("x"))
+    assert running.alive
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_a_fault_of_the_code_ends_the_engine_and_everybody_is_told(lm, engine) -> None:
+    running = engine()
+    with pytest.raises(Stopping):
         running.run(lambda: 1 // 0)
+    running.thread.join(30)
+    with pytest.raises(Stopping):
+        running.submit([])
 
 
 def test_who_is_left_is_told_that_it_stops(lm, engine) -> None:
