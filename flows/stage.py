@@ -21,6 +21,7 @@ from prefect.client.schemas.objects import State
 from prefect.logging import get_run_logger
 from prefect.states import Completed, Failed
 
+from diffutron.operations.dvc_lock import drop_dead_locks
 from diffutron.operations.guard import GRACE, guarded
 
 TAIL = 100  # lines in which the cause of a failure is looked for
@@ -200,6 +201,7 @@ def run_stage(
         if show:
             show(line)
 
+    drop_dead_locks()
     try:
         run_command([*command, "--force"] if force else command, log=each, extra=extra)
     except CommandFailed as failure:

@@ -116,27 +116,33 @@ def _run(command: Sequence[str]) -> int:
 
 
 def end_descendants(*, grace: float) -> None:
-    """SIGTERM every descendant of this process, SIGKILL what is left after `grace` seconds."""
+    """SIGTERM every descendant of this process, SIGKILL what is left after `grace` seconds.
+
+    Parents are told before their children: DVC shall not take the end of its command for a
+    failure and be killed while it writes that down.
+    """
     for signum, seconds in ((signal.SIGTERM, grace), (signal.SIGKILL, 10.0)):
         told: set[psutil.Process] = set()
         deadline = time.monotonic() + seconds
         while left := _descendants():
-            for process in left - told:
-                with suppress(psutil.NoSuchProcess):
-                    process.send_signal(signum)
-            told |= left
+            for process in left:
+                if process not in told:
+                    with suppress(psutil.NoSuchProcess):
+                        process.send_signal(signum)
+            told.update(left)
             if time.monotonic() > deadline:
                 break
             time.sleep(0.05)
 
 
-def _descendants() -> set[psutil.Process]:
+def _descendants() -> list[psutil.Process]:
+    """Those that are alive; parents come before their children."""
     try:
         while os.waitpid(-1, os.WNOHANG)[0]:
             pass
     except ChildProcessError:
-        return set()
-    return {process for process in psutil.Process().children(recursive=True) if alive(process)}
+        return []
+    return [process for process in psutil.Process().children(recursive=True) if alive(process)]
 
 
 def alive(process: psutil.Process) -> bool:

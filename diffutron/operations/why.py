@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from diffutron.operations.dvc_lock import drop_dead_locks
 from diffutron.runtime.errors import UserError
 from diffutron.runtime.project import require_project
 from diffutron.runtime.tables import flatten
@@ -64,6 +65,7 @@ def changes(*stages: str) -> Changes:
     """
     command = [sys.executable, "-m", "dvc", "status", "--json"]
     command += ["--with-deps", *stages] if stages else []
+    drop_dead_locks()
     answer = subprocess.run(command, capture_output=True, text=True, stdin=subprocess.DEVNULL)
     if answer.returncode:
         raise RuntimeError(f"dvc status: {' '.join(answer.stderr.split())}")

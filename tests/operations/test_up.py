@@ -71,7 +71,7 @@ def test_a_day_with_the_servers(project: Path, ports: list[int]):
 
     def hanging_run() -> str:
         run = api.run("build")
-        wait_for(lambda: "hanging" in api.logs(run), seconds=150, what="log line of the stage")
+        api.wait_for_log(run, "hanging")
         return run
 
     running, said = start(ports)

@@ -6,6 +6,8 @@ from typing import Any
 
 import httpx
 
+ENDED = {"COMPLETED", "FAILED", "CRASHED", "CANCELLED"}
+
 
 @dataclass(frozen=True)
 class PrefectApi:
@@ -49,6 +51,15 @@ class PrefectApi:
     def logs(self, run: str) -> list[str]:
         found = self.call("POST", "/logs/filter", logs={"flow_run_id": {"any_": [run]}})
         return [each["message"] for each in found]
+
+    def wait_for_log(self, run: str, line: str, seconds: float = 400) -> None:
+        """Until a run has logged a line; a run that ends without it fails with what it said."""
+        deadline = time.monotonic() + seconds
+        while line not in (said := self.logs(run)):
+            state = self.state(run)
+            going_on = state["type"] not in ENDED and time.monotonic() < deadline
+            assert going_on, f"no line {line!r}: {state}\n" + "\n".join(said)
+            time.sleep(0.5)
 
     def artifacts(self, run: str) -> dict[str, str]:
         wanted = {"flow_run_id": {"any_": [run]}}
