@@ -121,7 +121,7 @@ def infill(
             "num_steps": most if num_steps is None else num_steps,
             "block_length": block_length,
             "temperature": temperature,
-            "suppress": prompting.special_ids(lm.tokenizer),
+            "suppress": lm.special_ids,
             **settings,
         }
     )

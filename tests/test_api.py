@@ -13,6 +13,8 @@ import torch
 import diffutron
 from diffutron.modeling.tokenizer import chat_template
 
+HALF = "Ser\ud83de"  # half of an emoji, as JSON may hold it
+
 
 @pytest.fixture(scope="module")
 def lm(tiny_model_dir):
@@ -129,6 +131,29 @@ def test_defaults_come_from_the_folder(tiny_model_dir, tmp_path) -> None:
     assert ended.num_tokens == open_.num_tokens + 1
 
 
+def test_a_temperature_next_to_zero_takes_the_best_token(lm) -> None:
+    best = diffutron.generate(lm, ["Kedi"], max_new_tokens=4)[0].token_ids
+    for exponent in (-6, -8, -30, -40, -300):
+        near = diffutron.generate(lm, ["Kedi"], max_new_tokens=4, temperature=10.0**exponent)
+        assert near[0].token_ids == best
+
+
+def test_rows_of_the_model_without_a_token_are_never_produced(tiny_model_dir, tmp_path) -> None:
+    """A published vocabulary may be padded; one such row is made the likeliest by far."""
+    plain = diffutron.load(tiny_model_dir)
+    tokens = len(plain.tokenizer)
+    plain.model.resize_token_embeddings(tokens + 60)
+    with torch.no_grad():
+        plain.model.decoder.bias[tokens + 5] = 50.0
+    plain.model.save_pretrained(tmp_path)
+    plain.tokenizer.save_pretrained(tmp_path)
+    lm = diffutron.load(tmp_path)
+    assert lm.unused_ids == tuple(range(tokens, tokens + 60))
+    generated = diffutron.generate(lm, ["Kedi"], max_new_tokens=4, suppress=(7,))
+    filled = diffutron.infill(lm, ["Kedi [MASK] uyuyor"])
+    assert max(token for row in (*generated, *filled) for token in row.token_ids) < tokens
+
+
 def test_infill_keeps_all_that_is_given(lm) -> None:
     texts = ["Ankara [MASK] başkentidir.", "<mask> bahçede[MASK][MASK] uyuyor"]
     found = diffutron.infill(lm, texts)
@@ -200,6 +225,15 @@ def test_score_and_nelbo_do_not_depend_on_batches(lm) -> None:
             lambda lm: diffutron.generate(lm, ["a"], num_steps=1, block_length=16),
             "num_steps=1 must",
         ),
+        (lambda lm: diffutron.generate(lm, ["a"], temperature=math.inf), "temperature=inf"),
+        (lambda lm: diffutron.generate(lm, ["a"], temperature=math.nan), "temperature=nan"),
+        (lambda lm: diffutron.generate(lm, ["a"], guidance=math.inf), "guidance=inf"),
+        (lambda lm: diffutron.generate(lm, ["a"], repetition_penalty=math.inf), "penalty=inf"),
+        (lambda lm: diffutron.generate(lm, ["a", HALF]), "no Unicode text"),
+        (lambda lm: diffutron.generate(lm, [HALF], chat=False), "no Unicode text"),
+        (lambda lm: diffutron.infill(lm, [f"[MASK] {HALF}"]), "no Unicode text"),
+        (lambda lm: diffutron.score(lm, [("a", HALF)]), "no Unicode text"),
+        (lambda lm: diffutron.nelbo(lm, [HALF]), "no Unicode text"),
         (lambda lm: diffutron.generate(lm, ["a"], max_new_tokens=0), "max_new_tokens=0"),
         (
             lambda lm: diffutron.generate(lm, ["a"], max_new_tokens=9, block_length=2),

@@ -35,9 +35,14 @@ def chat(
         console = Console()
         history: list[dict[str, str]] = []
         for question in _questions(console):
-            history.append({"role": "user", "content": question})
-            answer = _answer(console, ask, history[-1 - 2 * memory :])
-            history.append({"role": "assistant", "content": answer})
+            asked = {"role": "user", "content": question}
+            remembered = history[-2 * memory :] if memory else []
+            try:
+                answer = _answer(console, ask, [*remembered, asked])
+            except ValueError as error:  # of this question; the conversation goes on
+                console.print(f"error: {error}", markup=False)
+                continue
+            history += [asked, {"role": "assistant", "content": answer}]
 
 
 def _questions(console: "Console") -> Iterator[str]:

@@ -1,6 +1,7 @@
 """`diffutron generate | infill | score`: use a model from the command line."""
 
 import json
+import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,7 +13,7 @@ import typer
 
 from diffutron.runtime.errors import UserError
 from diffutron.runtime.files import write_json, write_text
-from diffutron.runtime.json_lines import read_json_lines
+from diffutron.runtime.json_lines import read_json_lines, require_unicode
 
 if TYPE_CHECKING:
     from diffutron.inference.results import Generated
@@ -213,6 +214,10 @@ def _rows(
                 raise UserError(
                     f"{path}, line {number}: need an object with the texts {', '.join(keys)}"
                 )
+            try:
+                require_unicode([row[key] for key in keys])
+            except ValueError as error:
+                raise UserError(f"{path}, line {number}: {error}") from error
             rows.append(row)
     except OSError as error:
         raise UserError(f"--input {path}: cannot be read ({error})") from error
@@ -242,6 +247,9 @@ def _check_trace(path: Path | None, *, num_prompts: int) -> None:
             f"--trace {path}: a picture shows one prompt, and there are {num_prompts}; "
             "give one, or a name that ends in .html"
         )
+    nearest = next(folder for folder in path.absolute().parents if folder.exists())
+    if path.is_dir() or not nearest.is_dir() or not os.access(nearest, os.W_OK):
+        raise UserError(f"--trace {path}: no file can be written there; choose another path")
 
 
 def _write_trace(path: Path, found: "list[Generated]") -> None:

@@ -22,7 +22,6 @@ from diffutron.evaluation.scoring.answering import answer_batches
 from diffutron.inference.language_model import load_language_model
 from diffutron.modeling.encoding import encode_texts
 from diffutron.modeling.head import logits_fn
-from diffutron.modeling.tokenizer import end_token_id
 from diffutron.runtime.progress import Progress
 
 
@@ -129,7 +128,7 @@ class DiffutronLM(LM):
             pad_token_id=tokenizer.pad_token_id,
             settings=Settings(num_steps=num_tokens, temperature=temperature),
             seed=scorer.seed,
-            end_token_ids=[end_token_id(tokenizer)],
+            end_token_ids=[tokenizer.eos_token_id],
             batch_rows=max(1, scorer.batch_tokens // max(map(len, canvases))),
             device=scorer.device,
         )

@@ -1,7 +1,7 @@
 """What `generate` asks of the sampler: canvases, settings, and where an answer ends."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from diffutron.diffusion.sampling.settings import Settings, generation_settings
@@ -31,6 +31,7 @@ def plan_generation(
     Raises ValueError naming the argument.
     """
     num_new, settings = generation_settings(given, lm.info.get("generation", {}))
+    settings = replace(settings, suppress=(*settings.suppress, *lm.unused_ids))
     encoded = prompting.encode(lm.tokenizer, prompts, chat=chat)
     lm.check_ids("prompts", encoded, room=num_new)
     return Generation(

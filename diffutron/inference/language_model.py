@@ -28,13 +28,15 @@ class LanguageModel:
     tokenizer.
 
     info: the folder's `diffutron.json` (`generation`: default settings; `trained_with_eos`: texts
-    end with the end token), empty for a checkpoint of another maker.
+    end with the end token), empty for a checkpoint of another maker. unused_ids: rows of the model
+    for which the tokenizer has no token (a vocabulary may be padded to a round number).
     """
 
     model: Any
     tokenizer: Any
     device: torch.device
     info: dict[str, Any] = field(default_factory=dict)
+    unused_ids: tuple[int, ...] = ()
 
     @property
     def mask_token_id(self) -> int:
@@ -44,6 +46,11 @@ class LanguageModel:
     def pad_token_id(self) -> int:
         pad = self.tokenizer.pad_token_id
         return self.mask_token_id if pad is None else int(pad)
+
+    @property
+    def special_ids(self) -> tuple[int, ...]:
+        """Ids that no text is made of."""
+        return tuple(sorted({*self.tokenizer.all_special_ids, *self.unused_ids}))
 
     @property
     def max_length(self) -> int:
@@ -96,7 +103,7 @@ def load_language_model(
             named = read_json(adapter).get("base_model_name_or_path")
             if not named:
                 raise ValueError("adapter_config.json names no base model")
-            base = checkpoint_folder(named)
+            base = _base_folder(named, adapter=folder)
         model: Any = read_model(base, dtype=dtype)
         if adapter.is_file():
             from peft import PeftModel
@@ -108,7 +115,9 @@ def load_language_model(
         raise ValueError(f"path={str(path)!r}: {error}") from error
     described = folder / "diffutron.json"
     info = read_json(described) if described.is_file() else {}
-    return LanguageModel(model.to(place).eval(), tokenizer, place, info)
+    rows = unwrap_masked_lm(model).config.vocab_size
+    unused = sorted(set(range(rows)).difference(tokenizer.get_vocab().values()))
+    return LanguageModel(model.to(place).eval(), tokenizer, place, info, tuple(unused))
 
 
 def checkpoint_folder(place: str) -> Path:
@@ -124,6 +133,18 @@ def checkpoint_folder(place: str) -> Path:
         raise ValueError("there is no such folder")
     name, revision = split_name(place)
     return open_repository(name, revision=revision).fetch(*CHECKPOINT)
+
+
+def _base_folder(named: str, *, adapter: Path) -> Path:
+    """What an adapter names as its base: a place seen from one of the folders above it, else from
+    the working folder, else a hub name."""
+    for above in adapter.resolve().parents:
+        if (above / named).is_dir():
+            return above / named
+    try:
+        return checkpoint_folder(named)
+    except (ValueError, UserError) as error:
+        raise ValueError(f"its base model {named!r} is not beside it: {error}") from error
 
 
 def find_device(device: Device) -> torch.device:

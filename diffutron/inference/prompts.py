@@ -10,7 +10,6 @@ from diffutron.modeling.tokenizer import (
     END_OF_ANSWER,
     decode_answer,
     encode_chats,
-    end_token_id,
     escape_special_tokens,
     load_tokenizer,
 )
@@ -95,17 +94,12 @@ def encode_masked(tokenizer: Any, texts: Sequence[str]) -> list[list[int]]:
     return found
 
 
-def special_ids(tokenizer: Any) -> tuple[int, ...]:
-    """Tokens that no text is made of."""
-    return tuple(sorted(set(tokenizer.all_special_ids)))
-
-
 def end_token_ids(tokenizer: Any, *, chat: bool) -> list[int]:
     """Tokens that end an answer.
 
     End, padding and, in a chat, the closing marker if it is one token.
     """
-    ends = {end_token_id(tokenizer), tokenizer.pad_token_id} - {None}
+    ends = {tokenizer.eos_token_id, tokenizer.pad_token_id} - {None}
     marker = tokenizer.convert_tokens_to_ids(END_OF_ANSWER)
     if chat and marker is not None and marker != tokenizer.unk_token_id:
         ends.add(marker)

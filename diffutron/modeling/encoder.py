@@ -23,6 +23,9 @@ TOKENIZER_FILES = (
 )
 
 
+POINTER = b"version https://git-lfs.github.com/spec/"
+
+
 @dataclass(frozen=True)
 class SpecialIds:
     """Ids that a configuration and the training need."""
@@ -35,18 +38,9 @@ class SpecialIds:
 
 
 def read_special_ids(folder: Path) -> SpecialIds:
-    """Special ids of a tokenizer folder; begin and end may go by BERT's names, cls and sep."""
+    """Special ids of a tokenizer folder."""
     tokenizer = load_tokenizer(folder)
-    ids: dict[str, int] = {}
-    for name, other in (("pad", "pad"), ("bos", "cls"), ("eos", "sep"), ("mask", "mask")):
-        found = getattr(tokenizer, f"{name}_token_id")
-        found = getattr(tokenizer, f"{other}_token_id") if found is None else found
-        if found is None:
-            raise UserError(
-                f"{folder}: the tokenizer has no {name} token, which a masked diffusion model "
-                "needs; choose a tokenizer with pad, bos, eos and mask tokens"
-            )
-        ids[name] = found
+    ids = {name: getattr(tokenizer, f"{name}_token_id") for name in ("pad", "bos", "eos", "mask")}
     return SpecialIds(**ids, vocab_size=1 + max(tokenizer.get_vocab().values()))
 
 
@@ -153,7 +147,10 @@ def read_model(
                 use_safetensors=True,
                 output_loading_info=True,
             )
-    except (OSError, ValueError, KeyError, SafetensorError) as error:
+    except SafetensorError as error:
+        reason = _damage(Path(source), error)
+        raise ValueError(f"the weights are damaged ({reason}); fetch or make them anew") from error
+    except (OSError, ValueError, KeyError) as error:
         reason = str(error).strip().split("\n")[0]
         raise ValueError(
             f"no checkpoint can be read there ({reason}); give a folder with config.json and "
@@ -171,6 +168,14 @@ def read_model(
             "need a ModernBertForMaskedLM checkpoint"
         )
     return model
+
+
+def _damage(folder: Path, error: Exception) -> str:
+    for file in folder.glob("*.safetensors"):
+        with file.open("rb") as stream:
+            if stream.read(len(POINTER)) == POINTER:
+                return f"{file.name} is a pointer of git-lfs: `git lfs pull` fetches the file"
+    return str(error).removeprefix("Error while deserializing header: ")
 
 
 def save_model(

@@ -9,6 +9,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from diffutron.runtime.json_lines import require_unicode
+
 
 @dataclass(frozen=True, slots=True)
 class EncodedPair:
@@ -44,6 +46,7 @@ def encode_texts(tokenizer: Any, texts: Sequence[str]) -> list[list[int]]:
     """Ids of texts as plain text: no special tokens added, and none read from the text itself."""
     if not texts:
         return []
+    require_unicode(texts)
     return tokenizer(list(texts), add_special_tokens=False, split_special_tokens=True)["input_ids"]
 
 
@@ -57,6 +60,7 @@ def encode_pairs(tokenizer: Any, pairs: Sequence[tuple[str, str]]) -> list[Encod
         raise ValueError("tokenizer: needs a fast tokenizer, which knows character offsets")
     if not pairs:
         return []
+    require_unicode([context + continuation for context, continuation in pairs])
     encoded = tokenizer(
         [context + continuation for context, continuation in pairs],
         add_special_tokens=False,

@@ -20,6 +20,7 @@ from diffutron.modeling.vocabulary import Kept, byte_pairs, count_tokens, cut_vo
 from diffutron.runtime.errors import UserError
 from diffutron.runtime.files import atomic_folder, require_folder, write_json, write_text
 from diffutron.runtime.hub import TOKENIZER, open_repository
+from diffutron.runtime.json_lines import require_unicode
 from diffutron.runtime.progress import track
 
 SPECIAL_TOKENS = ("<pad>", "<eos>", "<bos>", "<unk>", "<mask>")
@@ -233,8 +234,9 @@ def _for_training(folder: Path, *, where: str, advice: str) -> Any:
         found = read_tokenizer(folder, advice=advice)
     except ValueError as error:
         raise UserError(f"{where}: {error}") from error
-    if found.eos_token_id is None and found.sep_token_id is None:
-        raise UserError(f"{where}: a tokenizer without end token (eos or sep); choose another")
+    for kind, names in (("pad", "pad"), ("begin", "bos or cls"), ("end", "eos or sep")):
+        if getattr(found, f"{names[:3]}_token_id") is None:
+            raise UserError(f"{where}: a tokenizer without {kind} token ({names}); choose another")
     return found
 
 
@@ -251,6 +253,9 @@ def read_tokenizer(folder: Path, *, advice: str) -> Any:
     except (OSError, ValueError, KeyError) as error:
         reason = " ".join(str(error).split())[:200]
         raise ValueError(f"no tokenizer can be read there ({reason}); {advice}") from error
+    for name, other in (("bos_token", "cls_token"), ("eos_token", "sep_token")):
+        if getattr(found, name) is None:  # BERT's names; chat templates know the others alone
+            setattr(found, name, getattr(found, other))
     if found.mask_token_id is None:
         raise ValueError(
             "a tokenizer without mask token; masked diffusion needs one, so choose the tokenizer "
@@ -275,10 +280,6 @@ def _encode(tokenizer: Any, texts: Sequence[str]) -> list[list[int]]:
     return tokenizer(list(texts), add_special_tokens=False, verbose=False)["input_ids"]
 
 
-def end_token_id(tokenizer: Any) -> int:
-    return tokenizer.sep_token_id if tokenizer.eos_token_id is None else tokenizer.eos_token_id
-
-
 def encode_prompt(tokenizer: Any, prompt: str) -> list[int]:
     """The question in the chat format, and the opening of the answer."""
     return encode_prompts(tokenizer, [prompt])[0]
@@ -301,7 +302,7 @@ def encode_answers(tokenizer: Any, answers: Sequence[str]) -> list[list[int]]:
     before, after = _frame(tokenizer, answer=True)
     texts = escape_special_tokens(tokenizer, answers)
     encoded = _encode(tokenizer, [f"{before}{text.strip()}{after}" for text in texts])
-    return [[*ids, end_token_id(tokenizer)] for ids in encoded]
+    return [[*ids, tokenizer.eos_token_id] for ids in encoded]
 
 
 def encode_chats(
@@ -327,7 +328,12 @@ def _frame(tokenizer: Any, *, answer: bool) -> tuple[str, str]:
 
 
 def escape_special_tokens(tokenizer: Any, texts: Iterable[str]) -> list[str]:
-    """Texts in which no special token or chat marker can be read: each gets a space inside."""
+    """Texts in which no special token or chat marker can be read: each gets a space inside.
+
+    Raises ValueError for what is no Unicode text.
+    """
+    texts = list(texts)
+    require_unicode(texts)
     tokens = dict.fromkeys((*CHAT_MARKERS, *tokenizer.all_special_tokens))
     found = re.compile("|".join(re.escape(token) for token in tokens))
     return [
@@ -338,7 +344,7 @@ def escape_special_tokens(tokenizer: Any, texts: Iterable[str]) -> list[str]:
 def decode_answer(tokenizer: Any, ids: Sequence[int]) -> str:
     """The text of generated ids up to the closing marker or the end token, without edges."""
     ids = [int(token) for token in ids]
-    ends = {end_token_id(tokenizer), tokenizer.pad_token_id}
+    ends = {tokenizer.eos_token_id, tokenizer.pad_token_id}
     stop = next((place for place, token in enumerate(ids) if token in ends), len(ids))
     text = tokenizer.decode(ids[:stop], skip_special_tokens=False)
     text = text.split(END_OF_ANSWER)[0]

@@ -19,7 +19,13 @@ _CAUSES = {
     errno.EDQUOT: "the disk quota is used up: free some space and run again",
     errno.EROFS: "the file system is read-only: choose a folder that can be written",
     errno.EACCES: "permission denied: choose a folder that can be written",
+    errno.ENOTDIR: "a part of this path is a file and no folder: choose another path",
+    errno.EEXIST: "a part of this path is a file and no folder: choose another path",
+    errno.EISDIR: "there is a folder of this name: choose another path",
+    errno.ENAMETOOLONG: "the name is too long: choose a shorter one",
 }
+_UMASK = os.umask(0)
+os.umask(_UMASK)  # to ask for it is to set it
 
 
 def explain_os_error(error: OSError, path: Path) -> UserError | None:
@@ -52,7 +58,7 @@ def atomic_folder(out: Path) -> Iterator[Path]:
     try:
         with _user_errors(out):
             yield work
-            work.chmod(0o755)
+            _open_up(work)
             _swap(work, out)
     finally:
         shutil.rmtree(work, ignore_errors=True)
@@ -83,6 +89,13 @@ def only_run(out: Path) -> Iterator[Path]:
         yield kept
 
 
+def _open_up(folder: Path) -> None:
+    """Give what was written under a temporary name the modes that any other file would have."""
+    for path in (folder, *folder.rglob("*")):
+        if not path.is_symlink():
+            path.chmod((0o777 if path.is_dir() else 0o666) & ~_UMASK)
+
+
 def _swap(work: Path, out: Path) -> None:
     """Two renames; a kill between them leaves the earlier folder beside, under a telling name."""
     if not out.exists():
@@ -105,7 +118,7 @@ def write_text(path: Path, text: str) -> None:
                 stream.write(text)
                 stream.flush()
                 os.fsync(stream.fileno())
-            os.chmod(name, 0o644)
+            os.chmod(name, 0o666 & ~_UMASK)
             os.replace(name, path)
         finally:
             Path(name).unlink(missing_ok=True)
@@ -119,13 +132,13 @@ def write_json(path: Path, value: object) -> None:
 
 def read_json(path: Path, *, made_by: str | None = None) -> Any:
     """Read JSON; a missing or damaged file is a `UserError` that names it and its stage."""
-    remedy = f"; run `diffutron {made_by}` first" if made_by else ""
+    remedy = f"run `diffutron {made_by}` first" if made_by else "make it or fetch it again"
     try:
         return json.loads(Path(path).read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise UserError(f"{path} does not exist{remedy}") from None
+        raise UserError(f"{path} does not exist; {remedy}") from None
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise UserError(f"{path} is not valid JSON ({error}); delete it{remedy}") from None
+        raise UserError(f"{path} is not valid JSON ({error}); {remedy}") from None
 
 
 def require_folder(path: Path, *, made_by: str) -> Path:

@@ -49,3 +49,14 @@ def read_json_lines(path: Path, *, advice: str = "correct the line") -> Iterator
                 yield number, value
     except FileNotFoundError:
         raise UserError(f"{path} does not exist; {advice}") from None
+
+
+def require_unicode(texts: Iterable[str]) -> None:
+    """Raises ValueError for a text that no file can hold, such as half of an emoji from JSON."""
+    for number, text in enumerate(texts):
+        try:
+            text.encode()
+        except UnicodeEncodeError:
+            raise ValueError(
+                f"text number {number} is no Unicode text (half of a surrogate pair)"
+            ) from None

@@ -98,8 +98,7 @@ class Planner:
         if num_new < 1:
             raise ValueError("max_tokens=0 leaves nothing to fill before the suffix")
         given = {name: value for name, value in body.settings().items() if value is not None}
-        suppress = prompting.special_ids(self.lm.tokenizer)
-        settings = make_settings({"num_steps": num_new, "suppress": suppress, **given})
+        settings = make_settings({"num_steps": num_new, "suppress": self.lm.special_ids, **given})
         found: list[Choice] = []
         for prompt in prompts:
             if not isinstance(prompt, str):

@@ -133,6 +133,10 @@ def test_infill_and_score(run) -> None:
 def test_mistakes_are_user_errors(run, tmp_path) -> None:
     bad = tmp_path / "bad.jsonl"
     bad.write_text('{"prompt": "a"}\n{"text": 1}\n', encoding="utf-8")
+    half = tmp_path / "half.jsonl"
+    half.write_text('{"prompt": "a"}\n{"prompt": "\\ud83d"}\n', encoding="utf-8")
+    folder = tmp_path / "folder.html"
+    folder.mkdir()
     broken = tmp_path / "broken.jsonl"
     broken.write_text("{", encoding="utf-8")
     for arguments, message in [
@@ -142,6 +146,9 @@ def test_mistakes_are_user_errors(run, tmp_path) -> None:
         (("generate", "--input", str(broken)), "broken.jsonl, line 1: not JSON"),
         (("generate", "--input", str(tmp_path / "none")), "does not exist"),
         (("generate", "a", "--trace", "trace.gif"), "ends in .html, .svg or .json"),
+        (("generate", "a", "--trace", str(bad / "x.html")), "no file can be written there"),
+        (("generate", "a", "--trace", f"{folder}"), "no file can be written there"),
+        (("generate", "--input", str(half)), "half.jsonl, line 2: text number 0 is no Unicode"),
         (("generate", "a", "--num-steps", "0"), "num_steps=0"),
         (("score", "a"), "give CONTEXT CONTINUATION"),
         (("generate", "a", "--device", "tpu9"), "device='tpu9': this machine has cpu and"),
@@ -176,6 +183,15 @@ def test_chat_answers_until_an_empty_line(run) -> None:
     assert done.output.count(">") >= 3
     done = run("chat", stdin="Selam\n")
     assert done.exit_code == 0
+
+
+def test_a_question_that_cannot_be_answered_ends_no_conversation(run) -> None:
+    done = run("chat", "--memory", "1", stdin=f"{'kelime ' * 90}\nNerede?\n\n")
+    assert done.exit_code == 0, done.output
+    first, second = done.output.split("> ")[1:3]
+    assert "error: prompts: number 0 has" in first
+    assert second.strip()
+    assert "error" not in second
 
 
 def test_a_published_model_without_a_chat_format(hub, tiny_model_dir) -> None:

@@ -13,7 +13,7 @@ from diffutron.evaluation.cetvel.questions import Question
 from diffutron.evaluation.scorers.masked_diffusion import MaskedDiffusion
 from diffutron.evaluation.scoring import sanity_checks
 from diffutron.evaluation.scoring.answering import answer_batches
-from diffutron.modeling.tokenizer import decode_answer, encode_answer, encode_prompt, end_token_id
+from diffutron.modeling.tokenizer import decode_answer, encode_answer, encode_prompt
 
 CHAT, TEXT = PROTOCOLS["chat"], PROTOCOLS["corrected"]
 CHOICES = st.lists(st.text("açsğ ye", min_size=1, max_size=12), min_size=2, max_size=4)
@@ -34,7 +34,7 @@ def test_all_choices_fill_one_canvas_after_the_same_prompt(tiny, context, choice
         assert pair.context == tuple(encode_prompt(tokenizer, context))
         answer = encode_answer(tokenizer, choice)
         assert pair.continuation[: len(answer)] == tuple(answer)
-        assert set(pair.continuation[len(answer) :]) <= {end_token_id(tokenizer)}
+        assert set(pair.continuation[len(answer) :]) <= {tokenizer.eos_token_id}
         assert decode_answer(tokenizer, pair.continuation) == choice.strip()
     (plain,) = scorer.encode_questions([question(context, choices)], TEXT)
     assert plain == scorer.encode(question(context, choices).pairs, TEXT)

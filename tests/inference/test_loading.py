@@ -92,11 +92,40 @@ def test_adapters_are_merged_on_loading(tiny_model_dir, tmp_path) -> None:
             found.model(ids).logits, adapted(ids).logits, atol=1e-4, rtol=1e-4
         )
         assert not torch.allclose(found.model(ids).logits, plain(ids).logits, atol=1e-2)
-    config = tmp_path / "adapter" / "adapter_config.json"
-    values = json.loads(config.read_text(encoding="utf-8")) | {"base_model_name_or_path": None}
-    config.write_text(json.dumps(values), encoding="utf-8")
+
+    def name_base(name: str | None) -> None:
+        config = tmp_path / "adapter" / "adapter_config.json"
+        values = json.loads(config.read_text(encoding="utf-8")) | {"base_model_name_or_path": name}
+        config.write_text(json.dumps(values), encoding="utf-8")
+
+    # A place in the project, as training writes it, seen from wherever one stands.
+    shutil.copytree(tiny_model_dir, tmp_path / "models" / "backbone")
+    name_base("models/backbone")
+    assert torch.equal(
+        diffutron.load(tmp_path / "adapter").model(ids).logits, found.model(ids).logits
+    )
+    shutil.rmtree(tmp_path / "models")
+    with pytest.raises(ValueError, match="its base model 'models/backbone' is not beside it"):
+        diffutron.load(tmp_path / "adapter")
+    name_base(None)
     with pytest.raises(ValueError, match="names no base model"):
         diffutron.load(tmp_path / "adapter")
+
+
+LFS = b"version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 2400000\n"
+
+
+@pytest.mark.parametrize(
+    ("weights", "message"),
+    [(None, "weights are damaged"), (b"", "weights are damaged"), (LFS, "`git lfs pull` fetches")],
+)
+def test_damaged_weights(tiny_model_dir, tmp_path, weights, message) -> None:
+    """None: cut short."""
+    folder = shutil.copytree(tiny_model_dir, tmp_path / "model")
+    file = folder / "model.safetensors"
+    file.write_bytes(file.read_bytes()[:1000] if weights is None else weights)
+    with pytest.raises(ValueError, match=message):
+        diffutron.load(folder)
 
 
 def test_half_precision_gives_finite_scores(tiny_model_dir) -> None:

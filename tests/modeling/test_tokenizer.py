@@ -273,12 +273,28 @@ def test_a_tokenizer_without_mask_token_is_refused(make_params, tmp_path, tiny_t
     assert not (tmp_path / "tokenizer").exists()
 
 
-def test_a_tokenizer_without_end_token_is_refused(make_params, tmp_path, tiny_tokenizer_dir):
+@pytest.mark.parametrize(
+    ("names", "kind"), [("pad", "pad"), ("bos cls", "begin"), ("eos sep", "end")]
+)
+def test_a_tokenizer_without_a_token_that_is_needed(tmp_path, tiny_tokenizer_dir, names, kind):
     made = AutoTokenizer.from_pretrained(tiny_tokenizer_dir)
-    made.eos_token = made.sep_token = None
+    for name in names.split():
+        setattr(made, f"{name}_token", None)
     made.save_pretrained(tmp_path / "other")
-    with pytest.raises(UserError, match="without end token"):
+    with pytest.raises(UserError, match=f"without {kind} token"):
         load_tokenizer(tmp_path / "other")
+
+
+def test_begin_and_end_may_go_by_the_names_of_bert(tiny_tokenizer_dir, tmp_path):
+    """ModernBERT's own tokenizer is of this kind; its chats begin as its texts do."""
+    made, kept = (AutoTokenizer.from_pretrained(tiny_tokenizer_dir) for _ in range(2))
+    made.cls_token, made.sep_token = made.bos_token, made.eos_token
+    made.bos_token = made.eos_token = None
+    made.save_pretrained(tmp_path / "bert")
+    found = load_tokenizer(tmp_path / "bert")
+    assert encode_prompt(found, "Kedi nerede?") == encode_prompt(kept, "Kedi nerede?")
+    assert encode_prompt(found, "Kedi")[0] == found.cls_token_id
+    assert encode_answer(found, "Evde.") == encode_answer(kept, "Evde.")
 
 
 @pytest.mark.parametrize(

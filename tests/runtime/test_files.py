@@ -2,6 +2,7 @@
 
 import errno
 import os
+import stat
 
 import pytest
 
@@ -47,6 +48,31 @@ def test_a_full_disk_is_a_user_error(tmp_path):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
     with pytest.raises(OSError, match="Input/output"), atomic_folder(tmp_path / "out"):
         raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+
+@pytest.mark.parametrize("umask", [0o022, 0o027, 0o002])
+def test_files_have_the_modes_of_the_umask(tmp_path, umask, monkeypatch):
+    """However they were written; libraries write under temporary names that are private."""
+    monkeypatch.setattr("diffutron.runtime.files._UMASK", umask)
+    with atomic_folder(tmp_path / "model") as work:
+        for private in (work / "weights", work / "more"):
+            private.touch(mode=0o600) if private.name == "weights" else private.mkdir(mode=0o700)
+    write_json(tmp_path / "a.json", {})
+    modes = {path.name: stat.S_IMODE(path.stat().st_mode) for path in tmp_path.rglob("*")}
+    folder, file = 0o777 & ~umask, 0o666 & ~umask
+    assert modes == {"model": folder, "more": folder, "weights": file, "a.json": file}
+
+
+def test_a_path_below_a_file_is_a_user_error(tmp_path):
+    (tmp_path / "notes").touch()
+    with pytest.raises(UserError, match="is a file and no folder"):
+        write_json(tmp_path / "notes" / "a.json", {})
+    below = atomic_folder(tmp_path / "notes" / "a" / "b")
+    with pytest.raises(UserError, match="is a file and no folder"), below:
+        pass
+    (tmp_path / "taken").mkdir()
+    with pytest.raises(UserError, match="a folder of this name"):
+        write_json(tmp_path / "taken", {})
 
 
 def test_json_round_trip_and_damage(tmp_path):

@@ -31,6 +31,7 @@ from diffutron.diffusion.sampling.token_choice import (
 )
 
 _TOKEN, _PLACE, _REMASK = 1, 2, 3  # one stream of random numbers each
+COLDEST = 1e-6  # a lower temperature takes the best token; float32 cannot hold logits over it
 
 
 @torch.no_grad()
@@ -205,7 +206,7 @@ class _Part:
         if settings.no_repeat_ngram:
             ban_ngrams_(logits, ids, generated, asked, size=settings.no_repeat_ngram)
         chosen = logits.argmax(dim=1)
-        if settings.temperature > 0:
+        if settings.temperature > COLDEST:
             scaled = logits / settings.temperature
             keep_top_(scaled, top_k=settings.top_k, top_p=settings.top_p)
             chosen = draw_tokens(scaled, self._noise(_TOKEN)[asked])

@@ -1,5 +1,6 @@
 """What a user may choose about denoising."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any, Literal
@@ -44,7 +45,7 @@ class Settings:
             "num_steps": (self.num_steps >= 1, "at least 1"),
             "block_length": (self.block_length is None or self.block_length >= 1, "at least 1"),
             "strategy": (self.strategy in STRATEGIES, f"one of {', '.join(STRATEGIES)}"),
-            "temperature": (self.temperature >= 0, "at least 0"),
+            "temperature": (0 <= self.temperature < math.inf, "at least 0, and finite"),
             "top_k": (self.top_k is None or self.top_k >= 1, "at least 1"),
             "top_p": (0 < self.top_p <= 1, "in (0, 1]"),
             "threshold": (
@@ -53,8 +54,8 @@ class Settings:
                 "in [0, 1] and used with strategy low_confidence",
             ),
             "remask": (0 <= self.remask <= 1, "in [0, 1]"),
-            "guidance": (self.guidance >= 0, "at least 0"),
-            "repetition_penalty": (self.repetition_penalty > 0, "above 0"),
+            "guidance": (0 <= self.guidance < math.inf, "at least 0, and finite"),
+            "repetition_penalty": (0 < self.repetition_penalty < math.inf, "above 0, and finite"),
             "no_repeat_ngram": (self.no_repeat_ngram >= 0, "0 (off) or more"),
         }
         for name, (good, allowed) in limits.items():

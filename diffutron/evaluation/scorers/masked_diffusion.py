@@ -13,7 +13,6 @@ from diffutron.evaluation.cetvel.questions import Question
 from diffutron.evaluation.scorers.scorer import Scorer, pad_id
 from diffutron.modeling.encoding import EncodedPair, begin_ids
 from diffutron.modeling.head import logprob_fn
-from diffutron.modeling.tokenizer import end_token_id
 
 
 class MaskedDiffusion(Scorer):
@@ -42,7 +41,7 @@ class MaskedDiffusion(Scorer):
         found = super().encode_questions(questions, protocol)
         if not protocol.chat:
             return found
-        end = end_token_id(self.tokenizer)
+        end = self.tokenizer.eos_token_id
         longest = [max(len(pair.continuation) for pair in pairs) for pairs in found]
         return [
             [
