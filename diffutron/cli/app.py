@@ -31,6 +31,7 @@ from diffutron.config.renamed import refuse_old_variables
 from diffutron.runtime.errors import StageFailure, UserError
 from diffutron.runtime.files import explain_os_error
 from diffutron.runtime.project import require_project
+from diffutron.runtime.proxies import spare_loopback
 
 MOST_NAMED = 5  # changed settings of params.yaml that are named one by one
 
@@ -188,6 +189,7 @@ def main() -> None:
         end_with_dvc()
     try:
         refuse_old_variables(os.environ)
+        spare_loopback(os.environ)
         app()
     except UserError as error:
         _fail(str(error))
@@ -199,7 +201,9 @@ def main() -> None:
             raise
         _fail(f"{error.name} is not installed; install it with: pip install 'diffutron[{extra}]'")
     except OSError as error:
-        explained = explain_os_error(error, Path(error.filename or "output"))
+        # Of a copy the second name is what is written.
+        written = error.filename2 or error.filename or "output"
+        explained = explain_os_error(error, Path(written))
         if explained is None:
             raise
         _fail(str(explained))

@@ -92,7 +92,10 @@ def _clean_commit(tags: dict[str, str], what: str) -> str:
         )
     commit = tags.get("git_sha", "none")
     if commit == "none" or "run_id" not in tags:
-        raise UserError(f"{what} was not made in a git checkout; it cannot be made again")
+        raise UserError(
+            f"{what} has no commit on record (git refused, or there was no checkout); it cannot "
+            "be made again"
+        )
     if tags.get("git_dirty") != "false":
         raise UserError(
             f"{what} was made with changes that are in no commit (git_dirty); commit, build and "

@@ -15,12 +15,12 @@ from diffutron.runtime.mlflow_errors import (
     store_errors,
     without_password,
 )
+from diffutron.runtime.moved_project import ARTIFACTS
 
 if TYPE_CHECKING:
     from mlflow.tracking import MlflowClient
 
 EXPERIMENT = "diffutron"
-ARTIFACTS = Path("mlartifacts")
 SWITCHES = {
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "DO_NOT_TRACK": "true",
@@ -35,7 +35,12 @@ SWITCHES = {
 
 def tracking_uri() -> str:
     """The store that the environment names, else a database file in the working folder."""
-    return os.environ.get("MLFLOW_TRACKING_URI") or f"{FILE}{Path(DATABASE).resolve()}"
+    if named := os.environ.get("MLFLOW_TRACKING_URI"):
+        return named
+    place = f"{Path(DATABASE).resolve()}"
+    for mark, code in (("%", "%25"), ("?", "%3F")):  # they mean something else in an address
+        place = place.replace(mark, code)
+    return f"{FILE}{place}"
 
 
 @contextmanager
@@ -67,7 +72,7 @@ def experiment_id(client: "MlflowClient", name: str = EXPERIMENT) -> str:
     found = client.get_experiment_by_name(name)
     direct = not tracking_uri().startswith(("http://", "https://"))
     if found is None:
-        root = ARTIFACTS.resolve().as_uri() if direct else None
+        root = Path(ARTIFACTS).resolve().as_uri() if direct else None
         return client.create_experiment(name, artifact_location=root)
     if found.lifecycle_stage == "deleted":
         raise UserError(f"MLflow experiment {name} is deleted; restore it (mlflow experiments)")

@@ -20,5 +20,8 @@ def git(*arguments: str, root: Path = Path()) -> str:
         raise UserError("git is not installed; install it") from None
     if done.returncode:
         said = done.stderr.strip().splitlines() or ["no message"]
-        raise UserError(f"git {arguments[0]}: {said[0]}; run this in the clone of the project")
+        todo = "run this in the clone of the project"
+        if "dubious ownership" in said[0]:  # the last line is the command that allows it
+            todo = f"allow it: {said[-1].strip()}"
+        raise UserError(f"git {arguments[0]}: {said[0]}; {todo}")
     return done.stdout.strip()

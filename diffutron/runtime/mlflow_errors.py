@@ -2,8 +2,10 @@
 
 import re
 from pathlib import Path
+from urllib.parse import unquote
 
 from diffutron.runtime.errors import UserError
+from diffutron.runtime.moved_project import follow_move
 
 DATABASE = "mlflow.db"  # in the working folder, where the environment names no store
 FILE = "sqlite:///"
@@ -55,12 +57,14 @@ def reach(uri: str, *, make: bool = False) -> None:
     `UserError`.
     """
     if not uri or uri.startswith(FILE):
-        file = Path(uri.removeprefix(FILE) or DATABASE)
+        file = Path(unquote(uri.removeprefix(FILE)) or DATABASE)
         if not make and not file.exists():
             raise UserError(
                 f"no registry here: {file} does not exist; run this where models were registered, "
                 "or set MLFLOW_TRACKING_URI"
             )
+        if file.exists():
+            follow_move(file)
         return
     if not uri.startswith(SERVERS):
         return

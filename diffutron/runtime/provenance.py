@@ -3,6 +3,7 @@
 import hashlib
 import os
 import platform
+import sys
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -39,11 +40,16 @@ class Machine:
 def code(root: Path = Path()) -> Code:
     """The commit and whether files differ from it. Parameters, lock file and metrics do not count:
     each run keeps its own.
+
+    A git that refuses a checkout which is there is told on standard error, as what it was made
+    from cannot be found out later.
     """
     try:
         sha = git("rev-parse", "HEAD", root=root)
         status = git("status", "--porcelain", "--", ".", *_WRITTEN_BY_RUNS, root=root)
-    except UserError:  # no git, or no checkout: the report says that nothing is recorded
+    except UserError as error:  # the report says that nothing is recorded
+        if any((above / ".git").exists() for above in (root.resolve(), *root.resolve().parents)):
+            print(f"warning: the commit is not recorded; {error}", file=sys.stderr, flush=True)
         return Code(sha=None, dirty=None)
     return Code(sha=sha, dirty=bool(status))
 

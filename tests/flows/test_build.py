@@ -11,6 +11,8 @@ import pytest
 from flows.stage import environment
 
 pytestmark = pytest.mark.slow
+# Nothing on this machine may be asked through them.
+PROXIES = {"http_proxy": "http://127.0.0.1:9", "ALL_PROXY": "socks5://127.0.0.1:9", "no_proxy": ""}
 
 
 @pytest.fixture
@@ -21,7 +23,7 @@ def build(toy, prefect_server, repo):
     def start(*options: str) -> "subprocess.CompletedProcess[str]":
         return subprocess.run(
             [sys.executable, "-m", "diffutron", "build", *options],
-            env={**environment(), "PREFECT_API_URL": prefect_server},
+            env={**environment(), "PREFECT_API_URL": prefect_server, **PROXIES},
             capture_output=True,
             text=True,
         )

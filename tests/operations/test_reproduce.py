@@ -106,7 +106,7 @@ def test_the_clone_alone(project, tmp_path, capsys):
     ("tags", "message"),
     [
         ({"git_dirty": "true"}, r"was made with changes that are in no commit \(git_dirty\)"),
-        ({"git_sha": "none"}, "was not made in a git checkout"),
+        ({"git_sha": "none"}, "has no commit on record"),
         ({"git_sha": "0" * 40}, "commit 0000.* is not in the repository"),
         ({"tuned_on": "my.jsonl"}, "was tuned on my.jsonl, which is not part of the project"),
         ({"git_sha": "--upload-pack=x"}, "is not in the repository"),

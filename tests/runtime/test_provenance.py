@@ -37,10 +37,20 @@ def test_what_runs_write_does_not_make_it_dirty(checkout):
     assert provenance.code(checkout).dirty is True
 
 
-def test_a_folder_without_git_records_nothing(tmp_path, monkeypatch):
+def test_a_folder_without_git_records_nothing(tmp_path, monkeypatch, capsys):
     assert provenance.code(tmp_path) == provenance.Code(None, None)
     monkeypatch.setenv("PATH", "")
     assert provenance.code(tmp_path) == provenance.Code(None, None)
+    assert capsys.readouterr().err == ""
+
+
+def test_a_git_that_refuses_is_told(checkout, monkeypatch, capsys):
+    """In a container the checkout may belong to another user. The switch is git's own."""
+    monkeypatch.setenv("GIT_TEST_ASSUME_DIFFERENT_OWNER", "1")
+    assert provenance.code(checkout) == provenance.Code(None, None)
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "the commit is not recorded; git rev-parse: fatal: detected dubious ownership" in line
+    assert line.endswith(f"allow it: git config --global --add safe.directory {checkout}")
 
 
 def test_the_lock_file_gives_a_hash_and_the_outputs(tmp_path):
