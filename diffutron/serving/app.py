@@ -141,7 +141,7 @@ async def _respond(
     chat: bool,
 ) -> Any:
     wire = Wire(service.name, chat=chat)
-    answering = service.answer(choices, streams=body.stream)
+    answering = service.answer(choices, streams=body.stream, drafts=body.drafts)
     if body.stream:
         events = _events(service, body, wire, answering)
         return StreamingResponse(events, media_type="text/event-stream")
@@ -220,13 +220,15 @@ async def _logprobs(
 async def _events(
     service: Service, body: ChatBody | CompletionBody, wire: Wire, answering: Answering
 ) -> AsyncIterator[str]:
-    """The stream: text as it becomes final from the left."""
+    """The stream: text as it becomes final from the left, and each step's draft if asked for."""
     planner, choices = service.planner, answering.choices
     sent = [""] * len(choices)
     rows = [Denoised() for _ in choices]
     for index, choice in enumerate(choices):
         echoed = isinstance(body, CompletionBody) and body.echo
-        yield wire.chunk(index, planner.prompt_text(choice) if echoed else "", first=True)
+        start = planner.blank(choice) if body.drafts else None
+        text = planner.prompt_text(choice) if echoed else ""
+        yield wire.chunk(index, text, first=True, draft=start)
     try:
         async with contextlib.aclosing(answering.progress()) as told:  # type: ignore[type-var]
             async for index, progress in told:
@@ -237,10 +239,12 @@ async def _events(
                     rows[index], text = row, planner.text(choice, row.token_ids)
                 new = text[len(sent[index]) :] if text.startswith(sent[index]) else ""
                 sent[index] += new
+                draft = planner.draft(choice, progress.events)
                 if row is not None:
-                    yield wire.chunk(index, new, planner.finish_reason(choice, row))
-                elif new:
-                    yield wire.chunk(index, new)
+                    reason = planner.finish_reason(choice, row)
+                    yield wire.chunk(index, new, reason, draft=draft)
+                elif new or draft:
+                    yield wire.chunk(index, new, draft=draft)
     except ApiError as error:
         yield event(error.body)
         return

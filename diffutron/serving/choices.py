@@ -7,11 +7,12 @@ from copy import deepcopy
 from dataclasses import dataclass, replace
 from typing import Any
 
-from diffutron.diffusion.sampling.canvas import Canvases, Denoised
+from diffutron.diffusion.sampling.canvas import Canvases, Denoised, Event
 from diffutron.diffusion.sampling.settings import DEFAULT_TOKENS, Settings, make_settings
 from diffutron.inference import prompts as prompting
 from diffutron.inference.generation import plan_generation
 from diffutron.inference.language_model import LanguageModel
+from diffutron.inference.results import Trace, decode_events
 from diffutron.modeling.encoding import begin_ids, encode_texts, end_ids
 from diffutron.modeling.tokenizer import END_OF_ANSWER
 from diffutron.serving.bodies import ChatBody, CompletionBody, Sampling
@@ -181,6 +182,20 @@ class Planner:
             default=0,
         )
         return text[: len(text) - held]
+
+    def blank(self, choice: Choice) -> dict[str, Any]:
+        """What a stream of drafts begins with: how many tokens are to be filled in."""
+        canvases = choice.canvases
+        return {"positions": 0 if canvases is None else int(canvases.fillable.sum())}
+
+    def draft(self, choice: Choice, events: Sequence[Event]) -> dict[str, Any] | None:
+        """What a step committed, as in the file of a trace: `{step, tokens: [...]}`.
+
+        Positions count from the first one that is filled in.
+        """
+        committed = decode_events(self.reader, events, first=len(choice.context))
+        steps: list[dict[str, Any]] = Trace("", "", committed).as_dict()["steps"]
+        return steps[0] if steps else None
 
     def prompt_text(self, choice: Choice) -> str:
         return self.reader.decode(choice.context[choice.begin :])
