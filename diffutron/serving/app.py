@@ -16,6 +16,7 @@ from diffutron.diffusion.sampling.canvas import Denoised
 from diffutron.serving.bodies import ChatBody, CompletionBody, ScoreBody
 from diffutron.serving.choices import Choice
 from diffutron.serving.errors import ApiError
+from diffutron.serving.page import add_page
 from diffutron.serving.service import Answering, Service
 from diffutron.serving.wire import Wire, event, logprobs, usage
 
@@ -32,6 +33,7 @@ def make_app(service: Service) -> FastAPI:
     app = FastAPI(title="diffutron", lifespan=lifespan, docs_url=None, redoc_url=None)
     _add_errors(app, service)
     _add_state(app, service)
+    add_page(app)
 
     @app.post("/v1/chat/completions")
     async def chat(body: ChatBody, request: Request) -> Any:
