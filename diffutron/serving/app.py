@@ -202,10 +202,10 @@ async def _logprobs(
     if body.suffix is not None:
         raise ApiError(400, "logprobs have no order from the left with a suffix", param="logprobs")
     planner, top = service.planner, body.logprobs or 0
-    begin, prompt = choice.context[: choice.begin], choice.context[choice.begin :]
     parts: list[LeftToRight] = []
     ids: list[int] = []
     if body.echo:
+        begin, prompt = planner.scored_prompt(choice)
         parts.append(await service.left_to_right(begin, prompt, top=top))
         ids += prompt
     if row.token_ids:

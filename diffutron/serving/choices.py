@@ -16,6 +16,7 @@ from diffutron.inference.results import Trace, decode_events
 from diffutron.modeling.encoding import begin_ids, encode_texts, end_ids
 from diffutron.modeling.tokenizer import END_OF_ANSWER
 from diffutron.serving.bodies import ChatBody, CompletionBody, Sampling
+from diffutron.serving.errors import ApiError
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,6 +197,25 @@ class Planner:
         committed = decode_events(self.reader, events, first=len(choice.context))
         steps: list[dict[str, Any]] = Trace("", "", committed).as_dict()["steps"]
         return steps[0] if steps else None
+
+    def scored_prompt(self, choice: Choice) -> tuple[list[int], list[int]]:
+        """What a prompt's tokens are scored after, and the tokens.
+
+        That is the begin token, also where a prompt of ids lacks it, as lm-eval sends them.
+        Raises ApiError where it leaves no room.
+        """
+        begin, prompt = choice.context[: choice.begin], choice.context[choice.begin :]
+        usual = begin_ids(self.reader)
+        if not begin and prompt[: len(usual)] != usual:
+            begin = usual
+        if len(begin) + len(prompt) > self.lm.max_length:
+            raise ApiError(
+                400,
+                f"prompt: {len(prompt)} tokens and the begin token are scored together; the "
+                f"model holds {self.lm.max_length}",
+                param="prompt",
+            )
+        return begin, prompt
 
     def prompt_text(self, choice: Choice) -> str:
         return self.reader.decode(choice.context[choice.begin :])
