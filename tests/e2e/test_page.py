@@ -102,7 +102,7 @@ def test_clicked_words_are_filled(opened, lm) -> None:
     opened.get_by_role("button", name="Copy as Python").click()
     code = opened.locator("#code").text_content()
     compile(code, "copied", "exec")
-    assert 'suffix=" bahçede "' in code
+    assert 'suffix=" bahçede"' in code
 
 
 def test_a_decision_is_asked_in_the_form_of_transformers(opened) -> None:
