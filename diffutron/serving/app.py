@@ -16,6 +16,7 @@ from diffutron.diffusion.sampling.canvas import Denoised
 from diffutron.serving.bodies import ChatBody, CompletionBody, ScoreBody
 from diffutron.serving.choices import Choice
 from diffutron.serving.errors import ApiError
+from diffutron.serving.page import add_page
 from diffutron.serving.service import Answering, Service
 from diffutron.serving.wire import Wire, event, logprobs, usage
 
@@ -32,6 +33,7 @@ def make_app(service: Service) -> FastAPI:
     app = FastAPI(title="diffutron", lifespan=lifespan, docs_url=None, redoc_url=None)
     _add_errors(app, service)
     _add_state(app, service)
+    add_page(app)
 
     @app.post("/v1/chat/completions")
     async def chat(body: ChatBody, request: Request) -> Any:
@@ -141,7 +143,7 @@ async def _respond(
     chat: bool,
 ) -> Any:
     wire = Wire(service.name, chat=chat)
-    answering = service.answer(choices, streams=body.stream)
+    answering = service.answer(choices, streams=body.stream, drafts=body.drafts)
     if body.stream:
         events = _events(service, body, wire, answering)
         return StreamingResponse(events, media_type="text/event-stream")
@@ -200,10 +202,10 @@ async def _logprobs(
     if body.suffix is not None:
         raise ApiError(400, "logprobs have no order from the left with a suffix", param="logprobs")
     planner, top = service.planner, body.logprobs or 0
-    begin, prompt = choice.context[: choice.begin], choice.context[choice.begin :]
     parts: list[LeftToRight] = []
     ids: list[int] = []
     if body.echo:
+        begin, prompt = planner.scored_prompt(choice)
         parts.append(await service.left_to_right(begin, prompt, top=top))
         ids += prompt
     if row.token_ids:
@@ -220,13 +222,15 @@ async def _logprobs(
 async def _events(
     service: Service, body: ChatBody | CompletionBody, wire: Wire, answering: Answering
 ) -> AsyncIterator[str]:
-    """The stream: text as it becomes final from the left."""
+    """The stream: text as it becomes final from the left, and each step's draft if asked for."""
     planner, choices = service.planner, answering.choices
     sent = [""] * len(choices)
     rows = [Denoised() for _ in choices]
     for index, choice in enumerate(choices):
         echoed = isinstance(body, CompletionBody) and body.echo
-        yield wire.chunk(index, planner.prompt_text(choice) if echoed else "", first=True)
+        start = planner.blank(choice) if body.drafts else None
+        text = planner.prompt_text(choice) if echoed else ""
+        yield wire.chunk(index, text, first=True, draft=start)
     try:
         async with contextlib.aclosing(answering.progress()) as told:  # type: ignore[type-var]
             async for index, progress in told:
@@ -237,10 +241,12 @@ async def _events(
                     rows[index], text = row, planner.text(choice, row.token_ids)
                 new = text[len(sent[index]) :] if text.startswith(sent[index]) else ""
                 sent[index] += new
+                draft = planner.draft(choice, progress.events)
                 if row is not None:
-                    yield wire.chunk(index, new, planner.finish_reason(choice, row))
-                elif new:
-                    yield wire.chunk(index, new)
+                    reason = planner.finish_reason(choice, row)
+                    yield wire.chunk(index, new, reason, draft=draft)
+                elif new or draft:
+                    yield wire.chunk(index, new, draft=draft)
     except ApiError as error:
         yield event(error.body)
         return

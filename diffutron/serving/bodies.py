@@ -13,6 +13,7 @@ class StreamOptions(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True)
 
     include_usage: bool = False
+    include_drafts: bool = False  # ours
 
 
 class Sampling(BaseModel):
@@ -39,6 +40,13 @@ class Sampling(BaseModel):
     guidance: float | None = Field(None, le=100)
     repetition_penalty: float | None = Field(None, ge=0.01, le=100)
     no_repeat_ngram: int | None = Field(None, le=100)
+
+    @property
+    def drafts(self) -> bool:
+        """Whether a stream tells of each step what was committed."""
+        return (
+            self.stream and self.stream_options is not None and self.stream_options.include_drafts
+        )
 
     def settings(self) -> dict[str, Any]:
         """The sampler's settings by name, None where the request has none. ValueError."""

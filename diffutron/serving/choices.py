@@ -7,14 +7,16 @@ from copy import deepcopy
 from dataclasses import dataclass, replace
 from typing import Any
 
-from diffutron.diffusion.sampling.canvas import Canvases, Denoised
+from diffutron.diffusion.sampling.canvas import Canvases, Denoised, Event
 from diffutron.diffusion.sampling.settings import DEFAULT_TOKENS, Settings, make_settings
 from diffutron.inference import prompts as prompting
 from diffutron.inference.generation import plan_generation
 from diffutron.inference.language_model import LanguageModel
+from diffutron.inference.results import Trace, decode_events
 from diffutron.modeling.encoding import begin_ids, encode_texts, end_ids
 from diffutron.modeling.tokenizer import END_OF_ANSWER
 from diffutron.serving.bodies import ChatBody, CompletionBody, Sampling
+from diffutron.serving.errors import ApiError
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,6 +182,39 @@ class Planner:
             default=0,
         )
         return text[: len(text) - held]
+
+    def blank(self, choice: Choice) -> dict[str, Any]:
+        """What a stream of drafts begins with: how many tokens are to be filled in."""
+        canvases = choice.canvases
+        return {"positions": 0 if canvases is None else int(canvases.fillable.sum())}
+
+    def draft(self, choice: Choice, events: Sequence[Event]) -> dict[str, Any] | None:
+        """What a step committed, as in the file of a trace: `{step, tokens: [...]}`.
+
+        Positions count from the first one that is filled in.
+        """
+        committed = decode_events(self.reader, events, first=len(choice.context))
+        steps: list[dict[str, Any]] = Trace("", "", committed).as_dict()["steps"]
+        return steps[0] if steps else None
+
+    def scored_prompt(self, choice: Choice) -> tuple[list[int], list[int]]:
+        """What a prompt's tokens are scored after, and the tokens.
+
+        That is the begin token, also where a prompt of ids lacks it, as lm-eval sends them.
+        Raises ApiError where it leaves no room.
+        """
+        begin, prompt = choice.context[: choice.begin], choice.context[choice.begin :]
+        usual = begin_ids(self.reader)
+        if not begin and prompt[: len(usual)] != usual:
+            begin = usual
+        if len(begin) + len(prompt) > self.lm.max_length:
+            raise ApiError(
+                400,
+                f"prompt: {len(prompt)} tokens and the begin token are scored together; the "
+                f"model holds {self.lm.max_length}",
+                param="prompt",
+            )
+        return begin, prompt
 
     def prompt_text(self, choice: Choice) -> str:
         return self.reader.decode(choice.context[choice.begin :])

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 import torch
 
-from diffutron.diffusion.sampling.canvas import Canvases, Denoised
+from diffutron.diffusion.sampling.canvas import Canvases, Denoised, Event
 from diffutron.diffusion.sampling.denoise import step
 from diffutron.diffusion.sampling.settings import Settings
 from diffutron.inference.language_model import LanguageModel
@@ -39,19 +39,22 @@ class Stopping(Exception):
 class Progress(NamedTuple):
     """final_ids: the filled tokens from the left that no later step changes.
 
-    result: the finished row. error: why there will be none.
+    result: the finished row. error: why there will be none. events: what the step committed, of a
+    row with drafts.
     """
 
     final_ids: list[int]
     result: Denoised | None = None
     error: Exception | None = None
+    events: Sequence[Event] = ()
 
 
 class Row:
     """A row to fill, and who is told of it.
 
-    canvases: its one row. deadline: by `time.monotonic`. streams: `tell` is called after each step
-    of the row and not at the end alone. `tell` is called in the engine's thread.
+    canvases: its one row. deadline: by `time.monotonic`. streams: `tell` is called when more text
+    is final and not at the end alone. drafts: it is called after each step, with the events of the
+    step. `tell` is called in the engine's thread.
     """
 
     def __init__(
@@ -62,9 +65,10 @@ class Row:
         tell: Callable[[Progress], None],
         find_end: Callable[[list[int]], int | None] | None = None,
         streams: bool = False,
+        drafts: bool = False,
     ) -> None:
         self.canvases, self.deadline, self.tell = canvases, deadline, tell
-        self.find_end, self.streams = find_end, streams
+        self.find_end, self.streams, self.drafts = find_end, streams, drafts
         self.length = int(canvases.length[0])
         self.copies = 2 if canvases.rules[0].settings.guidance else 1
         self.gone = False  # set by whoever no longer wants it
@@ -223,15 +227,20 @@ class Engine:
             row.last_pass = self.num_passes
             row.num_steps += 1
         try:
-            step(self.logits_fn, self.state, torch.tensor(numbers, device=self.lm.device))
+            events = step(
+                self.logits_fn,
+                self.state,
+                torch.tensor(numbers, device=self.lm.device),
+                record=any(row.drafts for row in chosen),
+            )
         except FAULTS as error:
             for row in chosen:
                 row.tell(Progress([], error=error))
             self._drop(numbers)
             return
-        self._tell(numbers)
+        self._tell(numbers, events)
 
-    def _tell(self, numbers: Sequence[int]) -> None:
+    def _tell(self, numbers: Sequence[int], events: Sequence[Sequence[Event]]) -> None:
         """Ends rows by their own rule, tells of what is final, and lets the finished ones go.
 
         There is something new to be read where a row's first gap has moved to the right.
@@ -243,16 +252,18 @@ class Engine:
                 state.cut(number, row.find_end(state.filled(number, gap)))
             row.gap = gap
         alive: list[bool] = state.alive.tolist()
-        for number, final in zip(numbers, state.gaps(rows, settled=True), strict=True):
+        finals = state.gaps(rows, settled=True)
+        for number, final, committed in zip(numbers, finals, events, strict=True):
             row = self.rows[number]
+            told = committed if row.drafts else ()
             if not alive[number]:
                 result = Denoised(num_steps=row.num_steps)
                 result.token_ids, result.canvas, result.ended = state.result(number)
                 self.num_committed += len(result.token_ids)
-                row.tell(Progress(result.token_ids, result))
-            elif row.streams and final > row.final:
+                row.tell(Progress(result.token_ids, result, events=told))
+            elif row.drafts or (row.streams and final > row.final):
                 row.final = final
-                row.tell(Progress(state.filled(number, final)))
+                row.tell(Progress(state.filled(number, final), events=told))
         self._drop([number for number in numbers if not alive[number]])
 
 

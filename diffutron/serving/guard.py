@@ -12,7 +12,7 @@ from diffutron.serving.errors import ApiError
 
 MAX_BODY = 2 * 1024 * 1024  # bytes
 READ_SECONDS = 20.0
-OPEN = ("/health", "/ready")  # asked by machines that have no key
+OPEN = ("/", "/health", "/ready")  # the page asks for the key; machines have none
 
 
 class Guard:

@@ -61,10 +61,12 @@ class Service:
             message = str(error)
             raise ApiError(400, message, param=_param(message, body)) from error
 
-    def answer(self, choices: Sequence[Choice], *, streams: bool) -> "Answering":
+    def answer(
+        self, choices: Sequence[Choice], *, streams: bool, drafts: bool = False
+    ) -> "Answering":
         """Lets the rows of all choices in. Raises ApiError where there is no room."""
         with told_as_api_error():
-            return Answering(self, choices, streams=streams)
+            return Answering(self, choices, streams=streams, drafts=drafts)
 
     async def encode_texts(self, texts: list[str]) -> EncodedTexts:
         def encode(texts: list[str]) -> EncodedTexts:
@@ -129,7 +131,9 @@ class Service:
 class Answering:
     """The rows of a request, and what the engine tells of them."""
 
-    def __init__(self, service: Service, choices: Sequence[Choice], *, streams: bool) -> None:
+    def __init__(
+        self, service: Service, choices: Sequence[Choice], *, streams: bool, drafts: bool
+    ) -> None:
         self.service, self.choices = service, choices
         loop = asyncio.get_running_loop()
         self.told: asyncio.Queue[tuple[int, Progress]] = asyncio.Queue()
@@ -145,6 +149,7 @@ class Answering:
                 tell=tell(number),
                 find_end=choice.find_end,
                 streams=streams,
+                drafts=drafts,
             )
             for number, choice in enumerate(choices)
             if choice.canvases is not None

@@ -33,15 +33,23 @@ class Wire:
         return {**shared, "text": text}
 
     def chunk(
-        self, index: int, text: str, reason: str | None = None, *, first: bool = False
+        self,
+        index: int,
+        text: str,
+        reason: str | None = None,
+        *,
+        first: bool = False,
+        draft: dict[str, Any] | None = None,
     ) -> str:
-        """An event of a stream: the next piece of a choice's text."""
+        """An event of a stream: the next piece of a choice's text, and what a step committed."""
         shared: dict[str, Any] = {"index": index, "finish_reason": reason, "logprobs": None}
         if self.chat:
             role = {"role": "assistant"} if first else {}
             shared["delta"] = {**role, "content": text} if text or first else {}
         else:
             shared["text"] = text
+        if draft is not None:
+            shared["draft"] = draft
         return event({**self._chunk_frame(), "choices": [shared]})
 
     def usage_chunk(self, usage: dict[str, int]) -> str:

@@ -74,6 +74,23 @@ def test_likelihoods_equal_the_bound_by_enumeration(run, monkeypatch) -> None:
     assert rows["choice8"]["variance_ratio"] < 0.45
 
 
+def test_served_texts_equal_those_of_generate(capsys) -> None:
+    serving = importlib.import_module("benchmarks.serving")
+    shapes = importlib.import_module("benchmarks.parts.shapes")
+    nano = shapes.Shape(200, 32, 2, 2, 48, 4)
+    rows = list(serving.measure(nano, [1, 3], num_requests=6))
+    assert [(row["clients"], row["requests"], row["equal"]) for row in rows] == [
+        (1, 6, True),
+        (3, 6, True),
+    ]
+    assert rows[0]["passes"] == 6 * serving.NEW_TOKENS  # no text ends early
+    assert rows[0]["rows_per_pass"] == 1.0
+    assert all(0 < row["p50_s"] <= row["p99_s"] and row["tokens_per_s"] > 0 for row in rows)
+    with pytest.raises(SystemExit) as stopped:
+        serving.main(["--shape", "demo", "--clients", "0"])
+    assert stopped.value.code == 2
+
+
 def test_all_128_steps_of_eight_unequal_prompts_agree_in_float64() -> None:
     shapes = importlib.import_module("benchmarks.parts.shapes")
     sampling = importlib.import_module("benchmarks.sampling")

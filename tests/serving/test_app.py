@@ -103,6 +103,64 @@ def test_a_stream_is_the_same_text(client, extra) -> None:
     assert events[-1].usage == whole.usage
 
 
+@pytest.mark.parametrize("chat", [True, False])
+def test_drafts_are_the_trace_of_generate(client, lm, chat) -> None:
+    asked = {"temperature": 1.0, "seed": 4, "max_tokens": 16}
+    ours = {"num_steps": 10, "block_length": 8, "remask": 0.5}
+    create = client.chat.completions.create if chat else client.completions.create
+    prompt: Any = CHAT if chat else "Kedi"
+    stream = create(
+        **MODEL,
+        **({"messages": prompt} if chat else {"prompt": prompt}),
+        **asked,
+        n=2,
+        extra_body=ours,
+        stream=True,
+        stream_options={"include_drafts": True},
+    )
+    steps: list[list[Any]] = [[], []]
+    texts, positions = ["", ""], [0, 0]
+    for event in stream:
+        for choice in event.choices:
+            texts[choice.index] += (choice.delta.content or "") if chat else choice.text
+            draft = (choice.model_extra or {}).get("draft", {})
+            positions[choice.index] += draft.get("positions", 0)
+            steps[choice.index] += [draft] if "step" in draft else []
+    assert positions == [16, 16]
+    for index in (0, 1):
+        options = {"max_new_tokens": 16, "temperature": 1.0, "seed": 4 + index, **ours}
+        (alone,) = diffutron.generate(lm, [prompt], chat=chat, **options)
+        assert texts[index] == alone.text
+        assert steps[index] == alone.trace.as_dict()["steps"]
+        # the drafts replayed: the last token of each position, in order, are those of the text
+        last = {
+            token["position"]: token["token"] for one in steps[index] for token in one["tokens"]
+        }
+        replayed = [last[place] for place in sorted(last)][: len(alone.token_ids)]
+        assert replayed == [lm.tokenizer.decode([token]) for token in alone.token_ids]
+    reopened = [token for step in steps[0] for token in step["tokens"] if token["token"] is None]
+    assert reopened
+
+
+def test_drafts_of_an_infill_count_from_the_gap(client, lm) -> None:
+    stream = client.completions.create(
+        **MODEL,
+        prompt="Kedi ",
+        suffix=" uyuyor.",
+        max_tokens=3,
+        stream=True,
+        stream_options={"include_drafts": True},
+    )
+    drafts = [event.choices[0].model_extra["draft"] for event in stream]
+    (alone,) = diffutron.infill(lm, ["Kedi [MASK][MASK][MASK] uyuyor."])
+    places = [token["position"] for draft in drafts[1:] for token in draft["tokens"]]
+    assert drafts[0] == {"positions": 3}
+    assert sorted(places) == [0, 1, 2]
+    offline = [(event.text, event.confidence) for event in alone.trace.events]
+    told = [(t["token"], t["confidence"]) for draft in drafts[1:] for t in draft["tokens"]]
+    assert told == [(text, pytest.approx(sure, abs=1e-4)) for text, sure in offline]
+
+
 def test_a_stop_text_ends_the_completion(client) -> None:
     options = {**MODEL, "prompt": "Kedi", "temperature": 1.0, "seed": 2, "max_tokens": 16}
     text = client.completions.create(**options).choices[0].text
