@@ -21,15 +21,8 @@ from diffutron.serving.wire import Wire, event, logprobs, usage
 
 
 def make_app(service: Service) -> FastAPI:
-    """The application; the engine of the service runs from its start to its end."""
-
-    @contextlib.asynccontextmanager
-    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        service.engine.start()
-        yield
-        await asyncio.to_thread(service.stop)
-
-    app = FastAPI(title="diffutron", lifespan=lifespan, docs_url=None, redoc_url=None)
+    """The application of one service, whose engine runs."""
+    app = FastAPI(title="diffutron", docs_url=None, redoc_url=None)
     _add_errors(app, service)
     _add_state(app, service)
 
@@ -83,6 +76,7 @@ def _add_state(app: FastAPI, service: Service) -> None:
             "created": service.created,
             "owned_by": "diffutron",
             "max_model_len": service.lm.max_length,
+            "version": service.version,
         }
         return {"object": "list", "data": [one]}
 
@@ -96,7 +90,8 @@ def _add_state(app: FastAPI, service: Service) -> None:
     async def ready() -> Any:
         if not service.engine.alive:
             raise ApiError(503, "the engine has stopped")
-        return {"status": "ready", "model": service.name}
+        told = {"status": "ready", "model": service.name, "version": service.version}
+        return told | service.remarks
 
     @app.get("/metrics")
     async def metrics() -> Response:

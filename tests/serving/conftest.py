@@ -13,8 +13,10 @@ import uvicorn
 
 import diffutron
 from diffutron.serving.engine import Engine
+from diffutron.serving.metrics import Metrics
 from diffutron.serving.server import guarded
 from diffutron.serving.service import Service
+from diffutron.serving.traffic import Traffic, Version
 
 
 @pytest.fixture(scope="session")
@@ -43,7 +45,9 @@ def run_server(lm: Any, *, key: str | None = None, **options: Any) -> Iterator[A
     """`.url`, `.service`; in a thread of this process."""
     limits = {name: options.pop(name, 500) for name in ("max_batch_tokens", "max_rows")}
     engine = Engine(lm, **limits)
-    service = Service(lm, engine, name="tiny", timeout=options.get("timeout", 60.0))
+    timeout = options.get("timeout", 60.0)
+    service = Service(lm, engine, name="tiny", timeout=timeout, metrics=Metrics())
+    engine.start()
     listener = socket.socket()
     listener.bind(("127.0.0.1", 0))
     ready = threading.Event()
@@ -53,7 +57,7 @@ def run_server(lm: Any, *, key: str | None = None, **options: Any) -> Iterator[A
             await super().startup(sockets)
             ready.set()
 
-    app = guarded(service, host="127.0.0.1", key=key)
+    app = guarded(Traffic(Version(service)), host="127.0.0.1", key=key)
     server = Server(uvicorn.Config(app, lifespan="on", log_level="warning"))
     thread = threading.Thread(target=lambda: asyncio.run(server.serve([listener])), daemon=True)
     thread.start()
