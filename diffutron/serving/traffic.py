@@ -19,7 +19,7 @@ class Version:
     """A model at work and the requests that it has. `files`: what goes when it ends."""
 
     def __init__(self, service: Service, files: ExitStack | None = None) -> None:
-        self.service, self.app = service, make_app(service)
+        self.service = service
         self.files = files or ExitStack()
         self.num_requests = 0
         service.metrics.engines.add(service.engine)
@@ -29,8 +29,8 @@ class Version:
         self.service.stop()
         self.service.metrics.engines.drop(self.service.engine)
         self.files.close()
-        del self.service, self.app
-        gc.collect()  # routes and models hold each other in circles
+        del self.service
+        gc.collect()  # a circle of objects may hold the model
         torch.cuda.empty_cache()  # cuda only
 
 
@@ -46,7 +46,7 @@ class Traffic:
         self.stopped = False
         self.ending: list[threading.Thread] = []
         self.lifespan: ASGIApp = Router(lifespan=self._lifespan)
-        self.current = current
+        self.app, self.current = make_app(), current
         self._tell()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -57,7 +57,7 @@ class Traffic:
             version = self.current
             version.num_requests += 1
         try:
-            await version.app(scope, receive, send)
+            await self.app({**scope, "service": version.service}, receive, send)
         finally:
             with self.changed:
                 version.num_requests -= 1
