@@ -25,13 +25,10 @@ class Version:
         service.metrics.engines.add(service.engine)
 
     def end(self) -> None:
-        """Stops the engine, and frees the model and its files."""
+        """Stops the engine, and removes the files."""
         self.service.stop()
         self.service.metrics.engines.drop(self.service.engine)
         self.files.close()
-        del self.service
-        gc.collect()  # a circle of objects may hold the model
-        torch.cuda.empty_cache()  # cuda only
 
 
 class Traffic:
@@ -72,9 +69,9 @@ class Traffic:
             self.current, old = version, self.current
             ending = threading.Thread(target=self._end, args=(old,), name="ending version")
             self.ending = [thread for thread in self.ending if thread.is_alive()] + [ending]
+            ending.start()
         self._tell()
         version.service.metrics.taken.inc()
-        ending.start()
 
     def _tell(self) -> None:
         service = self.current.service
@@ -90,6 +87,9 @@ class Traffic:
                     break
                 self.changed.wait(1.0)
         old.end()
+        del old.service, engine
+        gc.collect()  # a circle of objects may hold the model
+        torch.cuda.empty_cache()  # cuda only
 
     @asynccontextmanager
     async def _lifespan(self, _: object) -> AsyncIterator[None]:
