@@ -123,7 +123,7 @@ class Follower:
         trouble = None
         try:
             self._follow(self.candidates.source.version())
-        except UserError as error:
+        except (UserError, OSError) as error:
             trouble = " ".join(str(error).split())
         at_work = self.traffic.current.service
         if trouble and not self.trouble:
