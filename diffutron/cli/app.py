@@ -130,12 +130,13 @@ def plan(
 def up(
     prefect_port: Annotated[int, typer.Option(min=1, max=65535, help="Prefect's port.")] = 4200,
     mlflow_port: Annotated[int, typer.Option(min=1, max=65535, help="MLflow's port.")] = 5000,
+    serve_port: Annotated[int, typer.Option(min=1, max=65535, help="The champion's port.")] = 8400,
 ) -> None:
-    """Start Prefect, MLflow and the deployments on 127.0.0.1; Ctrl-C stops all of it."""
+    """Start Prefect, MLflow, the deployments and the champion on 127.0.0.1; Ctrl-C stops them."""
     require_project("up", "dvc.yaml", "flows")
     from diffutron.operations.up import up as start
 
-    start(prefect_port=prefect_port, mlflow_port=mlflow_port)
+    start(prefect_port=prefect_port, mlflow_port=mlflow_port, serve_port=serve_port)
 
 
 for _panel, _commands in {

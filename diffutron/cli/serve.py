@@ -26,6 +26,10 @@ def serve(
     grace: Annotated[
         float, typer.Option(min=1, help="Seconds for what runs when the server is stopped.")
     ] = 30.0,
+    poll: Annotated[
+        float,
+        typer.Option(min=0, help="Seconds between two looks at the alias of --model; 0 is never."),
+    ] = 10.0,
     chat_format: ChatFormat = None,
     device: Device = None,
     dtype: Dtype = "float32",
@@ -34,6 +38,11 @@ def serve(
     with user_errors():
         from diffutron.serving.server import serve as run
 
+        source = None
+        if model.startswith("models:/") and "@" in model:
+            from diffutron.registry.alias import Alias
+
+            source = Alias(model)
         run(
             model,
             host=host,
@@ -46,4 +55,6 @@ def serve(
             timeout=timeout,
             grace=grace,
             tell=lambda line: typer.echo(line),
+            source=source,
+            poll=poll,
         )

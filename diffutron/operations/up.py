@@ -1,4 +1,4 @@
-"""`diffutron up`: Prefect, MLflow and the served deployments on this machine, until Ctrl-C."""
+"""`diffutron up`: Prefect, MLflow, the deployments and the champion, served until Ctrl-C."""
 
 import os
 import signal
@@ -19,6 +19,7 @@ from diffutron.runtime.errors import StageFailure, UserError
 HOST = "127.0.0.1"
 STATE = Path(".prefect")
 SERVING = "serving"  # begins the line that `flows.serve` prints once its deployments can be run
+MODEL = "models:/diffutron@champion"
 START_SECONDS = 300.0  # a busy machine takes a minute or two
 SETTINGS = {
     "DO_NOT_TRACK": "true",
@@ -44,6 +45,7 @@ class Service:
     command: Sequence[str]
     environment: dict[str, str]
     ready: Callable[[], bool]
+    needed: bool = True  # nothing goes on without it
 
     @property
     def log(self) -> Path:
@@ -58,8 +60,10 @@ def settings() -> dict[str, str]:
     return {"PREFECT_HOME": str(STATE.resolve()), **SETTINGS, **os.environ}
 
 
-def up(*, prefect_port: int, mlflow_port: int) -> None:
+def up(*, prefect_port: int, mlflow_port: int, serve_port: int) -> None:
     """Start everything, say what to open, and stop everything on Ctrl-C or SIGTERM.
+
+    Without a champion the model server is left out. When that one ends, the others go on.
 
     Raises:
         UserError: a port is taken.
@@ -67,6 +71,7 @@ def up(*, prefect_port: int, mlflow_port: int) -> None:
     """
     check_port(prefect_port, option="--prefect-port")
     check_port(mlflow_port, option="--mlflow-port")
+    check_port(serve_port, option="--serve-port")
     with _until_stopped(), ExitStack() as stack:
         running: Running = []
 
@@ -81,7 +86,16 @@ def up(*, prefect_port: int, mlflow_port: int) -> None:
         flows = start(deployments(prefect_port=prefect_port, mlflow_port=mlflow_port))
         _wait_for(mlflow, running)
         _wait_for(flows, running)
-        print(_welcome(prefect_port, mlflow_port), flush=True)
+        told = "has no champion yet; after a promotion: diffutron serve --model " + MODEL
+        if has_champion(mlflow_port):
+            served = start(model_server(port=serve_port, mlflow_port=mlflow_port))
+            answers = _wait_for(served, running)
+            told = (
+                f"http://{HOST}:{serve_port}/v1"
+                if answers
+                else f"does not answer; see {served.log}"
+            )
+        print(_welcome(prefect_port, mlflow_port, model=told), flush=True)
         while True:
             _check(running)
             time.sleep(0.5)
@@ -136,6 +150,22 @@ def deployments(*, prefect_port: int, mlflow_port: int) -> Service:
     )
 
 
+def has_champion(mlflow_port: int) -> bool:
+    url = f"http://{HOST}:{mlflow_port}/api/2.0/mlflow/registered-models/alias"
+    alias = {"name": "diffutron", "alias": "champion"}
+    return httpx.get(url, params=alias, timeout=60).is_success
+
+
+def model_server(*, port: int, mlflow_port: int) -> Service:
+    return Service(
+        "serve",
+        [sys.executable, "-m", "diffutron", "serve", "--model", MODEL, "--port", str(port)],
+        {"MLFLOW_TRACKING_URI": f"http://{HOST}:{mlflow_port}"},
+        lambda: _answers(f"http://{HOST}:{port}/ready"),
+        needed=False,
+    )
+
+
 @contextmanager
 def _until_stopped() -> Iterator[None]:
     """SIGTERM and a closed terminal stop like Ctrl-C; once stopping, nothing interrupts it."""
@@ -176,24 +206,32 @@ def _started(service: Service) -> "Iterator[subprocess.Popen[bytes]]":
         process.wait(timeout=2 * GRACE + 5)
 
 
-def _wait_for(service: Service, running: Running) -> None:
+def _wait_for(service: Service, running: Running) -> bool:
+    """Whether it answers. One that must answer raises StageFailure where it does not."""
     deadline = time.monotonic() + START_SECONDS
     while not service.ready():
         _check(running)
-        if time.monotonic() > deadline:
+        late = time.monotonic() > deadline
+        if not service.needed and (late or all(one is not service for one, _ in running)):
+            return False
+        if late:
             raise StageFailure(
                 f"{service.name} did not answer within {START_SECONDS:.0f} s; see {service.log}"
             )
         time.sleep(0.2)
+    return True
 
 
 def _check(running: Running) -> None:
-    for service, process in running:
+    """Tells of services that have ended, and raises where one was needed."""
+    for service, process in [*running]:
         if (code := process.poll()) is not None:
             last = next((line for line in reversed(_lines(service.log)) if line.strip()), "silent")
-            raise StageFailure(
-                f"{service.name} ended (exit code {code}): {last.strip()}; see {service.log}"
-            )
+            told = f"{service.name} ended (exit code {code}): {last.strip()}; see {service.log}"
+            if service.needed:
+                raise StageFailure(told)
+            print(told, flush=True)
+            running.remove((service, process))
 
 
 def _lines(path: Path) -> list[str]:
@@ -207,12 +245,13 @@ def _answers(url: str) -> bool:
         return False
 
 
-def _welcome(prefect_port: int, mlflow_port: int) -> str:
+def _welcome(prefect_port: int, mlflow_port: int, *, model: str) -> str:
     return f"""
 Prefect   http://{HOST}:{prefect_port}/v2/deployments
           build: Run, then Quick run (params.yaml as it is) or Custom run (profile, stages);
           Runs shows the stages, their logs and, under Artifacts, progress and the report
 MLflow    http://{HOST}:{mlflow_port}/#/models/diffutron
           the registered versions, their metrics and the report
+Model     {model}
 Ctrl-C stops all of it; what was run and registered stays.
 """

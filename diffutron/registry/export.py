@@ -55,18 +55,31 @@ def publication(version: int, *, name: str = NAME) -> Plan:
 
 def fetch(version: int, folder: Path, *, name: str = NAME) -> list[Path]:
     """Download and verify the model folder of a version; its files, by name."""
+    return verified(download(version, folder, name=name), what=f"{name} version {version}")
+
+
+def download(version: int, folder: Path, *, name: str = NAME) -> Path:
+    """The model folder of a version, in a folder below `folder`."""
     from mlflow.artifacts import download_artifacts
 
     with tracking() as client:
         require_version(client, name, version)
         uri = f"models:/{name}/{version}/{MODEL}"
-        model = Path(download_artifacts(artifact_uri=uri, dst_path=str(folder)))
+        return Path(download_artifacts(artifact_uri=uri, dst_path=str(folder)))
+
+
+def verified(model: Path, *, what: str) -> list[Path]:
+    """The files of a model folder, by name, after their checksums were verified.
+
+    Raises:
+        UserError: a damaged or missing file, one that is no part of a model, or no checksums.
+    """
     if not (model / "checksums.json").exists():
-        raise UserError(f"{name} version {version} carries no checksums.json; it is not exported")
+        raise UserError(f"{what} carries no checksums.json; register the model again")
     verify_checksums(model)
     listed = json.loads((model / "checksums.json").read_text(encoding="utf-8"))
     extra = [p.name for p in model.iterdir() if p.name not in {*listed, "checksums.json"}]
     if extra or not {Path(one).suffix for one in listed} <= FILES:
         odd = extra or [one for one in listed if Path(one).suffix not in FILES]
-        raise UserError(f"{name} version {version} holds {odd[0]}, which is not part of a model")
+        raise UserError(f"{what} holds {odd[0]}, which is not part of a model")
     return sorted(model.iterdir())

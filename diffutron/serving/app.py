@@ -3,10 +3,10 @@
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Coroutine
-from typing import Any
+from typing import Annotated, Any
 
 import torch
-from fastapi import FastAPI, Request, Response
+from fastapi import Depends, FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import StreamingResponse
 from starlette.exceptions import HTTPException
@@ -21,29 +21,32 @@ from diffutron.serving.service import Answering, Service
 from diffutron.serving.wire import Wire, event, logprobs, usage
 
 
-def make_app(service: Service) -> FastAPI:
-    """The application; the engine of the service runs from its start to its end."""
+async def _served(request: Request) -> Service:
+    return request.scope["service"]
 
-    @contextlib.asynccontextmanager
-    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        service.engine.start()
-        yield
-        await asyncio.to_thread(service.stop)
 
-    app = FastAPI(title="diffutron", lifespan=lifespan, docs_url=None, redoc_url=None)
-    _add_errors(app, service)
-    _add_state(app, service)
+Served = Annotated[Service, Depends(_served)]
+
+
+def make_app() -> FastAPI:
+    """The application. A request brings the service that answers it in its scope.
+
+    No route may hold a service: FastAPI keeps routes in caches of its own.
+    """
+    app = FastAPI(title="diffutron", docs_url=None, redoc_url=None)
+    _add_errors(app)
+    _add_state(app)
     add_page(app)
 
     @app.post("/v1/chat/completions")
-    async def chat(body: ChatBody, request: Request) -> Any:
+    async def chat(body: ChatBody, request: Request, service: Served) -> Any:
         service.check_model(body.model)
         service.check_count(body.n)
         choices = await service.plan(service.planner.chat, body)
         return await _respond(service, body, choices, request, chat=True)
 
     @app.post("/v1/completions")
-    async def complete(body: CompletionBody, request: Request) -> Any:
+    async def complete(body: CompletionBody, request: Request, service: Served) -> Any:
         service.check_model(body.model)
         if body.stream and body.logprobs is not None:
             raise ApiError(400, "logprobs are not streamed; leave one out", param="logprobs")
@@ -53,7 +56,7 @@ def make_app(service: Service) -> FastAPI:
         return await _respond(service, body, choices, request, chat=False)
 
     @app.post("/v1/score")
-    async def score(body: ScoreBody, request: Request) -> Any:
+    async def score(body: ScoreBody, request: Request, service: Served) -> Any:
         service.check_model(body.model)
         encoded = await service.encode_texts(body.texts())
         scoring = service.score(encoded, samples=body.samples, seed=body.seed)
@@ -76,50 +79,55 @@ def make_app(service: Service) -> FastAPI:
     return app
 
 
-def _add_state(app: FastAPI, service: Service) -> None:
+def _add_state(app: FastAPI) -> None:
     @app.get("/v1/models")
-    async def models() -> Any:
+    async def models(service: Served) -> Any:
         one = {
             "id": service.name,
             "object": "model",
             "created": service.created,
             "owned_by": "diffutron",
             "max_model_len": service.lm.max_length,
+            "version": service.version,
         }
         return {"object": "list", "data": [one]}
 
     @app.get("/health")
-    async def health() -> Any:
+    async def health(service: Served) -> Any:
         if not service.engine.alive:
             raise ApiError(503, "the engine has stopped")
         return {"status": "ok"}
 
     @app.get("/ready")
-    async def ready() -> Any:
+    async def ready(service: Served) -> Any:
         if not service.engine.alive:
             raise ApiError(503, "the engine has stopped")
-        return {"status": "ready", "model": service.name}
+        told = {"status": "ready", "model": service.name, "version": service.version}
+        return told | service.remarks
 
     @app.get("/metrics")
-    async def metrics() -> Response:
+    async def metrics(service: Served) -> Response:
         return Response(service.metrics.text(), media_type="text/plain; version=0.0.4")
 
 
-def _add_errors(app: FastAPI, service: Service) -> None:
-    def respond(error: ApiError) -> Response:
+def _add_errors(app: FastAPI) -> None:
+    def respond(request: Request, error: ApiError) -> Response:
+        service: Service = request.scope["service"]
         service.metrics.refused.labels(str(error.status)).inc()
         return error.response()
 
     @app.exception_handler(ApiError)
-    async def told(_: Request, error: ApiError) -> Response:
-        return respond(error)
+    async def told(request: Request, error: ApiError) -> Response:
+        return respond(request, error)
 
     @app.exception_handler(HTTPException)
-    async def http(_: Request, error: HTTPException) -> Response:
-        return respond(ApiError(error.status_code, str(error.detail), headers=error.headers))
+    async def http(request: Request, error: HTTPException) -> Response:
+        return respond(
+            request, ApiError(error.status_code, str(error.detail), headers=error.headers)
+        )
 
     @app.exception_handler(RequestValidationError)
-    async def invalid(_: Request, error: RequestValidationError) -> Response:
+    async def invalid(request: Request, error: RequestValidationError) -> Response:
         """The first field that is wrong, without what it held."""
         first = error.errors()[0]
         path = [str(part) for part in first["loc"] if part != "body"]
@@ -131,7 +139,7 @@ def _add_errors(app: FastAPI, service: Service) -> None:
             field, where, message = None, "body", f"it is no JSON ({message})"
         elif field == "prompt" and "unicode" not in message:
             message = "need a text, token ids, or a list of them"
-        return respond(ApiError(400, f"{where[:200]}: {message}", param=field))
+        return respond(request, ApiError(400, f"{where[:200]}: {message}", param=field))
 
 
 async def _respond(

@@ -1,27 +1,34 @@
 """What `/metrics` tells, under vLLM's names where it has one (`vllm:` is `diffutron:` here)."""
 
+import threading
+from collections import Counter as Sums
+
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
-from prometheus_client.core import CounterMetricFamily
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from diffutron.serving.engine import Engine, Row
 
 _SECONDS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120)
+SUMS = (
+    ("passes", "Model passes of the sampler."),
+    ("row_passes", "Rows that took part in them."),
+    ("generation_tokens", "Tokens generated."),
+)
 
 
 class Metrics:
-    """The metrics of one engine; nothing is shared between two of them."""
+    """The metrics of one server, whose engines come and go."""
 
-    def __init__(self, engine: Engine) -> None:
+    def __init__(self) -> None:
         self.registry = CollectorRegistry()
-        running = Gauge(
-            "diffutron:num_requests_running", "Rows of the pass at work.", registry=self.registry
+        self.engines = Engines()
+        self.registry.register(self.engines)
+        self.version = Gauge(
+            "diffutron:model_version", "The registered version served.", registry=self.registry
         )
-        running.set_function(lambda: engine.num_running)
-        waiting = Gauge(
-            "diffutron:num_requests_waiting", "Rows that wait for a pass.", registry=self.registry
-        )
-        waiting.set_function(lambda: max(0, engine.num_held - engine.num_running))
+        self.taken = self._counter("versions_taken", "Versions that took over.")
+        self.not_taken = self._counter("versions_refused", "Versions that failed their test.")
         self.queue_time = self._histogram("request_queue_time_seconds", "Until the first pass.")
         self.first_token = self._histogram("time_to_first_token_seconds", "Until text is final.")
         self.latency = self._histogram("e2e_request_latency_seconds", "Until the text is whole.")
@@ -35,7 +42,6 @@ class Metrics:
         self.refused = Counter(
             "diffutron:request_refused", "Errors told.", ["status"], registry=self.registry
         )
-        self.registry.register(_Passes(engine))
 
     def _histogram(self, name: str, text: str) -> Histogram:
         return Histogram(f"diffutron:{name}", text, buckets=_SECONDS, registry=self.registry)
@@ -53,20 +59,42 @@ class Metrics:
         return generate_latest(self.registry)
 
 
-class _Passes(Collector):
-    """The engine's own counts, read when they are asked for."""
+class Engines(Collector):
+    """The engines' own counts, read when they are asked for.
 
-    def __init__(self, engine: Engine) -> None:
-        self.engine = engine
+    What an engine has counted stays in the sums when it ends, so that no counter falls.
+    """
 
-    def collect(self) -> list[CounterMetricFamily]:
-        engine = self.engine
-        counts = {
-            "passes": ("Model passes of the sampler.", engine.num_passes),
-            "row_passes": ("Rows that took part in them.", engine.num_row_passes),
-            "generation_tokens": ("Tokens generated.", engine.num_committed),
-        }
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+        self.at_work: list[Engine] = []
+        self.ended = Sums[str]()
+
+    def add(self, engine: Engine) -> None:
+        with self.lock:
+            self.at_work.append(engine)
+
+    def drop(self, engine: Engine) -> None:
+        """For an engine that has ended."""
+        with self.lock:
+            self.at_work.remove(engine)
+            self.ended.update(_counts(engine))
+
+    def collect(self) -> list[Metric]:
+        with self.lock:
+            sums = Sums(self.ended)
+            for engine in self.at_work:
+                sums.update(_counts(engine))
+            running = sum(engine.num_running for engine in self.at_work)
+            held = sum(engine.num_held for engine in self.at_work)
+        waiting = max(0, held - running)
         return [
-            CounterMetricFamily(f"diffutron:{name}", text, value=value)
-            for name, (text, value) in counts.items()
+            *(CounterMetricFamily(f"diffutron:{name}", text, sums[name]) for name, text in SUMS),
+            GaugeMetricFamily("diffutron:num_requests_running", "Rows of a pass at work.", running),
+            GaugeMetricFamily("diffutron:num_requests_waiting", "Rows that wait.", waiting),
         ]
+
+
+def _counts(engine: Engine) -> dict[str, int]:
+    counts = (engine.num_passes, engine.num_row_passes, engine.num_committed)
+    return {name: count for (name, _), count in zip(SUMS, counts, strict=True)}

@@ -4,16 +4,20 @@ import os
 import signal
 import socket
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
+from typing import Any
 
 import uvicorn
 
 from diffutron.inference.loading import load
 from diffutron.runtime.errors import UserError
-from diffutron.serving.app import make_app
 from diffutron.serving.engine import Engine, default_batch_tokens
+from diffutron.serving.following import Candidates, Follower, Source
 from diffutron.serving.guard import Guard
+from diffutron.serving.metrics import Metrics
 from diffutron.serving.service import Service
+from diffutron.serving.traffic import Traffic, Version
 
 KEY = "DIFFUTRON_API_KEY"
 LOOPBACK = ("127.0.0.1", "localhost", "[::1]")
@@ -32,8 +36,12 @@ def serve(
     timeout: float,
     grace: float,
     tell: Callable[[str], None],
+    source: Source | None = None,
+    poll: float = 0.0,
 ) -> None:
     """Serves a model until SIGTERM or SIGINT; `tell` gets the address once it answers.
+
+    source: where the model's versions come from, asked each `poll` seconds (0: once).
 
     Raises:
         UserError: the address cannot be had, or is open to others without a key.
@@ -46,11 +54,27 @@ def serve(
             "must send, or use 127.0.0.1"
         )
     with _listen(host, port) as listener:
-        lm = load(model, device=device, dtype=dtype, chat_format=chat_format)
-        tokens = max_batch_tokens or default_batch_tokens(lm)
-        engine = Engine(lm, max_batch_tokens=tokens, max_rows=max_rows)
-        service = Service(lm, engine, name=model_id(model), timeout=timeout)
-        _run(service, listener, host=host, key=key, grace=grace, tell=tell)
+        metrics = Metrics()
+
+        def make(folder: str | Path, version: int | None = None) -> Service:
+            lm = load(folder, device=device, dtype=dtype, chat_format=chat_format)
+            tokens = max_batch_tokens or default_batch_tokens(lm)
+            engine = Engine(lm, max_batch_tokens=tokens, max_rows=max_rows)
+            name = model_id(model)
+            return Service(lm, engine, name=name, timeout=timeout, metrics=metrics, version=version)
+
+        following: AbstractContextManager[Any] = nullcontext()
+        if source is None:
+            service = make(model)
+            service.engine.start()
+            traffic = Traffic(Version(service))
+        else:
+            candidates = Candidates(source, make)
+            traffic = Traffic(candidates.tried(source.version()))
+            if poll:
+                following = Follower(traffic, candidates, seconds=poll, tell=tell)
+        with following:
+            _run(traffic, listener, host=host, key=key, grace=grace, tell=tell)
 
 
 def model_id(model: str) -> str:
@@ -77,11 +101,11 @@ def _listen(host: str, port: int) -> socket.socket:
     return listener
 
 
-def guarded(service: Service, *, host: str, key: str | None) -> Guard:
+def guarded(traffic: Traffic, *, host: str, key: str | None) -> Guard:
     """The application behind its checks. With a key any Host header is good, as a page that was
     led here by a false name has no key."""
     hosts = {*LOOPBACK, host.lower()} if key is None else None
-    return Guard(make_app(service), hosts=hosts, key=key)
+    return Guard(traffic, hosts=hosts, key=key)
 
 
 class _Server(uvicorn.Server):
@@ -98,7 +122,7 @@ class _Server(uvicorn.Server):
 
 
 def _run(
-    service: Service,
+    traffic: Traffic,
     listener: socket.socket,
     *,
     host: str,
@@ -106,10 +130,10 @@ def _run(
     grace: float,
     tell: Callable[[str], None],
 ) -> None:
-    name = f"[{host}]" if ":" in host else host
-    address = f"http://{name}:{listener.getsockname()[1]}"
+    shown = f"[{host}]" if ":" in host else host
+    address = f"http://{shown}:{listener.getsockname()[1]}"
     config = uvicorn.Config(
-        guarded(service, host=host, key=key),
+        guarded(traffic, host=host, key=key),
         lifespan="on",
         log_level="warning",
         access_log=False,
@@ -119,5 +143,6 @@ def _run(
     # uvicorn raises the signal again when it has ended; this makes that the end with code 0
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: None)
-    server = _Server(config, lambda: tell(f"serving {service.name} at {address}"))
+    name = traffic.current.service.name
+    server = _Server(config, lambda: tell(f"serving {name} at {address}"))
     server.run(sockets=[listener])

@@ -27,12 +27,26 @@ class Gone(Exception):
 
 
 class Service:
-    """One model, ready to answer."""
+    """One model, ready to answer.
 
-    def __init__(self, lm: LanguageModel, engine: Engine, *, name: str, timeout: float) -> None:
+    version: its number in the registry, or None. metrics: those of the server. remarks: what
+    `/ready` tells beside it.
+    """
+
+    def __init__(
+        self,
+        lm: LanguageModel,
+        engine: Engine,
+        *,
+        name: str,
+        timeout: float,
+        metrics: Metrics,
+        version: int | None = None,
+    ) -> None:
         self.lm, self.engine, self.name, self.timeout = lm, engine, name, timeout
+        self.metrics, self.version = metrics, version
+        self.remarks: dict[str, Any] = {}
         self.planner = Planner(lm)
-        self.metrics = Metrics(engine)
         self.logprob_fn = logprob_fn(lm.model, mask_token_id=lm.mask_token_id)
         self.scorers = ThreadPoolExecutor(SCORERS, thread_name_prefix="scorer")
         self.created = int(time.time())

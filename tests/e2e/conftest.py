@@ -73,7 +73,7 @@ class Servers:
     """Where Prefect and MLflow answer, and the project that they serve."""
 
     project: Path
-    ports: tuple[int, int]
+    ports: tuple[int, int, int]
     environment: dict[str, str]
     process: subprocess.Popen[bytes] | None = None
 
@@ -89,6 +89,7 @@ class Servers:
         """`diffutron up` as a user starts it."""
         command = [sys.executable, "-m", "diffutron", "up"]
         command += ["--prefect-port", str(self.ports[0]), "--mlflow-port", str(self.ports[1])]
+        command += ["--serve-port", str(self.ports[2])]
         path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
         environment = {k: v for k, v in os.environ.items() if not k.startswith("PREFECT_")}
         told = self.project / "up.log"
@@ -143,7 +144,7 @@ class Servers:
 @pytest.fixture(scope="session")
 def servers(project: Path, hub_environment: dict[str, str]) -> Iterator[Servers]:
     """Both servers, until the end of the session."""
-    made = Servers(project, (free_port(), free_port()), hub_environment)
+    made = Servers(project, (free_port(), free_port(), free_port()), hub_environment)
     try:
         made.start()
         yield made

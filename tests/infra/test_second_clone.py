@@ -14,7 +14,7 @@ from diffutron.training.hosts import free_port
 from ..registry.conftest import good_summary, write_build
 from .services.clone import commit, git, make_repository
 from .services.processes import Service, running
-from .services.team import BUCKET
+from .services.team import API_KEY, BUCKET
 
 pytestmark = [pytest.mark.infra, pytest.mark.timeout(900)]
 PROMPT = "Türkiye'nin başkenti neresidir?"
@@ -149,3 +149,24 @@ def test_it_loads_and_serves_the_champion(second):
         answer = httpx.post(url, content=json.dumps(asked), timeout=120, headers=JSON)
     assert answer.status_code == 200, answer.text
     assert answer.json() == {"predictions": [told]}
+
+
+def test_the_server_of_the_team_serves_the_champion(second, team):
+    """The command of infra/compose.yaml, with the key that others need."""
+    told = second.run("-c", LOAD, PROMPT, str(NEW_TOKENS)).removesuffix("\n")
+    server = team.services["serve"]
+    url = f"http://127.0.0.1:{team.ports['serve']}"
+    asked = {"messages": [{"role": "user", "content": PROMPT}], "max_tokens": NEW_TOKENS}
+
+    def ask(key: str) -> httpx.Response:
+        headers = {"Authorization": f"Bearer {key}"}
+        return httpx.post(f"{url}/v1/chat/completions", json=asked, headers=headers, timeout=120)
+
+    with running(server):
+        server.wait_until(lambda: team.healthy("serve"))
+        assert ask("wrong").status_code == 401
+        answer = ask(API_KEY)
+        assert httpx.get(f"{url}/ready").json()["version"] == 1
+    assert answer.status_code == 200, answer.text
+    assert answer.json()["choices"][0]["message"]["content"] == told
+    assert API_KEY not in server.log()

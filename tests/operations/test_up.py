@@ -16,6 +16,7 @@ from tests.support.prefect_api import PrefectApi
 from tests.support.processes import listening, processes_in, wait_for
 from tests.support.project import CLONE
 
+OPTIONS = ("--prefect-port", "--mlflow-port", "--serve-port")
 PIPELINE = """
 stages:
   tokenizer:
@@ -43,12 +44,12 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture
 def ports() -> list[int]:
-    return [free_port("127.0.0.1"), free_port("127.0.0.1")]
+    return [free_port("127.0.0.1") for _ in OPTIONS]
 
 
 def start(ports: list[int]) -> "tuple[subprocess.Popen[str], list[str]]":
     """`diffutron up`, once all of it answers; what it said until then."""
-    command = ["--prefect-port", str(ports[0]), "--mlflow-port", str(ports[1])]
+    command = [word for pair in zip(OPTIONS, map(str, ports), strict=True) for word in pair]
     running = subprocess.Popen(
         [sys.executable, "-m", "diffutron", "up", *command],
         stdout=subprocess.PIPE,
@@ -77,6 +78,7 @@ def test_a_day_with_the_servers(project: Path, ports: list[int]):
     running, said = start(ports)
     try:
         assert any(f"http://127.0.0.1:{ports[0]}/v2/deployments" in line for line in said), said
+        assert any(line.startswith("Model     has no champion yet") for line in said), said
         assert httpx.get(f"http://127.0.0.1:{ports[1]}/", timeout=60).status_code == 200
         assert {*api.deployments()} == {
             "build", "evaluate", "leaderboard", "tune", "sweep", "promote",
@@ -124,11 +126,11 @@ def ended(running: "subprocess.Popen[str]") -> str:
         running.kill()
 
 
-@pytest.mark.parametrize(("position", "option"), [(0, "--prefect-port"), (1, "--mlflow-port")])
+@pytest.mark.parametrize(("position", "option"), [*enumerate(OPTIONS)])
 def test_a_taken_port_is_named_with_its_option(project, ports, position, option):
     named = pytest.raises(UserError, match=f"port {ports[position]} .* another one with {option}")
     with socket.create_server(("127.0.0.1", ports[position])), named:
-        up.up(prefect_port=ports[0], mlflow_port=ports[1])
+        up.up(prefect_port=ports[0], mlflow_port=ports[1], serve_port=ports[2])
 
 
 def service(name: str, code: str, *, ready: bool) -> up.Service:
@@ -143,7 +145,30 @@ def test_a_service_that_ends_is_named_with_its_last_words(project, ports, monkey
     for name in ("prefect_server", "deployments"):
         monkeypatch.setattr(up, name, lambda *_, **__: service("other", waits, ready=True))
     with pytest.raises(StageFailure, match=r"mlflow ended \(exit code 1\): no such database; see"):
-        up.up(prefect_port=ports[0], mlflow_port=ports[1])
+        up.up(prefect_port=ports[0], mlflow_port=ports[1], serve_port=ports[2])
+    assert processes_in(project) == []
+
+
+def test_the_others_go_on_without_the_model_server(project, ports, monkeypatch, capfd):
+    waits = "import time; time.sleep(600)"
+    for name in ("mlflow_server", "prefect_server", "deployments"):
+        monkeypatch.setattr(up, name, lambda *_, **__: service("other", waits, ready=True))
+    ends = [sys.executable, "-c", "import sys; sys.exit('no memory')"]
+    broken = up.Service("serve", ends, {}, lambda: False, needed=False)
+    monkeypatch.setattr(up, "model_server", lambda **_: broken)
+    monkeypatch.setattr(up, "has_champion", lambda port: True)
+    told = []
+
+    def welcome(*_: int, model: str) -> str:
+        told.append(model)
+        signal.raise_signal(signal.SIGINT)
+        return ""
+
+    monkeypatch.setattr(up, "_welcome", welcome)
+    up.up(prefect_port=ports[0], mlflow_port=ports[1], serve_port=ports[2])
+    said = capfd.readouterr().out
+    assert "serve ended (exit code 1): no memory; see .prefect/logs/serve.log" in said
+    assert told == ["does not answer; see .prefect/logs/serve.log"]
     assert processes_in(project) == []
 
 
@@ -153,7 +178,7 @@ def test_a_service_that_never_answers_is_given_up(project, ports, monkeypatch):
     for name in ("mlflow_server", "prefect_server"):
         monkeypatch.setattr(up, name, lambda port: service("deaf", waits, ready=False))
     with pytest.raises(StageFailure, match="deaf did not answer within 0 s; see"):
-        up.up(prefect_port=ports[0], mlflow_port=ports[1])
+        up.up(prefect_port=ports[0], mlflow_port=ports[1], serve_port=ports[2])
     assert processes_in(project) == []
 
 

@@ -5,8 +5,12 @@ import shutil
 from types import SimpleNamespace
 
 import pytest
+from click.testing import CliRunner
 from mlflow.exceptions import MlflowException
+from mlflow.models.cli import commands
 
+from diffutron.registry.export import verified
+from diffutron.registry.mlflow_client import tracking
 from diffutron.registry.package import stage_model
 from diffutron.registry.served_model import ServedModel
 
@@ -48,3 +52,16 @@ def test_every_file_is_checked(version, tmp_path):
         (copy / name).write_bytes((copy / name).read_bytes() + b" ")
         with pytest.raises(MlflowException, match=f"{name} is damaged"):
             loaded(copy)
+
+
+def test_a_dockerfile_of_a_version_holds_all_that_serves_it(versions):
+    """`mlflow models generate-dockerfile`: the model, its checksums, and the code that answers."""
+    with tracking():
+        asked = ["generate-dockerfile", "-m", "models:/diffutron/2", "-d", "image"]
+        done = CliRunner().invoke(commands, [*asked, "--env-manager", "local"])
+    assert done.exit_code == 0, done.output
+    model = versions / "image/model_dir"
+    assert "COPY model_dir" in (versions / "image/Dockerfile").read_text(encoding="utf-8")
+    assert (model / "code/diffutron/api.py").is_file()
+    verified(model / "artifacts/model", what="the version in the image")
+    assert loaded(model / "artifacts/model").predict(None, ["Merhaba"], params={"num_steps": 2})

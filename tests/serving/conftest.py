@@ -13,8 +13,10 @@ import uvicorn
 
 import diffutron
 from diffutron.serving.engine import Engine
+from diffutron.serving.metrics import Metrics
 from diffutron.serving.server import guarded
 from diffutron.serving.service import Service
+from diffutron.serving.traffic import Traffic, Version
 
 
 @pytest.fixture(scope="session")
@@ -38,12 +40,26 @@ def engine(lm) -> Iterator[Callable[..., Engine]]:
         one.stop()
 
 
+def make_service(lm: Any, metrics: Metrics, *, version: int | None = None, **options: Any):
+    """A service whose engine has not started."""
+    limits = {name: options.get(name, 500) for name in ("max_batch_tokens", "max_rows")}
+    timeout = options.get("timeout", 60.0)
+    engine = Engine(lm, **limits)
+    return Service(lm, engine, name="tiny", timeout=timeout, metrics=metrics, version=version)
+
+
 @contextmanager
 def run_server(lm: Any, *, key: str | None = None, **options: Any) -> Iterator[Any]:
     """`.url`, `.service`; in a thread of this process."""
-    limits = {name: options.pop(name, 500) for name in ("max_batch_tokens", "max_rows")}
-    engine = Engine(lm, **limits)
-    service = Service(lm, engine, name="tiny", timeout=options.get("timeout", 60.0))
+    service = make_service(lm, Metrics(), **options)
+    service.engine.start()
+    with run_app(Traffic(Version(service)), key=key) as url:
+        yield SimpleNamespace(url=url, service=service)
+
+
+@contextmanager
+def run_app(traffic: Traffic, *, key: str | None = None) -> Iterator[str]:
+    """Its address, on loopback."""
     listener = socket.socket()
     listener.bind(("127.0.0.1", 0))
     ready = threading.Event()
@@ -53,14 +69,13 @@ def run_server(lm: Any, *, key: str | None = None, **options: Any) -> Iterator[A
             await super().startup(sockets)
             ready.set()
 
-    app = guarded(service, host="127.0.0.1", key=key)
+    app = guarded(traffic, host="127.0.0.1", key=key)
     server = Server(uvicorn.Config(app, lifespan="on", log_level="warning"))
     thread = threading.Thread(target=lambda: asyncio.run(server.serve([listener])), daemon=True)
     thread.start()
     assert ready.wait(30)
-    url = f"http://127.0.0.1:{listener.getsockname()[1]}"
     try:
-        yield SimpleNamespace(url=url, service=service)
+        yield f"http://127.0.0.1:{listener.getsockname()[1]}"
     finally:
         server.should_exit = True
         thread.join(30)

@@ -27,7 +27,8 @@ from .s3 import S3
 BUCKET = "models"
 PREFECT_LOGIN = ("team", "sifre8prefect")
 MLFLOW_LOGIN = ("admin", "sifre8mlflow-admin")
-CONTAINERS = {"postgres": 5432, "prefect": 4200, "mlflow": 5000, "worker": 8080}
+API_KEY = "sifre8model"
+CONTAINERS = {"postgres": 5432, "prefect": 4200, "mlflow": 5000, "worker": 8080, "serve": 8400}
 KEPT = ("HOME", "LANG", "OMP_NUM_THREADS")
 
 
@@ -102,6 +103,7 @@ class Team:
             "MLFLOW_HOSTS": f"127.0.0.1:{self.ports['mlflow']}",
             "ARTIFACTS": f"s3://{BUCKET}/mlflow",
             "S3_ENDPOINT": self.s3.endpoint,
+            "DIFFUTRON_API_KEY": API_KEY,
             "AWS_ACCESS_KEY_ID": self.s3.key,
             "AWS_SECRET_ACCESS_KEY": self.s3.secret,
         }
@@ -136,7 +138,7 @@ class Team:
 
 @pytest.fixture(scope="session")
 def team(postgres: Postgres, swift: S3) -> Iterator[Team]:
-    """Postgres, Prefect and MLflow of a team, with its bucket; the worker is not started yet."""
+    """Postgres, Prefect and MLflow of a team, with its bucket; the other two have not started."""
     swift.client().create_bucket(Bucket=BUCKET)
     with _team(postgres, swift) as made, running(made.services["prefect"], made.services["mlflow"]):
         for name in ("prefect", "mlflow"):
@@ -157,5 +159,5 @@ def _team(postgres: Postgres, s3: S3) -> Iterator[Team]:
         for name in ("prefect", "mlflow", "member", "work", "tmp"):
             (folder / name).mkdir()
         give(folder)
-        made.services = {name: made.make(name) for name in ("prefect", "mlflow", "worker")}
+        made.services = {name: made.make(name) for name in CONTAINERS if name != "postgres"}
         yield made
