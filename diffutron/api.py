@@ -107,7 +107,7 @@ def infill(
     before it. num_steps: by default one for each mask. settings: as for `generate`. Raises
     ValueError naming the argument.
     """
-    _check_list("texts", texts)
+    prompting.check_texts("texts", texts)
     begin, end = begin_ids(lm.tokenizer), end_ids(lm.tokenizer)
     filled = prompting.encode_masked(lm.tokenizer, texts)
     canvases = [[*begin, *ids, *end] for ids in filled]
@@ -153,6 +153,10 @@ def score(
     `diffusion.likelihood`.
     """
     _check_list("pairs", pairs)
+    for number, pair in enumerate(pairs):
+        prompting.check_texts(f"pairs: number {number}", pair)
+        if len(pair) != 2:
+            raise ValueError(f"pairs: number {number} has {len(pair)} texts; need two")
     encoded = encode_pairs(lm.tokenizer, pairs)
     begin = begin_ids(lm.tokenizer)
     cut = [
@@ -194,7 +198,7 @@ def nelbo(
     them. MDLM (arXiv 2406.07524), eq. 10, in its discrete form. Raises ValueError for an empty
     text.
     """
-    _check_list("texts", texts)
+    prompting.check_texts("texts", texts)
     return bound_texts(
         lm,
         logprob_fn(lm.model, mask_token_id=lm.mask_token_id),
@@ -231,8 +235,9 @@ def _denoise(
 
 
 def _check_list(name: str, values: object) -> None:
-    if isinstance(values, str):
-        raise ValueError(f"{name}: need a list of them, not one string")
+    if isinstance(values, str | bytes) or not isinstance(values, Sequence):
+        what = "one string" if isinstance(values, str) else type(values).__name__
+        raise ValueError(f"{name}: need a list of them, not {what}")
 
 
 def _batch_rows(rows: Sequence[Sequence[int]]) -> int:

@@ -32,14 +32,44 @@ def encode(tokenizer: Any, prompts: Sequence[Prompt], *, chat: bool) -> list[lis
     ]
 
 
+def check_texts(name: str, values: Any) -> None:
+    """ValueError where `values` is no list, or one of them is no text that can be encoded.
+
+    Only a text is text: None, numbers and bytes are not printed into one.
+    """
+    if isinstance(values, str | bytes) or not isinstance(values, Sequence):
+        raise ValueError(f"{name}: need a list of texts, not {_told(values)}")
+    for number, value in enumerate(values):
+        check_text(f"{name}: number {number}", value)
+
+
+def check_text(what: str, value: Any) -> None:
+    """ValueError where `value` is no text or holds half of a surrogate pair."""
+    if not isinstance(value, str):
+        raise ValueError(f"{what} must be a text, not {_told(value)}")
+    try:
+        value.encode("utf-8")
+    except UnicodeEncodeError:
+        raise ValueError(f"{what} is no Unicode text (half of a surrogate pair)") from None
+
+
+def _told(value: Any) -> str:
+    return "one string" if isinstance(value, str) else f"{type(value).__name__} {value!r}"[:80]
+
+
 def _encode_one(tokenizer: Any, prompt: Prompt, *, number: int, chat: bool) -> list[int]:
+    if isinstance(prompt, bytes | bytearray) or not isinstance(prompt, Sequence):
+        raise ValueError(
+            f"prompts: number {number} is {_told(prompt)}; need text, token ids or messages"
+        )
     if not prompt or (isinstance(prompt, str) and not prompt.strip()):
         raise ValueError(f"prompts: number {number} is empty")
     if isinstance(prompt, str):
+        check_text(f"prompts: number {number}", prompt)
         if not chat:
             return [*begin_ids(tokenizer), *encode_texts(tokenizer, [prompt])[0]]
         prompt = [{"role": "user", "content": prompt}]
-    if all(isinstance(part, int) for part in prompt):
+    if all(isinstance(part, int) and not isinstance(part, bool) for part in prompt):
         return [int(part) for part in prompt]  # type: ignore[call-overload]
     messages: list[dict[str, str]] = []
     for part in prompt:
@@ -48,7 +78,8 @@ def _encode_one(tokenizer: Any, prompt: Prompt, *, number: int, chat: bool) -> l
                 f"prompts: number {number} holds {part!r}; need text, token ids, or messages "
                 f"with a role ({', '.join(ROLES)}) and a content"
             )
-        content = escape_special_tokens(tokenizer, [str(part["content"])])[0]
+        check_text(f"prompts: number {number}, the content of a message", part["content"])
+        content = escape_special_tokens(tokenizer, [part["content"]])[0]
         messages.append({"role": part["role"], "content": content})
     if not chat:
         raise ValueError(

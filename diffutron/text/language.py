@@ -27,6 +27,11 @@ def _careful():
     return LanguageIdentifier.from_model_file(MODEL_FILE, norm_probs=True)
 
 
+def most_likely(text: str) -> tuple[str, float]:
+    """The language of a text by the careful model, and its confidence (0 to 1)."""
+    return _careful().classify(text)
+
+
 def in_kept_language(text: str, rules: LanguageParams) -> bool:
     """Whether `text` is in one of `rules.kept`; texts too short to tell are kept, too."""
     num_words = len(text.split())
@@ -43,7 +48,7 @@ def in_kept_language(text: str, rules: LanguageParams) -> bool:
         and float(fast["score"]) >= rules.min_score
     ):
         return True
-    language, confidence = _careful().classify(start)
+    language, confidence = most_likely(start)
     if language in rules.kept:
         return True
     return fast_says_kept and float(fast["score"]) - confidence >= rules.disagreement_margin

@@ -16,15 +16,16 @@ from diffutron.data.instructions.steps import (
     hold_out,
     raw_row,
 )
-from diffutron.data.sources.instruction_schemas import Instruction, phase_of
-from diffutron.data.sources.row_readers import READABLE, BadLine, RawRow, read_file
+from diffutron.data.sources.instruction_schemas import COLUMNS, Instruction, form_of, phase_of
+from diffutron.data.sources.row_readers import KINDS as READABLE
+from diffutron.data.sources.row_readers import BadLine, RawRow, list_files, read_file
 from diffutron.data.sources.sources import raw_instruction
 from diffutron.runtime.errors import UserError
 from diffutron.text.language import in_kept_language
 from diffutron.tuning.settings import TuneParams, held_out_of
 
 PHASE = 1  # all rows are of one phase, whatever their form
-KINDS = tuple(ending for ending in READABLE if ending != ".txt")
+KINDS = tuple(ending for ending in READABLE if ".txt" not in ending)
 FORMS = '{"instruction", "input", "output"}, {"Input", "Output"} or {"messages": [...]}'
 REASONS = (
     "bad_line", "contaminated", "empty", "truncated", "duplicate", "language", "too_long",
@@ -73,13 +74,10 @@ def files_of(data: Path, *, kinds: tuple[str, ...] = KINDS) -> list[Path]:
     """
     allowed = ", ".join(kinds)
     if data.is_dir():
-        files = sorted(path for path in data.iterdir() if path.name.endswith(kinds))
-        if not files:
-            raise UserError(f"--data {data}: the folder holds no file of {allowed}")
-        return files
+        return list_files(data, setting="--data", kinds=kinds)
     if not data.is_file():
         raise UserError(f"--data {data}: there is no such file; give one of {allowed}, or a folder")
-    if not data.name.endswith(kinds):
+    if not data.name.lower().endswith(kinds):
         raise UserError(f"--data {data}: the name of the file must end in one of {allowed}")
     return [data]
 
@@ -108,16 +106,15 @@ def read_rows(files: Sequence[Path]) -> TuningRows:
 
 def _instructions(files: Sequence[Path]) -> Iterator[Instruction | BadLine]:
     for file in files:
-        for row in read_file(file):
+        for row in read_file(file, texts=COLUMNS):
             yield row if isinstance(row, BadLine) else _instruction(row)
 
 
 def _instruction(row: RawRow) -> Instruction | BadLine:
-    phase = phase_of(row.values)
-    if phase is None:
+    if form_of(row.values) is None:
         keys = ", ".join(map(str, row.values)) or "nothing"
         return BadLine(row.file, row.line, f"none of the three forms, it has {keys}")
-    return raw_instruction(row, phase)
+    return raw_instruction(row, phase_of(row.values) or PHASE)
 
 
 def prepare(found: TuningRows, encode: Encode, settings: TuneParams, *, sized: bool) -> None:

@@ -6,8 +6,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from diffutron.data.sources.instruction_schemas import Instruction, phase_of
-from diffutron.data.sources.row_readers import READABLE, BadLine, RawRow, read_file
+from diffutron.data.sources.instruction_schemas import COLUMNS, Instruction, phase_of
+from diffutron.data.sources.row_readers import KINDS as READABLE
+from diffutron.data.sources.row_readers import BadLine, RawRow, read_file
 from diffutron.data.sources.sources import Document, document_of, raw_instruction
 from diffutron.inference.language_model import LanguageModel
 from diffutron.inference.loading import load
@@ -45,7 +46,7 @@ class Texts:
     def __iter__(self) -> Iterator[str]:
         usable = 0
         for file in self.files:
-            for row in read_file(file):
+            for row in read_file(file, texts=("text", *COLUMNS)):
                 text = row if isinstance(row, BadLine) else text_of(row)
                 if isinstance(text, BadLine):
                     self.bad.append(text)

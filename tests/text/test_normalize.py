@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from diffutron.text.normalize import normalize, normalize_letters, repair_encoding
+from diffutron.text.normalize import normalize, normalize_letters
 
 TURKISH = "Çağrı, İğdır'ın şişman ördeğini gördü; ılık bir öğle vaktiydi."
 
@@ -14,22 +14,6 @@ TURKISH = "Çağrı, İğdır'ın şişman ördeğini gördü; ılık bir öğle
 @pytest.mark.parametrize("form", ["NFC", "NFD", "NFKC", "NFKD"])
 def test_every_unicode_form_becomes_nfc(form):
     assert normalize(unicodedata.normalize(form, TURKISH)) == TURKISH
-
-
-@pytest.mark.parametrize("wrong", ["cp1252", "latin-1"])
-def test_text_encoded_twice_is_repaired(wrong):
-    broken = "".join(
-        bytes([byte]).decode(wrong, errors="ignore") or chr(byte) for byte in TURKISH.encode()
-    )
-    assert broken != TURKISH
-    if wrong == "cp1252":
-        assert normalize(broken) == TURKISH
-
-
-def test_turkish_read_as_latin1_is_repaired():
-    broken = TURKISH.encode("iso-8859-9").decode("latin-1")
-    assert "ð" in broken
-    assert repair_encoding(broken) == TURKISH
 
 
 @pytest.mark.parametrize(

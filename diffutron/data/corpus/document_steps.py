@@ -27,6 +27,9 @@ from diffutron.text.normalize import normalize
 from diffutron.text.privacy import replace_personal_data
 from diffutron.text.turkish import exact_key, words
 
+# A text of more characters has too many tokens, whatever it says: no step needs to look at it.
+MAX_CHARACTERS_PER_TOKEN = 64
+NEVER_TOO_MANY = 200_000  # characters that every step can look at in little memory
 MIN_LINE = 12  # characters; shorter lines repeat by chance
 # What the comparing steps alone look at: a change of these cleans no document anew.
 COMPARING_PARAMS = {
@@ -123,7 +126,13 @@ class Cleaner:
     def normalize(self, documents: Iterable[Document]) -> tuple[list[Row], Counter[str]]:
         """Letters and spaces in order, leftovers of web pages and personal data taken out."""
         rows, edited = [], Counter[str]()
+        most = max(NEVER_TOO_MANY, MAX_CHARACTERS_PER_TOKEN * self.params.max_tokens)
         for one in documents:
+            if self.params.too_long == "drop" and len(one.text) > most:
+                row = Row(one.text, one.source, one.group, one.file, one.line)
+                row.drop("too_long", f"more than {most} characters")
+                rows.append(row)
+                continue
             text = normalize(one.text)
             plain = drop_leftover_lines(text)
             edited["lines"] += text.count("\n") - plain.count("\n")
@@ -135,7 +144,7 @@ class Cleaner:
     def drop_languages(self, rows: Iterable[Row]) -> None:
         """`language`: a text in another language than those that are kept."""
         for row in rows:
-            if not in_kept_language(row.text, self.params.language):
+            if not row.reason and not in_kept_language(row.text, self.params.language):
                 row.drop("language")
 
     def tokenize(self, rows: Sequence[Row]) -> list[Row]:

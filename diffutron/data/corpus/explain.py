@@ -52,7 +52,7 @@ def explain(params: Params, *, tokenizer: Path, file: Path) -> Iterator[Explaine
     Raises:
         UserError: the file is absent, of another kind, or cannot be read to its end.
     """
-    if not file.is_file() or not file.name.endswith(KINDS):
+    if not file.is_file() or not file.name.lower().endswith(KINDS):
         raise UserError(f"--explain {file}: must be a file of {', '.join(KINDS)}")
     entry = entry_of(file, entries(file.parent))
     found = [document_of(row, entry) for row in read_file(file)]

@@ -1,12 +1,19 @@
 """The three forms of an instruction row: alpaca, Input/Output, and chats of `messages`."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from diffutron.data.sources.row_readers import BadLine, RawRow
 
 ROLES = ("system", "user", "assistant")
-CHAT_PHASE = 2  # of a chat that does not say `"phase": 1`
+FORMS = {  # what a row of each form must hold, and its phase
+    ("instruction", "output"): 1,
+    ("Input", "Output"): 2,
+    ("messages",): 2,  # of a chat that does not say `"phase": 1`
+}
+COLUMNS = ("instruction", "input", "output", "Input", "Output", "messages", "phase", "source")
+NO_FORM = "neither instruction/input/output nor Input/Output nor messages (role, content)"
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,40 +32,57 @@ class Instruction:
     turns: tuple[tuple[str, str], ...] = ()
 
 
-def phase_of(values: dict[str, Any]) -> int | None:
-    """Which phase a row belongs to: by its form, a chat by its field `phase`."""
-    if "instruction" in values and "output" in values:
-        return 1
-    if "Input" in values and "Output" in values:
-        return 2
-    return values.get("phase", CHAT_PHASE) if "messages" in values else None
+def form_of(values: Mapping[str, Any]) -> tuple[str, ...] | None:
+    """Which of the forms a row has: what it holds counts, as tables have every column in each row.
+
+    An empty text is there, but says less than one that is not.
+    """
+    there = {name for name, value in values.items() if value is not None and value == value}
+    filled = {name for name in there if values[name] not in ("", [])}
+    return next((form for had in (filled, there) for form in FORMS if had >= set(form)), None)
+
+
+def phase_of(values: Mapping[str, Any]) -> int | None:
+    """Which phase a row belongs to: by its form, a chat by its field `phase`; None for no form or
+    a phase that there is not."""
+    form = form_of(values)
+    if form is None:
+        return None
+    stated = values.get("phase") if form == ("messages",) else None
+    if stated is None or stated != stated or stated == "":
+        return FORMS[form]
+    return {"1": 1, "2": 2, "1.0": 1, "2.0": 2}.get(str(stated).strip())
 
 
 def instruction_of(row: RawRow, phase: int, *, source: str | None) -> Instruction | BadLine:
     """The instruction of a row of any of the three forms."""
     values = row.values
-    if phase_of(values) != phase:
-        why = "neither instruction/input/output nor Input/Output"
+    form = form_of(values)
+    if form is None or phase_of(values) is None:
+        why = NO_FORM if form is None else f"phase is 1 or 2, not {values['phase']!r}"
         return BadLine(row.file, row.line, why)
+    if phase_of(values) != phase:
+        return BadLine(row.file, row.line, f"a row of phase {phase_of(values)}, not {phase}")
     source = source or values.get("source") or row.file.split(".")[0]
-    if "messages" in values:
+    if not isinstance(source, str):
+        return BadLine(row.file, row.line, "source must be a text")
+    if form == ("messages",):
         return _chat(row, source)
-    names = ("instruction", "input", "output") if phase == 1 else ("Input", "Output")
+    names = ("instruction", "input", "output") if phase == 1 else form
     texts: list[Any] = [values.get(name) for name in names]
-    if phase == 1 and texts[1] is None:
+    if phase == 1 and (texts[1] is None or texts[1] != texts[1]):
         texts[1] = ""  # alpaca rows without input leave it out or empty
-    if not isinstance(source, str) or not all(isinstance(text, str) for text in texts):
-        return BadLine(row.file, row.line, f"{', '.join(names)} and source must be texts")
+    if not all(isinstance(text, str) for text in texts):
+        return BadLine(row.file, row.line, f"{', '.join(names)} must be texts")
     prompt = "\n".join(part for part in texts[:-1] if part.strip())
     return Instruction(prompt, texts[-1], source, row.file, row.line)
 
 
-def _chat(row: RawRow, source: Any) -> Instruction | BadLine:
+def _chat(row: RawRow, source: str) -> Instruction | BadLine:
     """A chat asks with all messages but the last, which is the answer that is learnt."""
     messages = row.values["messages"]
-    fault = _fault(messages)
-    if fault or not isinstance(source, str):
-        return BadLine(row.file, row.line, fault or "source must be a text")
+    if fault := _fault(messages):
+        return BadLine(row.file, row.line, fault)
     *before, last = [(one["role"], one["content"]) for one in messages]
     prompt = "\n".join(content for _, content in before)
     turns = () if [role for role, _ in before] == ["user"] else tuple(before)

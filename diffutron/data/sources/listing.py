@@ -21,11 +21,11 @@ from pydantic import Field
 
 from diffutron.config.params import Positive, Section
 from diffutron.config.renamed import KEYS
-from diffutron.data.sources.row_readers import list_files
+from diffutron.data.sources.row_readers import DESCRIBED, list_files, name_of
 from diffutron.runtime.errors import UserError
 from diffutron.runtime.yaml_files import checked, read_yaml
 
-NAME = "sources.yaml"
+NAME = DESCRIBED
 FIELDS = ("text", "source", "group")
 
 
@@ -47,7 +47,7 @@ class Entry(Section):
 
     def fits(self, file: Path) -> bool:
         patterns = [self.files] if isinstance(self.files, str) else self.files
-        return any(fnmatch(file.name, pattern.rpartition("/")[2]) for pattern in patterns)
+        return any(fnmatch(name_of(file), pattern.rpartition("/")[2]) for pattern in patterns)
 
 
 class Listing(Section):
@@ -74,7 +74,7 @@ def entries(folder: Path) -> list[Entry]:
                 f"{path}: fields: {', '.join(sorted(unknown))}; allowed: {', '.join(FIELDS)}"
             )
         if not any(entry.fits(file) for file in files):
-            there = ", ".join(file.name for file in files)
+            there = ", ".join(map(name_of, files))
             raise UserError(f"{path}: no file is named {entry.files!r} (there are: {there})")
     return found
 

@@ -7,7 +7,7 @@ Everything here yields rows one by one; what cannot be used is yielded as a `Bad
 
 import hashlib
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeVar
@@ -16,13 +16,19 @@ from diffutron.config.params import CorpusParams, HubInstructions, InstructionsP
 from diffutron.data.sources import listing
 from diffutron.data.sources.bad_rows import BadRows
 from diffutron.data.sources.hub_rows import open_split
-from diffutron.data.sources.instruction_schemas import Instruction, instruction_of, phase_of
+from diffutron.data.sources.instruction_schemas import (
+    COLUMNS,
+    Instruction,
+    instruction_of,
+    phase_of,
+)
 from diffutron.data.sources.licenses import OURS, License, license_of
 from diffutron.data.sources.row_readers import (
     BadLine,
     RawRow,
     count_rows,
     list_files,
+    name_of,
     read_file,
     stamp,
 )
@@ -73,8 +79,11 @@ def raw_documents(params: CorpusParams, *, seed: int) -> Iterator[Document | Bad
             yield Document(row["text"], row["source"], row["group"], "sample", line)
     elif params.source == "local":
         listed = listing.entries(local_folder("corpus")[0])
-        for file, row in _local_rows("corpus", params.digest):
-            yield document_of(row, listing.entry_of(file, listed))
+        for file in _local_files("corpus", params.digest):
+            entry = listing.entry_of(file, listed)
+            needed = [entry.fields.get(name, name) for name in listing.FIELDS]
+            for row in read_file(file, columns=needed, texts=needed):
+                yield document_of(row, entry)
     else:
         if not params.hub:
             raise UserError("corpus.hub names no data set; list some, or change corpus.source")
@@ -98,16 +107,32 @@ def raw_instructions(
         for line, row in enumerate(instructions(phase, seed=seed), 1):
             yield raw_instruction(RawRow("sample", line, dict(row)), phase)
     elif params.source == "local":
-        for _, row in _local_rows("instructions", params.digest):
-            if isinstance(row, BadLine):
-                yield row
-            elif phase_of(row.values) in (phase, None):
-                yield raw_instruction(row, phase)
+        for file in _local_files("instructions", params.digest):
+            yield from _of_phase(read_file(file, columns=COLUMNS, texts=COLUMNS), phase)
     else:
         entry = params.phase1 if phase == 1 else params.phase2
         found = open_split(entry, setting=f"instructions.phase{phase}")
         for row in found.rows(limit=entry.limit):
             yield row if isinstance(row, BadLine) else _hub_instruction(row, phase, entry)
+
+
+def _of_phase(rows: Iterable[RawRow | BadLine], phase: int) -> Iterator[Instruction | BadLine]:
+    """The rows of a phase. One that is of neither counts once: for the phase of the row before it
+    in its file, else of the first that has one, else for phase 1."""
+    last, waiting = None, list[BadLine]()
+    for row in rows:
+        own = None if isinstance(row, BadLine) else phase_of(row.values)
+        found = row if isinstance(row, BadLine) else raw_instruction(row, own or phase)
+        if own is None and last is None and isinstance(found, BadLine):
+            waiting.append(found)
+            continue
+        last = own or last
+        if last == phase:
+            yield from waiting
+            yield found
+        waiting = []
+    if phase == 1:
+        yield from waiting
 
 
 def document_of(row: RawRow | BadLine, entry: listing.Entry = listing.ANY) -> Document | BadLine:
@@ -189,7 +214,7 @@ def local_digest(section: str) -> str:
         described = folder / listing.NAME
         files = list_files(folder, setting=f"{section}.source")
         for file in [*files, described] if described.exists() else files:
-            digest.update(f"{folder.name}/{file.name}:{file.stat().st_size}:".encode())
+            digest.update(f"{folder.name}/{name_of(file)}:{file.stat().st_size}:".encode())
             digest.update(bytes.fromhex(file_digest(file)))
     return digest.hexdigest()
 
@@ -224,7 +249,7 @@ def licenses_of(params: CorpusParams | InstructionsParams) -> list[License]:
     files = list_files(folder, setting=f"{section}.source")
     found = ((file, listing.entry_of(file, listed)) for file in files)
     named = (
-        license_of(one.name or file.name.split(".")[0], one.license, commercial=one.commercial)
+        license_of(one.name or name_of(file).split(".")[0], one.license, commercial=one.commercial)
         for file, one in found
     )
     return list(dict.fromkeys(named))
@@ -236,7 +261,8 @@ def quotas_of(params: CorpusParams) -> dict[str, int]:
     return listing.quotas_of(listed, params.quotas)
 
 
-def _local_rows(section: str, digest: str | None) -> Iterator[tuple[Path, RawRow | BadLine]]:
+def _local_files(section: str, digest: str | None) -> Iterator[Path]:
+    """The files of a section, one by one; each must still be as it was at the start."""
     folders = local_folder(section)
     known = {
         file: stamp(file)
@@ -249,7 +275,6 @@ def _local_rows(section: str, digest: str | None) -> Iterator[tuple[Path, RawRow
         where = "" if digest is None else f" {folders[0]}"
         raise UserError(f"{section}.digest {was}{where}: run `diffutron params` again")
     for file, before in known.items():
-        for row in read_file(file):
-            yield file, row
+        yield file
         if stamp(file) != before:
             raise UserError(f"{file} changed while it was read; run again when it is complete")
