@@ -50,6 +50,10 @@ class Question:
         for number, option in enumerate(bare):
             if option in bare[:number]:
                 raise ValueError(f"options: {option!r} is there twice")
+        try:
+            "".join((prompt, *bare)).encode()
+        except UnicodeEncodeError as error:
+            raise ValueError("question: it or an option holds half a character") from error
         return cls(prompt, tuple(bare))
 
 

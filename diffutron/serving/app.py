@@ -17,6 +17,7 @@ from diffutron.serving.bodies import ChatBody, CompletionBody, ScoreBody
 from diffutron.serving.choices import Choice
 from diffutron.serving.errors import ApiError
 from diffutron.serving.service import Answering, Service
+from diffutron.serving.systemone import DecisionBody, decide
 from diffutron.serving.wire import Wire, event, logprobs, usage
 
 
@@ -70,6 +71,11 @@ def make_app(service: Service) -> FastAPI:
                 for number, bound in enumerate(found)
             ],
         }
+
+    @app.post("/v1/systemone")
+    async def systemone(body: DecisionBody, request: Request) -> Any:
+        service.check_model(body.model)
+        return await _unless_gone(request, decide(service, body))
 
     return app
 
@@ -155,7 +161,7 @@ async def _unless_gone(request: Request, work: Coroutine[Any, Any, Any]) -> Any:
     try:
         await asyncio.wait({task, watch}, return_when=asyncio.FIRST_COMPLETED)
         if not task.done():
-            return Response(status_code=499)
+            raise ApiError(499, "the client went away")  # nobody reads it
         return task.result()
     finally:
         for one in (task, watch):
