@@ -184,7 +184,7 @@ def decide(
     options: Sequence[str],
     context: str | None = None,
     *,
-    temperature: float = 1.0,
+    temperature: float | None = None,
     chat: bool | None = None,
     max_rows: int = decisions.MAX_ROWS,
     seed: int = 0,
@@ -192,7 +192,8 @@ def decide(
     """A probability for each option, and the likeliest one; no text is generated.
 
     The prompt is `context`, a line break and `question`. The probabilities are the softmax of the
-    options' log-likelihoods divided by `temperature`, whatever their order. chat: ask in the chat
+    options' log-likelihoods divided by `temperature`, whatever their order; by default the one that
+    the model was calibrated with, else 1. chat: ask in the chat
     format, where every option closes as an answer does; by default that of a tuned model. Without
     it an option is scored as it follows the prompt after a space: `score` of (prompt, " option").
     max_rows: as for `score`. Raises ValueError naming the argument.
@@ -209,7 +210,7 @@ def decide(
         max_rows=max_rows,
         seed=seed,
     )
-    return decisions.decision(asked, scores, temperature=temperature)
+    return decisions.decision(lm, asked, scores, temperature=temperature)
 
 
 def nelbo(

@@ -2,6 +2,8 @@
 
     p(option) = softmax over the options of log p(option | prompt) / temperature
 
+The temperature is the one that the model's `calibration.json` has for the kind of question, else 1.
+
 log p is the any-order bound of `diffusion.likelihood`, as the leaderboard scores choices. A tuned
 model is asked in its chat format, where all options fill one canvas (protocol `chat`); a base model
 reads the prompt as text, and an option follows it after a space (protocol `corrected`). Options are
@@ -25,6 +27,8 @@ from diffutron.modeling.encoding import (
 )
 from diffutron.modeling.tokenizer import encode_answers, encode_prompts, end_token_id
 
+KINDS = ("choice", "noul")  # in the names of transformers; a noul is answered by yes or no
+YES_NO = ("Evet", "Hayır")
 UNTUNED = ("backbone", "adapter", "merged")  # what `diffutron.json` calls a base model
 MAX_ROWS = 128  # model rows that an option may cost; below 8 tokens it is exact
 
@@ -35,6 +39,11 @@ class Question:
 
     prompt: str
     options: tuple[str, ...]
+
+    @property
+    def kind(self) -> str:
+        """The one of KINDS that the options make it."""
+        return "noul" if set(self.options) == set(YES_NO) else "choice"
 
     @classmethod
     def about(cls, context: str | None, question: str, options: Sequence[str]) -> "Question":
@@ -130,9 +139,19 @@ def score_questions(
     return [[next(scores) for _ in pairs] for pairs in encoded]
 
 
-def decision(question: Question, scores: Sequence[Score], *, temperature: float) -> Decision:
-    """The probabilities of the options from their scores. temperature: above 1 they are less
-    far from each other."""
+def decision(
+    lm: LanguageModel,
+    question: Question,
+    scores: Sequence[Score],
+    *,
+    temperature: float | None = None,
+) -> Decision:
+    """The probabilities of the options from their scores.
+
+    temperature: above 1 they are less far from each other; by default the one of the model.
+    """
+    if temperature is None:
+        temperature = lm.temperatures.get(question.kind, 1.0)
     if not 0 < temperature < math.inf:
         raise ValueError(f"temperature={temperature!r} must be a number above 0")
     best = max(score.logprob for score in scores)

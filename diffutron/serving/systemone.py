@@ -14,12 +14,11 @@ from transformers.decision.configuration_utils import DecisionConfig
 from transformers.decision.template_utils import Question as Typed
 from transformers.decision.template_utils import parse_questions
 
-from diffutron.inference.decisions import Question, decision, encode_questions
+from diffutron.inference.decisions import YES_NO, Question, decision, encode_questions
 from diffutron.modeling.encoding import EncodedPair
 from diffutron.serving.bodies import Text
 from diffutron.serving.service import Service
 
-YES_NO = {"true": "Evet", "false": "Hayır"}
 MAX_OPTIONS = 64  # of a question
 # transformers checks that there are as many labels as options; none of them is read here
 LABELS = [str(number) for number in range(MAX_OPTIONS)]
@@ -44,7 +43,7 @@ async def decide(service: Service, body: DecisionBody) -> dict[str, Any]:
     scores = await service.score_options(encoded)
     answers: dict[str, Any] = {}
     for (typed, question), found in zip(asked, scores, strict=True):
-        shares = decision(question, found, temperature=1.0).probabilities
+        shares = decision(service.lm, question, found).probabilities
         answers[typed.name] = typed.answer([*shares.values()])
     tokens = sum(
         len(pairs[0].context) + sum(len(pair.continuation) for pair in pairs) for pairs in encoded
@@ -80,7 +79,7 @@ def _ask(state: str, typed: Typed) -> Question:
     if typed.type == "score":
         options, lines = told, []
     else:
-        names = [YES_NO[name] for name in typed.options] if typed.type == "noul" else typed.options
+        names = [*YES_NO] if typed.type == "noul" else typed.options
         lines = [f"{name}: {text}" for name, text in zip(names, told, strict=True) if text]
         options = names
     question = "\n".join(filter(None, [_text(typed.instructions), *sorted(lines)]))

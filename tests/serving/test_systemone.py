@@ -3,6 +3,7 @@
 import json
 import time
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from typing import Any
 
 import httpx
@@ -12,7 +13,10 @@ from transformers.decision.configuration_utils import DecisionConfig
 from transformers.decision.template_utils import parse_questions
 
 import diffutron
-from diffutron.serving.systemone import MAX_OPTIONS, YES_NO
+from diffutron.inference.decisions import YES_NO
+from diffutron.serving.systemone import MAX_OPTIONS
+
+from .conftest import run_server
 
 STATE = "Cümle: Kedi bahçede uyuyor."
 CHOICE = {"type": "choice", "instructions": "Konu?", "criteria": {"spor": None, "evcil": None}}
@@ -37,7 +41,7 @@ def close(told: Any, right: Any) -> bool:
 
 def offline(lm, question: dict[str, Any], state: str = STATE) -> list[float]:
     options = {"choice": [*(question.get("criteria") or {})], "score": LEVELS}
-    words = options.get(question["type"], [*YES_NO.values()])
+    words = options.get(question["type"], [*YES_NO])
     found = diffutron.decide(lm, question["instructions"], words, state)
     return [*found.probabilities.values()]
 
@@ -100,6 +104,18 @@ def test_decisions_are_the_same_in_any_company(served, lm) -> None:
         for typed in parse_questions(QUESTIONS, DecisionConfig()):
             right = typed.answer(offline(lm, QUESTIONS[typed.name], state))
             assert close(answers[typed.name], right), (state, typed.name)
+
+
+def test_probabilities_are_divided_by_the_temperature_of_their_kind(lm) -> None:
+    """A score is asked as a choice is."""
+    temperatures = {"choice": 2.5, "noul": 0.4}
+    calibrated = replace(lm, temperatures=temperatures)
+    with run_server(calibrated, max_batch_tokens=2048) as one:
+        told = post(one, REQUEST).json()["answers"]
+    for typed in parse_questions(QUESTIONS, DecisionConfig()):
+        right = typed.answer(offline(calibrated, QUESTIONS[typed.name]))
+        assert close(told[typed.name], right), typed.name
+        assert not close(right, typed.answer(offline(lm, QUESTIONS[typed.name])))
 
 
 @pytest.mark.parametrize(
