@@ -1,17 +1,17 @@
 """Masked diffusion language models, Turkish first: make, judge and run them.
 
-`load`, `generate`, `infill`, `score` and `nelbo` come from `diffutron.api` when first used, so
-that importing the package stays cheap.
+`load`, `generate`, `infill`, `decide`, `score` and `nelbo` come from `diffutron.api` when first
+used, so that importing the package stays cheap.
 """
 
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from diffutron.api import generate, infill, load, nelbo, score
+    from diffutron.api import decide, generate, infill, load, nelbo, score
 
     __version__: str
 
-__all__ = ["__version__", "generate", "infill", "load", "nelbo", "score"]
+__all__ = ["__version__", "decide", "generate", "infill", "load", "nelbo", "score"]
 
 
 def __getattr__(name: str) -> Any:

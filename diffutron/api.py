@@ -1,4 +1,4 @@
-"""What a user imports: `load`, `generate`, `infill`, `score`, `nelbo`.
+"""What a user imports: `load`, `generate`, `infill`, `decide`, `score`, `nelbo`.
 
 Needs torch and transformers (and peft for adapters) alone. Strings in, plain result objects out;
 the mathematics and its sources are in `diffutron.diffusion`. Bad input is a ValueError that names
@@ -16,16 +16,17 @@ from diffutron.diffusion.likelihood import any_order as likelihood
 from diffutron.diffusion.sampling.canvas import Denoised, Event
 from diffutron.diffusion.sampling.denoise import denoise
 from diffutron.diffusion.sampling.settings import Settings, make_settings
+from diffutron.inference import decisions
 from diffutron.inference import prompts as prompting
 from diffutron.inference.bounds import bound_texts, encode_for_bound
 from diffutron.inference.generation import plan_generation
 from diffutron.inference.language_model import LanguageModel
 from diffutron.inference.loading import load
-from diffutron.inference.results import Bound, Committed, Generated, Scored, decode_events
+from diffutron.inference.results import Bound, Committed, Decision, Generated, Scored, decode_events
 from diffutron.modeling.encoding import begin_ids, encode_pairs, end_ids
 from diffutron.modeling.head import logits_fn, logprob_fn
 
-__all__ = ["generate", "infill", "load", "nelbo", "score"]
+__all__ = ["decide", "generate", "infill", "load", "nelbo", "score"]
 
 BATCH_TOKENS = 16_384  # tokens that run through the model at a time
 
@@ -179,6 +180,41 @@ def score(
         Scored(*astuple(total), split_token=pair.split_token, num_dropped=num_dropped)
         for total, pair, (_, num_dropped) in zip(totals, encoded, cut, strict=True)
     ]
+
+
+def decide(
+    lm: LanguageModel,
+    question: str,
+    options: Sequence[str],
+    context: str | None = None,
+    *,
+    temperature: float | None = None,
+    chat: bool | None = None,
+    max_rows: int = decisions.MAX_ROWS,
+    seed: int = 0,
+) -> Decision:
+    """A probability for each option, and the likeliest one; no text is generated.
+
+    The prompt is `context`, a line break and `question`. The probabilities are the softmax of the
+    options' log-likelihoods divided by `temperature`, whatever their order; by default the one that
+    the model was calibrated with, else 1. chat: ask in the chat
+    format, where every option closes as an answer does; by default that of a tuned model. Without
+    it an option is scored as it follows the prompt after a space: `score` of (prompt, " option").
+    max_rows: as for `score`. Raises ValueError naming the argument.
+    """
+    if not question.strip():
+        raise ValueError("question: it is empty")
+    asked = decisions.Question.about(context, question, options)
+    encoded = decisions.encode_questions(lm, [asked], chat=chat)
+    (scores,) = decisions.score_questions(
+        lm,
+        logprob_fn(lm.model, mask_token_id=lm.mask_token_id),
+        encoded,
+        batch_tokens=BATCH_TOKENS,
+        max_rows=max_rows,
+        seed=seed,
+    )
+    return decisions.decision(lm, asked, scores, temperature=temperature)
 
 
 def nelbo(

@@ -143,6 +143,7 @@ for _panel, _commands in {
     "Use a model": (
         model.generate,
         model.infill,
+        model.decide,
         model.score,
         chat.chat,
         serve.serve,

@@ -21,6 +21,12 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
         "diffutron generate --model models:/diffutron@champion --input prompts.jsonl --json",
     ),
     "infill": ('diffutron infill --model models/merged "Ankara [MASK] başkentidir."',),
+    "decide": (
+        'diffutron decide --model models/phase2 --question "Soru: Bu cümlenin konusu nedir?" '
+        '--context "Cümle: Takım maçı kazandı." --option spor --option ekonomi --option sağlık',
+        'diffutron decide --model models:/diffutron@champion --question "Bu cümlede ironi var mı?" '
+        '--context "Yine yağmur, ne güzel." --option Evet --option Hayır --json',
+    ),
     "score": ('diffutron score --model models/phase2 "Çok yoruldum çünkü" " bütün gün çalıştım."',),
     "chat": ("diffutron chat --model models/phase2", "diffutron chat --model my-model --memory 2"),
     "serve": (

@@ -1,4 +1,4 @@
-"""`diffutron generate | infill | score`: use a model from the command line."""
+"""`diffutron generate | infill | decide | score`: use a model from the command line."""
 
 import json
 import os
@@ -146,6 +146,35 @@ def infill(
         lm = api.load(model, device=device, dtype=dtype)
         found = api.infill(lm, texts, num_steps=num_steps, temperature=temperature, seed=seed)
     _print_texts("given", texts, found, as_json=as_json)
+
+
+def decide(
+    model: Model,
+    question: Annotated[str, typer.Option(help="What is asked.")],
+    option: Annotated[list[str], typer.Option(help="An answer that there may be; once for each.")],
+    context: Annotated[
+        str | None, typer.Option(help="What the question is about; it stands before it.")
+    ] = None,
+    as_json: AsJson = False,
+    max_rows: Annotated[int, typer.Option(help="Model rows an option may cost.")] = 128,
+    seed: Seed = 0,
+    raw: Annotated[bool, typer.Option("--raw", help="Ask in plain text; no chat format.")] = False,
+    chat_format: ChatFormat = None,
+    device: Device = None,
+    dtype: Dtype = "float32",
+) -> None:
+    """A probability for each option, the likeliest first. No text is generated."""
+    with user_errors():
+        from diffutron import api
+
+        lm = api.load(model, device=device, dtype=dtype, chat_format=chat_format)
+        chat = False if raw else True if chat_format else None
+        found = api.decide(lm, question, option, context, chat=chat, max_rows=max_rows, seed=seed)
+    if as_json:
+        _print_json({"question": question, "context": context} | asdict(found))
+        return
+    for each, share in sorted(found.probabilities.items(), key=lambda pair: -pair[1]):
+        typer.echo(f"{share:.4f}  {each}")
 
 
 def score(

@@ -17,3 +17,5 @@ TASK_NAMES = {
     "sts_tr": "STS_TR",
     "xcopa_tr": "XCOPA_TR",
 }
+
+CALIBRATION = "calibration.json"  # of decisions, beside a model and in data/evaluation

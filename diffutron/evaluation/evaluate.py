@@ -11,10 +11,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from diffutron.config.names import CALIBRATION
 from diffutron.config.params import EvaluateParams, Params
 from diffutron.data.evaluation_sets.evaluation_sets import EvaluationSet, load_sets
 from diffutron.data.evaluation_sets.perplexity_text import read_perplexity_text
 from diffutron.data.sources.sources import local_digest
+from diffutron.evaluation.calibration import calibrate
 from diffutron.evaluation.cetvel.asked import EvalTask
 from diffutron.evaluation.cetvel.protocols import PROTOCOLS
 from diffutron.evaluation.instruction_answers import (
@@ -41,7 +43,7 @@ from diffutron.evaluation.scoring.score_system import score_model
 from diffutron.evaluation.scoring.task_numbers import json_lines, summarize
 from diffutron.evaluation.text_baselines import text_baselines
 from diffutron.evaluation.text_quality import listed_words, measures
-from diffutron.inference.language_model import find_device
+from diffutron.inference.language_model import LanguageModel, find_device
 from diffutron.modeling.encoder import load_model
 from diffutron.modeling.tokenizer import load_tokenizer
 from diffutron.runtime.errors import UserError
@@ -109,7 +111,9 @@ def evaluate(
     material = read_material(params, tokenizer, sets, corpus=corpus, instructions=instructions)
     with atomic_folder(out) as work:
         found = {
-            name: _measure_model(name, folder, material, params=params, work=work)
+            name: _measure_model(
+                name, folder, material, params=params, instructions=instructions, work=work
+            )
             for name, folder in folders.items()
         }
     texts = {name: measured for name, (_, measured) in found.items()}
@@ -215,7 +219,7 @@ def cache_folder(model: Path) -> Path:
 
 
 def _measure_model(
-    name: str, folder: Path, material: Material, *, params: Params, work: Path
+    name: str, folder: Path, material: Material, *, params: Params, instructions: Path, work: Path
 ) -> tuple[dict[str, Any], dict[str, TextMeasures]]:
     """All numbers of one model, and its measures of each text set for the comparisons."""
     started = time.perf_counter()
@@ -238,6 +242,8 @@ def _measure_model(
         for kind, each in material.texts.items()
     }
     answers = _measure_answers(name, model, material, params=params, work=work)
+    if name == FINAL:
+        answers["calibration"] = _calibrate(model, material, instructions, params.seed, work)
     # Last, since a sanity check forgets the weights.
     tasks = _measure_tasks(name, folder, model, material, params=params, work=work)
     numbers = {
@@ -306,6 +312,18 @@ def _measure_answers(
         traces = answer_traces(model, material.tokenizer, asked, count=count, **common)
         write_json(work / "traces.json", traces)
     return {"instructions": numbers, "generation": measures(answers, is_word=material.is_word)}
+
+
+def _calibrate(
+    model: Any, material: Material, instructions: Path, seed: int, work: Path
+) -> dict[str, Any]:
+    """The temperatures of the final model's decisions, as its version carries them."""
+    lm = LanguageModel(model, material.tokenizer, model.device, {"kind": FINAL})
+    found = calibrate(
+        lm, material.instructions, instructions, seed=seed, desc=f"{FINAL}, decisions"
+    )
+    write_json(work / CALIBRATION, found)
+    return found["kinds"]
 
 
 def _describe_sets(

@@ -30,7 +30,7 @@ def baseline_answers(folder: Path, asked: Sequence[HeldoutInstruction]) -> dict[
     """
     found = {name: [""] * len(asked) for name in NAMES}
     for phase in sorted({one.phase for one in asked}):
-        rows = _training_rows(folder / f"{phase}_train.parquet")
+        rows = training_rows(folder / f"{phase}_train.parquet")
         for source in sorted({one.source for one in asked if one.phase == phase}):
             places = [
                 place
@@ -45,7 +45,7 @@ def baseline_answers(folder: Path, asked: Sequence[HeldoutInstruction]) -> dict[
     return found
 
 
-def _training_rows(path: Path) -> "polars.DataFrame":
+def training_rows(path: Path) -> "polars.DataFrame":
     import polars
 
     try:

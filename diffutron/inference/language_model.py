@@ -3,6 +3,7 @@
 Weights, tokenizer, device, and what `diffutron.json` says of it.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any
 
 import torch
 
+from diffutron.config.names import CALIBRATION
 from diffutron.inference.results import Trace, decode_events, prompt_as_text
 from diffutron.modeling.encoder import read_model
 from diffutron.modeling.head import unwrap_masked_lm
@@ -30,6 +32,7 @@ class LanguageModel:
     info: the folder's `diffutron.json` (`generation`: default settings; `trained_with_eos`: texts
     end with the end token), empty for a checkpoint of another maker. unused_ids: rows of the model
     for which the tokenizer has no token (a vocabulary may be padded to a round number).
+    temperatures: of decisions, by the kind of question, from the folder's `calibration.json`.
     """
 
     model: Any
@@ -37,6 +40,7 @@ class LanguageModel:
     device: torch.device
     info: dict[str, Any] = field(default_factory=dict)
     unused_ids: tuple[int, ...] = ()
+    temperatures: dict[str, float] = field(default_factory=dict)
 
     @property
     def mask_token_id(self) -> int:
@@ -110,14 +114,30 @@ def load_language_model(
 
             model = PeftModel.from_pretrained(model, str(folder)).merge_and_unload()
         own = (folder / "tokenizer_config.json").is_file()
+        temperatures = _read_temperatures(folder)
         tokenizer = read_tokenizer(folder if own else base, advice="give one beside the weights")
     except (ValueError, UserError) as error:
         raise ValueError(f"path={str(path)!r}: {error}") from error
     described = folder / "diffutron.json"
     info = read_json(described) if described.is_file() else {}
     rows = unwrap_masked_lm(model).config.vocab_size
-    unused = sorted(set(range(rows)).difference(tokenizer.get_vocab().values()))
-    return LanguageModel(model.to(place).eval(), tokenizer, place, info, tuple(unused))
+    unused = tuple(sorted(set(range(rows)).difference(tokenizer.get_vocab().values())))
+    return LanguageModel(model.to(place).eval(), tokenizer, place, info, unused, temperatures)
+
+
+def _read_temperatures(folder: Path) -> dict[str, float]:
+    """The temperatures of a calibrated model, none without the file. ValueError."""
+    file = folder / CALIBRATION
+    if not file.is_file():
+        return {}
+    try:
+        kinds = read_json(file)["kinds"]
+        found = {kind: float(values["temperature"]) for kind, values in kinds.items()}
+    except (KeyError, TypeError, AttributeError) as error:
+        raise ValueError(f"{CALIBRATION} holds no temperatures ({error!r})") from error
+    if not all(0 < value < math.inf for value in found.values()):
+        raise ValueError(f"{CALIBRATION} holds a temperature that is not above 0")
+    return found
 
 
 def checkpoint_folder(place: str) -> Path:

@@ -99,6 +99,24 @@ class Scored(Score):
 
 
 @dataclass(frozen=True, slots=True)
+class Decision:
+    """choice: the likeliest option. probabilities: of each option, in the order given.
+
+    scores: the bounds on log p of the options, in nats, that the probabilities come from.
+    """
+
+    choice: str
+    probabilities: dict[str, float]
+    scores: dict[str, Score]
+    temperature: float
+
+    @property
+    def exact(self) -> bool:
+        """No score is an estimate."""
+        return all(score.exact for score in self.scores.values())
+
+
+@dataclass(frozen=True, slots=True)
 class Bound:
     """The NELBO of a text.
 

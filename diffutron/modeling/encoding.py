@@ -6,7 +6,7 @@ end token stands before it, whatever the tokenizer adds to a text of its own.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from diffutron.runtime.json_lines import require_unicode
@@ -101,6 +101,21 @@ def _cut(
         if first < len(ids) and min(offsets[first][0], held_from) < border:
             return None
     return EncodedPair(tuple(ids[:first]), tuple(ids[first:]), split_token=False)
+
+
+def fill_canvas(pairs: Sequence[EncodedPair], end_token_id: int) -> list[EncodedPair]:
+    """The choices of a question at one length, as end tokens follow the shorter ones.
+
+    Otherwise the number of masks would tell which choice is meant.
+    """
+    most = max(len(pair.continuation) for pair in pairs)
+    return [
+        replace(
+            pair,
+            continuation=(*pair.continuation, *[end_token_id] * (most - len(pair.continuation))),
+        )
+        for pair in pairs
+    ]
 
 
 def move_space(context: str, continuation: str) -> tuple[str, str]:

@@ -38,7 +38,8 @@ def model_card(
     environment.filters.update(percent=_percent, fixed=fixed, count=count)
     final = summary["models"][JUDGED]
     evaluated = measured.get("evaluate", {})
-    answered = evaluated.get("models", {}).get(JUDGED, {}).get("instructions", {})
+    of_final = evaluated.get("models", {}).get(JUDGED, {})
+    answered = of_final.get("instructions", {})
     return environment.get_template("model_card.md.jinja").render(
         front_matter=front_matter(params, final, measured),
         params=params,
@@ -52,6 +53,7 @@ def model_card(
         instructions=measured.get("instructions", {}),
         trainings=_trainings(params, measured),
         answered={name: answered.get(name) for name in ANSWERING},
+        calibration=of_final.get("calibration", {}),
         texts=_bits_per_byte(summary, evaluated),
     )
 

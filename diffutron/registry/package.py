@@ -11,6 +11,7 @@ from importlib.metadata import requires, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from diffutron.config.names import CALIBRATION
 from diffutron.registry.mlflow_client import tracking_uri
 from diffutron.runtime.errors import UserError
 from diffutron.runtime.files import file_digest, require_folder, write_json
@@ -29,8 +30,12 @@ KEPT = {".safetensors", ".json", ".jinja", ".txt"}
 PICKLED = {".bin", ".pt", ".pth", ".pkl", ".pickle", ".ckpt"}
 
 
-def stage_model(model: Path, folder: Path, *, card: str) -> dict[str, str]:
+def stage_model(
+    model: Path, folder: Path, *, card: str, calibration: Path | None = None
+) -> dict[str, str]:
     """Copy a model folder for registration, with its card and the checksums of its files.
+
+    calibration: the file with the temperatures of its decisions.
 
     Returns {file name: sha256}. Weights in a pickle format are a `UserError`.
     """
@@ -41,7 +46,8 @@ def stage_model(model: Path, folder: Path, *, card: str) -> dict[str, str]:
     if not any(path.suffix == ".safetensors" for path in files):
         raise UserError(f"{model} holds no safetensors weights; run `diffutron instruct_phase2`")
     folder.mkdir(parents=True)
-    kept = [path for path in files if path.suffix in KEPT]
+    kept = [path for path in files if path.suffix in KEPT and path.name != CALIBRATION]
+    kept += [calibration] if calibration else []
     for path in kept:
         shutil.copyfile(path, folder / path.name)
     (folder / "README.md").write_text(card, encoding="utf-8")

@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from diffutron.config.names import CALIBRATION
 from diffutron.config.params import Params
 from diffutron.registry.evidence import read_metrics
 from diffutron.registry.history import REGISTERED_AT
@@ -61,7 +62,11 @@ def register(
         experiment = experiment_id(client)
         with parent_run(client, experiment, params, made_from) as run_id:
             # First, since MLflow asks for each number of a run when it logs a model into it.
-            logged = None if failed else _log_model(run_id, model=model, card=card)
+            logged = (
+                None
+                if failed
+                else _log_model(run_id, model=model, card=card, evaluation=evaluation)
+            )
             log_build(
                 client,
                 experiment,
@@ -94,11 +99,14 @@ class Logged:
     answer: str
 
 
-def _log_model(run_id: str, *, model: Path, card: str) -> Logged:
-    """Package the model, and let it answer once on the code that travels with it."""
+def _log_model(run_id: str, *, model: Path, card: str, evaluation: Path) -> Logged:
+    """Package the model, calibrated, and let it answer once on the code that travels with it."""
     with tempfile.TemporaryDirectory(prefix="diffutron-register-") as folder:
         staged = Path(folder) / "model"
-        checksums = stage_model(model, staged, card=card)
+        calibration = evaluation / CALIBRATION
+        checksums = stage_model(
+            model, staged, card=card, calibration=calibration if calibration.is_file() else None
+        )
         logged = log_package(run_id, model=staged, code=stage_code(Path(folder) / "code"))
     return Logged(run_id, logged.model_id, weights_digest(checksums), smoke_test(logged.model_uri))
 

@@ -71,6 +71,7 @@ def build_view(params: Params, inputs: Inputs, summary: Summary) -> dict[str, An
         "tasks": tables.task_tables(summary),
         "leaderboard": tables.leaderboard_table(),
         "answers_table": tables.answer_table(summary, inputs, source=params.corpus.source),
+        "decisions": tables.calibration_table(inputs),
         "language": tables.language_table(summary, inputs),
         "perplexity": tables.perplexity_table(inputs, source=evaluate.perplexity_text.source),
         "training": tables.training_table(inputs.metrics),

@@ -295,6 +295,35 @@ def answer_table(summary: Summary, inputs: Inputs, *, source: str) -> Table:
     )
 
 
+def calibration_table(inputs: Inputs) -> Table:
+    """How far the probabilities of decisions are from how often they are right."""
+    rows = []
+    for kind, found in (inputs.measured("models", "phase2", "calibration") or {}).items():
+        errors = [
+            cell(format.decimal(one["ece"]), f"{one['low']:.3f} to {one['high']:.3f}")
+            for one in (found["before"], found["after"])
+        ]
+        rows.append(
+            [
+                Cell({"noul": "Evet or Hayır"}.get(kind, kind)),
+                Cell(format.count(found["rows"])),
+                cell(format.percent(found["acc"]), f"chance {format.percent(found['chance'])}"),
+                Cell(format.decimal(found["temperature"])),
+                *errors,
+                Cell(format.decimal(found["floor"])),
+            ]
+        )
+    columns = ["kind of question", "questions", "right, %", "temperature"]
+    errors = ["calibration error before", "after", "if exactly right"]
+    note = (
+        "Held-out instructions with known answers, asked as `diffutron decide` asks, of phase 2. "
+        "Calibration error: the mean distance between probability and share right, over bins of "
+        "as many rows; after: of rows that their temperature was not fitted on, with the 95 % "
+        "bootstrap interval. If exactly right: the mean error that so few rows have anyway."
+    )
+    return Table("Decisions", [*columns, *errors], rows, [note] if rows else [])
+
+
 def leaderboard_table() -> Table:
     """The published table as it is: no number in it is ours."""
     scores = {label: published.ACCURACY[task] for task, label in TASK_NAMES.items()}

@@ -18,6 +18,7 @@ from diffutron.serving.choices import Choice
 from diffutron.serving.errors import ApiError
 from diffutron.serving.page import add_page
 from diffutron.serving.service import Answering, Service
+from diffutron.serving.systemone import DecisionBody, decide
 from diffutron.serving.wire import Wire, event, logprobs, usage
 
 
@@ -75,6 +76,11 @@ def make_app() -> FastAPI:
                 for number, bound in enumerate(found)
             ],
         }
+
+    @app.post("/v1/systemone")
+    async def systemone(body: DecisionBody, request: Request, service: Served) -> Any:
+        service.check_model(body.model)
+        return await _unless_gone(request, decide(service, body))
 
     return app
 
@@ -165,7 +171,7 @@ async def _unless_gone(request: Request, work: Coroutine[Any, Any, Any]) -> Any:
     try:
         await asyncio.wait({task, watch}, return_when=asyncio.FIRST_COMPLETED)
         if not task.done():
-            return Response(status_code=499)
+            raise ApiError(499, "the client went away")  # nobody reads it
         return task.result()
     finally:
         for one in (task, watch):

@@ -7,11 +7,14 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
+from diffutron.diffusion.likelihood.any_order import Score
 from diffutron.diffusion.likelihood.left_to_right import LeftToRight, left_to_right
 from diffutron.diffusion.sampling.canvas import Denoised
 from diffutron.inference.bounds import EncodedTexts, bound_texts, encode_for_bound
+from diffutron.inference.decisions import score_questions
 from diffutron.inference.language_model import LanguageModel
 from diffutron.inference.results import Bound
+from diffutron.modeling.encoding import EncodedPair
 from diffutron.modeling.head import logprob_fn
 from diffutron.serving.choices import Choice, Planner
 from diffutron.serving.engine import Engine, Late, Progress, QueueFull, Row, Stopping
@@ -100,6 +103,19 @@ class Service:
                 num_samples=samples,
                 batch_tokens=self.engine.max_batch_tokens,
                 seed=seed,
+            )
+
+        return await self._scored(work)
+
+    async def score_options(self, encoded: Sequence[Sequence[EncodedPair]]) -> list[list[Score]]:
+        """As `diffutron.decide` scores the options of each question."""
+
+        def work(run: Callable[[Callable[[], Any]], Any]) -> list[list[Score]]:
+            return score_questions(
+                self.lm,
+                lambda *asked: run(lambda: self.logprob_fn(*asked)),
+                encoded,
+                batch_tokens=self.engine.max_batch_tokens,
             )
 
         return await self._scored(work)

@@ -1,4 +1,4 @@
-"""`diffutron generate | infill | score | chat`."""
+"""`diffutron generate | infill | decide | score | chat`."""
 
 import json
 import re
@@ -36,6 +36,23 @@ def test_generate_prints_text_and_writes_a_page(run, tmp_path) -> None:
     assert re.search(r'class="prompt">(.*?)<', text).group(1) == "Kedi"
     assert unescape(re.search(r'class="said" lang="tr">(.*?)<', text).group(1)) in done.output
     assert text.count("data-events=") == 4
+
+
+def test_decide_prints_the_likeliest_option_first(run, tiny_model_dir) -> None:
+    asked = ("--question", "Konu?", "--context", "Kedi", "--option", "spor", "--option", "evcil")
+    lm = diffutron.load(tiny_model_dir, device="cpu")
+    for extra, chat in ((), None), (("--raw",), False), (("--chat-format", "compact"), True):
+        right = diffutron.decide(lm, "Konu?", ["spor", "evcil"], "Kedi", chat=chat)
+        done = run("decide", *asked, *extra)
+        lines = [line.split("  ") for line in done.stdout.splitlines()]
+        shown = sorted(right.probabilities, key=lambda option: -right.probabilities[option])
+        assert lines == [[f"{right.probabilities[option]:.4f}", option] for option in shown]
+        row = json.loads(run("decide", *asked, *extra, "--json").stdout)
+        assert row["choice"] == right.choice == shown[0]
+        assert row["probabilities"] == pytest.approx(right.probabilities)
+        assert [*row["scores"]] == ["spor", "evcil"]
+    wrong = run("decide", "--question", "Konu?", "--option", "a", "--option", "a")
+    assert "options: 'a' is there twice" in str(wrong.exception)
 
 
 def test_a_model_computes_in_the_numbers_asked_for(run) -> None:

@@ -112,6 +112,13 @@ def test_what_stands_beside_the_models(finished):
     assert values["merged_below_base"]["difference"] == pytest.approx(difference)
 
 
+def test_the_calibration_is_written_for_the_version(finished):
+    values, out = finished
+    written = json.loads((out / "calibration.json").read_text())
+    assert written["kinds"] == values["models"]["phase2"]["calibration"]
+    assert "calibration" not in values["models"]["phase1"]
+
+
 def test_single_items_are_kept_for_the_audit(finished):
     values, out = finished
     for model, numbers in values["models"].items():

@@ -73,7 +73,7 @@ def test_the_bag_of_words_gives_frequent_answers_alone(folder, monkeypatch):
 
 def test_rows_of_a_large_set_are_read_at_equal_distances(folder, monkeypatch):
     monkeypatch.setattr(module, "MAX_ROWS", 5)
-    rows = module._training_rows(folder / "phase1_train.parquet")
+    rows = module.training_rows(folder / "phase1_train.parquet")
     assert rows["answer"].to_list() == [answer for _, _, answer in TRAINING["phase1"][::2]]
     assert len(rows) == 5
 

@@ -116,6 +116,19 @@ def test_baselines_stand_beside_the_exact_answers(make_params, summary):
     assert "these rows: 4.0 %, the majority per source: 13.0 %, a bag of words: not meas" in card
 
 
+def test_the_calibration_stands_in_the_card(make_params, summary):
+    error = {"nll": 0.7, "ece": 0.041, "low": 0.03, "high": 0.09}
+    choice = {"temperature": 1.52, "rows": 129, "acc": 0.59, "chance": 0.24, "floor": 0.052}
+    choice |= {"before": error | {"ece": 0.123}, "after": error}
+    evaluated = {"models": {"phase2": {"calibration": {"choice": choice}}}}
+    card = model_card(make_params(), summary, {"evaluate": evaluated}, tags=TAGS)
+    assert "Decisions (`choice`, 129 held-out questions, 59.0 % right)" in card
+    assert "error 0.123 (0.030 to 0.090), with the temperature 1.520" in card
+    assert "`calibration.json` 0.041 (0.030 to 0.090) on" in card
+    assert "Decisions" not in model_card(make_params(), summary, MEASURED, tags=TAGS)
+    assert untraced_numbers(card, [*tracked(make_params(), summary), choice]) == []
+
+
 def test_a_number_that_was_not_measured_says_so(make_params, summary):
     final = summary["models"]["phase2"]
     final["tasks"]["sts_tr"] = dict.fromkeys(final["tasks"]["sts_tr"])

@@ -9,6 +9,7 @@ from click.testing import CliRunner
 from mlflow.exceptions import MlflowException
 from mlflow.models.cli import commands
 
+import diffutron
 from diffutron.registry.export import verified
 from diffutron.registry.mlflow_client import tracking
 from diffutron.registry.package import stage_model
@@ -21,6 +22,19 @@ def version(tiny_model_dir, tmp_path_factory):
     folder = tmp_path_factory.mktemp("staged") / "model"
     stage_model(tiny_model_dir, folder, card="# card\n")
     return folder
+
+
+def test_a_version_carries_the_temperatures_of_its_build(tiny_model_dir, tmp_path):
+    """Those of the model that it was tuned from are another model's."""
+    model = shutil.copytree(tiny_model_dir, tmp_path / "model")
+    for place, temperature in ((model, 9.0), (tmp_path, 1.5)):
+        kinds = {"kinds": {"choice": {"temperature": temperature}}}
+        (place / "calibration.json").write_text(json.dumps(kinds), encoding="utf-8")
+    for name, calibration in (("with", tmp_path / "calibration.json"), ("without", None)):
+        names = stage_model(model, tmp_path / name, card="# card", calibration=calibration)
+        assert ("calibration.json" in names) == (name == "with")
+        found = diffutron.load(tmp_path / name, device="cpu")
+        assert found.temperatures == ({"choice": 1.5} if name == "with" else {})
 
 
 def loaded(folder) -> ServedModel:

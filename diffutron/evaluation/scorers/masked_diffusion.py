@@ -1,7 +1,6 @@
 """Masked diffusion encoders: the any-order bound of `diffusion.likelihood`."""
 
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Any
 
 from torch import Tensor
@@ -11,7 +10,7 @@ from diffutron.diffusion.likelihood.masked_rows import Item
 from diffutron.evaluation.cetvel.protocols import Protocol
 from diffutron.evaluation.cetvel.questions import Question
 from diffutron.evaluation.scorers.scorer import Scorer, pad_id
-from diffutron.modeling.encoding import EncodedPair, begin_ids
+from diffutron.modeling.encoding import EncodedPair, begin_ids, fill_canvas
 from diffutron.modeling.head import logprob_fn
 
 
@@ -36,23 +35,11 @@ class MaskedDiffusion(Scorer):
     def encode_questions(
         self, questions: Sequence[Question], protocol: Protocol
     ) -> list[list[EncodedPair]]:
-        """In the chat format all choices of a question fill one canvas, as end tokens follow the
-        shorter ones. Otherwise the number of masks would tell which choice is meant."""
+        """In the chat format all choices of a question fill one canvas."""
         found = super().encode_questions(questions, protocol)
         if not protocol.chat:
             return found
-        end = self.tokenizer.eos_token_id
-        longest = [max(len(pair.continuation) for pair in pairs) for pairs in found]
-        return [
-            [
-                replace(
-                    pair,
-                    continuation=(*pair.continuation, *[end] * (most - len(pair.continuation))),
-                )
-                for pair in pairs
-            ]
-            for pairs, most in zip(found, longest, strict=True)
-        ]
+        return [fill_canvas(pairs, self.tokenizer.eos_token_id) for pairs in found]
 
     def rows(self, pair: EncodedPair) -> int:
         return min(self.max_rows, 2 ** len(pair.continuation) - 1)
