@@ -16,7 +16,6 @@ from diffutron.data.evaluation_sets.evaluation_sets import EvaluationSet
 from diffutron.data.matching.decontaminate import Contamination, items_of
 from diffutron.runtime.files import content_digest, read_json, write_json
 from diffutron.runtime.progress import Progress
-from diffutron.text.turkish import words
 
 FILES = ("train.parquet", "phase*_train.parquet")  # of the stages `corpus` and `instructions`
 
@@ -62,7 +61,7 @@ def contaminated_rows(
     names: set[str] = set()
     with Progress(total=total, desc="overlap with training data", unit="text") as bar:
         for text in training_texts(files):
-            names.update(index.find_all(words(text)))
+            names.update(index.find_all(text))
             bar.update()
     found: dict[str, list[int]] = {name: [] for name in named}
     for name in names:
