@@ -7,12 +7,12 @@ contaminated items says nothing of it. So each item is planted, and what is foun
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
+from diffutron.config.params import ContaminationRules
 from diffutron.data.evaluation_sets.evaluation_sets import EvaluationSet
-from diffutron.data.matching.decontaminate import Contamination, item_texts
+from diffutron.data.matching.decontaminate import Contamination, item_texts, items_of
 
 Row = Mapping[str, Any]
 AROUND = "Bu yazı başka bir konudan söz eder."  # before and after a planted item
-FORMS = ("document", "instruction")
 
 
 def as_document(row: Row, task: str) -> str:
@@ -42,22 +42,29 @@ ASKED: dict[str, Callable[[Row], tuple[str, str]]] = {
     "sts_tr": lambda row: (f"{row['sentence1']}\n{row['sentence2']}", str(row["score"])),
     "xcopa_tr": lambda row: (row["premise"], row[f"choice{row['label'] + 1}"]),
 }
+FORMS = {"document": as_document, "instruction": as_instruction}
 
 
-def findable_rows(
-    sets: Iterable[EvaluationSet], index: Contamination
-) -> dict[str, dict[str, list[int]]]:
-    """By name of a set and form: the rows that are found where they are planted."""
-    forms = {"document": as_document, "instruction": as_instruction}
+def findable_rows(one: EvaluationSet, rules: ContaminationRules) -> dict[str, list[int]]:
+    """By form: the rows of a set that are found where they are planted.
+
+    Each row is planted before an index of itself, so a similar item is not taken for it.
+    """
+    found: dict[str, list[int]] = {form: [] for form in FORMS}
+    for row in one.rows:
+        index = Contamination(items_of(one.name, [row], one.task), rules)
+        for form, plant in FORMS.items():
+            if index.find(f"{AROUND}\n{plant(row, one.task)}\n{AROUND}"):
+                found[form].append(row["row"])
+    return found
+
+
+def count_findable(
+    sets: Iterable[EvaluationSet], rules: ContaminationRules
+) -> dict[str, dict[str, int]]:
+    """By task: `items`, and how many of them are findable in each form."""
     return {
-        one.name: {
-            form: [
-                row["row"]
-                for row in one.rows
-                if f"{one.name}:{row['row']}"
-                in index.find_all(f"{AROUND}\n{plant(row, one.task)}\n{AROUND}")
-            ]
-            for form, plant in forms.items()
-        }
+        one.task: {"items": len(one.rows)}
+        | {form: len(rows) for form, rows in findable_rows(one, rules).items()}
         for one in sets
     }
