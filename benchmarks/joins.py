@@ -69,7 +69,7 @@ def measure(documents: int, parent: Path | None) -> dict[str, Any]:
         recipe = Recipe(params, Path(), (), "")
         started = time.perf_counter()
         counts = compare_documents(
-            cleaned, recipe, Sources(bad_rows, [], {}), out, vocab_size=VOCABULARY, seed=0
+            cleaned, recipe, Sources(bad_rows, [], {}, {}), out, vocab_size=VOCABULARY, seed=0
         )
         seconds = time.perf_counter() - started
     return {

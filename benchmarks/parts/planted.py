@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from random import Random
 
 from benchmarks.parts.recombine import Recombiner
-from diffutron.data.matching.decontaminate import FIELDS
+from diffutron.data.evaluation_sets.findable import as_document
 from diffutron.text.privacy import KINDS, iban_holds, identity_number_holds, luhn_holds
 from diffutron.text.turkish import turkish_lower, turkish_upper
 
@@ -120,13 +120,7 @@ def exam_texts(sets: list) -> list[str]:
     found = []
     for one in sets:
         for row in one.rows:
-            parts: list[str] = []
-            for name in FIELDS[one.task]:
-                value = row
-                for key in name.split("."):
-                    value = value[key]
-                parts += [value] if isinstance(value, str) else value
-            text = " ".join(part.strip() for part in parts)
+            text = as_document(row, one.task)
             if len(text.split()) >= EXAM_WORDS:
                 found.append(text)
     return found

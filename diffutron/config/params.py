@@ -122,12 +122,24 @@ class NearDuplicateParams(Section):
     threshold: Annotated[float, Field(gt=0, le=1)]
 
 
+class WholeFields(Section):
+    """When a question gives a document away that stands there word for word.
+
+    words: of a question with the nearest other field, or of an item that has no other field.
+    reach: at most so many words lie between the question and the other field.
+    """
+
+    words: Positive
+    reach: Positive
+
+
 class ContaminationRules(Section):
     ngram: Positive
     min_words: Positive
     min_item_words: Positive
     threshold: Annotated[float, Field(gt=0, le=1)]
     short_threshold: Annotated[float, Field(gt=0, le=1)]
+    whole_fields: WholeFields | None
 
 
 class ContaminationParams(ContaminationRules):

@@ -41,6 +41,7 @@ def parse_stored_params(values: Any, *, origin: str) -> Params:
             for section in ("instruct_phase1", "instruct_phase2"):
                 found[section].setdefault("normalize", "token")
             found["corpus"]["contamination"]["tasks"] = found["evaluate"]["tasks"]
+        found["corpus"]["contamination"].setdefault("whole_fields", None)
         found["tokenizer"].setdefault("trim", None)
         found["backbone"].setdefault("objective", "mlm")
         found["instructions"].setdefault("too_long", "drop")

@@ -15,6 +15,11 @@ from diffutron.pages.render import render
 NUMBER_WIDTH = 200  # pixels kept free for the numbers behind the longest bar
 KEPT_EXAMPLES = 20
 DROPPED_EXAMPLES = 5  # of each reason
+FINDABLE = {
+    "items": "items",
+    "document": "found in a document",
+    "instruction": "found as a question with its right answer",
+}
 LENGTHS = (0, 8, 16, 32, 64, 128, 256, 512, 1024)
 
 
@@ -103,6 +108,12 @@ def reasons_text(counts: Mapping[str, int], *, besides: Sequence[str] = ("kept",
 def cleaned_of_text(tasks: Sequence[str]) -> str:
     """Which evaluation sets were looked for in the training texts."""
     return f"Cleaned of the evaluation sets: {', '.join(tasks) or 'none'}."
+
+
+def findable_table(findable: Mapping[str, Mapping[str, int]]) -> Rows:
+    """How far the search can be trusted: items that it finds where they stand word for word."""
+    rows = [[task, *(n[key] for key in FINDABLE)] for task, n in findable.items()]
+    return Rows("Evaluation items that the rule can find", ["set", *FINDABLE.values()], rows)
 
 
 def steps_csv(flows: Mapping[str, tuple[int, Mapping[str, int]]]) -> str:

@@ -38,7 +38,7 @@ from diffutron.evaluation.perplexity import (
 )
 from diffutron.evaluation.scorers.loading import folder_digest
 from diffutron.evaluation.scoring import sanity_checks
-from diffutron.evaluation.scoring.contamination import contaminated_rows
+from diffutron.evaluation.scoring.contamination import contaminated_rows, findable_in
 from diffutron.evaluation.scoring.score_system import score_model
 from diffutron.evaluation.scoring.task_numbers import json_lines, summarize
 from diffutron.evaluation.text_baselines import text_baselines
@@ -331,11 +331,13 @@ def _describe_sets(
 ) -> dict[str, dict[str, Any]]:
     """Where each set comes from, and how many of its items stand in the training texts.
 
-    A set that the corpus was cleaned of is not searched for, and nothing is claimed of it.
+    A set that the corpus was cleaned of is not searched for, and nothing is claimed of it. How
+    many items the rule can find at all (`findable`) holds for the cleaning and the search.
     """
     rules = params.corpus.contamination
     other = [one for one in sets if one.task not in rules.tasks]
     found = contaminated_rows(other, training, rules, cache) if other else {}
+    findable = findable_in(sets, rules, cache)
     described = {}
     for one in sets:
         rows = (found or {}).get(one.name)
@@ -354,5 +356,7 @@ def _describe_sets(
             "contaminated": None if rows is None else len(rows),
             "contaminated_share": None if rows is None else len(rows) / len(one.rows),
             "contaminated_reason": reason,
+            "findable": len(findable[one.name]["document"]),
+            "findable_as_instruction": len(findable[one.name]["instruction"]),
         }
     return described

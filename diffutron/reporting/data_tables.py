@@ -51,7 +51,10 @@ def _words(key: str) -> str:
 
 
 def _sets(inputs: Inputs, source: str) -> list[Table]:
-    """Which rows each task was scored on; a set that only has a task's schema is a stand-in."""
+    """Which rows each task was scored on; a set that only has a task's schema is a stand-in.
+
+    findable: the rows that would be found in a training text, if they stood there.
+    """
     kinds = {"hub": "published set", "local": "local file", "sample": "generated"}
     rows = []
     for name, one in (inputs.measured("sets") or {}).items():
@@ -59,10 +62,10 @@ def _sets(inputs: Inputs, source: str) -> list[Table]:
         origin, digest = one.get("origin") or "", one.get("digest") or ""
         dropped = one.get("dropped")
         lost = sum(dropped.values()) if isinstance(dropped, dict) else dropped
-        numbers = [cell(format.count(one.get("rows"))), cell(format.count(lost))]
+        numbers = [cell(format.count(n)) for n in (one.get("rows"), lost, one.get("findable"))]
         label = TASK_NAMES.get(name) or str(name)
         rows.append([Cell(label), Cell(kind), *numbers, Cell(str(origin)), Cell(digest[:12])])
     missing = inputs.measured("missing_sets") or []
     notes = [f"Left out, as the source has no such set: {', '.join(missing)}."] if missing else []
-    columns = ["task", "kind", "rows", "dropped", "origin", "digest"]
+    columns = ["task", "kind", "rows", "dropped", "findable", "origin", "digest"]
     return [Table("Evaluation sets", columns, rows, notes)] if rows or missing else []

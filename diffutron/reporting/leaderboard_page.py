@@ -86,7 +86,8 @@ def _cell(row: Row | None) -> dict[str, Any]:
         "interval": format.interval(row["low"], row["high"]),
         "norm": format.percent(row["acc_norm"], digits=2),
         "published": None if given is None else format.percent(given, digits=2),
-        "uncontaminated": f"{row['contaminated']} items stand in its training data; "
+        "uncontaminated": f"{row['contaminated']} items stand in its training data (of "
+        f"{row['findable']} that the search can find); "
         f"{format.percent(row['acc_uncontaminated'], digits=2)} without them"
         if row["contaminated"]
         else None,

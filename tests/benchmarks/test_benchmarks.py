@@ -7,6 +7,9 @@ from pathlib import Path
 import pytest
 import torch
 
+from diffutron.data.evaluation_sets.evaluation_sets import EvaluationSet
+from diffutron.data.matching.decontaminate import Contamination, items_of
+
 pytestmark = pytest.mark.slow
 KEYS = {"case", "speedup", "memory_ratio", "peak_share", "max_abs_diff"}
 
@@ -154,3 +157,20 @@ def test_both_engines_find_the_same_shared_keys(tmp_path) -> None:
     rounds = [{one: engines.run(one, tmp_path / "bands.parquet") for one in engines.ENGINES}]
     assert rounds[0]["duckdb"]["shared"] == 2 * engines.COPIES * engines.BANDS
     assert engines.summary(rounds)["equal"]
+
+
+def test_planted_items_are_counted_by_form(make_params):
+    """A rule that looks for nothing finds nothing of what the benchmark plants."""
+    contamination = importlib.import_module("benchmarks.contamination")
+    rows = [
+        {"row": n, "premise": f"Ofis {n} gün kapalıydı.", "choice1": f"Tatil {n} gündü.",
+         "choice2": "Yazdı.", "label": 0} for n in range(9)
+    ]  # fmt: skip
+    one = EvaluationSet("xcopa_tr", "xcopa_tr", rows, "here")
+    hosts = ["Bambaşka bir konudan söz eden uzun bir yazı. " * 12]
+    rules = make_params().corpus.contamination
+    for rule, share in ((rules, 1), (rules.model_copy(update={"whole_fields": None}), 0)):
+        index = Contamination(items_of("xcopa_tr", rows), rule)
+        found = contamination.plant(one, index, hosts)
+        assert set(found) == {"verbatim", "instruction", *contamination.DISGUISES}
+        assert all(n == {"planted": 9, "found": 9 * share} for n in found.values())

@@ -150,7 +150,9 @@ def _exam(n: int) -> dict[str, Any]:
 
 SYSTEMS = """
 scoring: {{max_rows: 4, batch_tokens: 400, seed: 13}}
-contamination: {{ngram: 2, min_words: 3, min_item_words: 3, threshold: 0.3, short_threshold: 0.85}}
+contamination:
+  {{ngram: 2, min_words: 3, min_item_words: 3, threshold: 0.3,
+   short_threshold: 0.85, whole_fields: null}}
 systems:
   - {{name: random, architecture: baseline}}
   - {{name: constant, architecture: baseline}}

@@ -12,7 +12,7 @@ from diffutron.evaluation.scoring.contamination import (
 )
 
 RULES = ContaminationRules(
-    ngram=2, min_words=3, min_item_words=3, threshold=0.9, short_threshold=0.85
+    ngram=2, min_words=3, min_item_words=3, threshold=0.9, short_threshold=0.85, whole_fields=None
 )
 
 

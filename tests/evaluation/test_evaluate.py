@@ -234,6 +234,9 @@ def test_a_set_that_the_corpus_was_not_cleaned_of_is_searched_for(run, corpus_di
         sets["ironytr"]["contaminated"] / sets["ironytr"]["rows"]
     )
     assert sets["sts_tr"]["cleaned_of"] is True
+    for one in sets.values():  # also of the sets that the corpus was cleaned of
+        assert 0 < one["findable_as_instruction"] <= one["rows"]
+        assert (one["contaminated"] or 0) <= one["findable"] <= one["rows"]
     assert sets["sts_tr"]["contaminated"] is None
     assert sets["sts_tr"]["contaminated_reason"] == "the corpus was cleaned of it"
 

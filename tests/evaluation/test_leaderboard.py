@@ -102,9 +102,10 @@ def test_what_is_not_at_hand_is_named_with_the_reason(board):
 
 def test_items_seen_in_training_are_told_apart(board):
     row = rows_of(board, "tiny")["news_cat"]
-    assert row["contaminated"] >= 1
+    assert 1 <= row["contaminated"] <= row["findable"] <= row["n"]
     assert rows_of(board, "tiny")["xcopa_tr"]["contaminated"] == 0
-    assert rows_of(board, "random")["news_cat"]["contaminated"] is None
+    baseline = rows_of(board, "random")["news_cat"]
+    assert (baseline["contaminated"], baseline["findable"]) == (None, None)
     assert row["acc_uncontaminated"] is not None
 
 

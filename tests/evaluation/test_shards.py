@@ -11,7 +11,9 @@ from diffutron.evaluation.scoring.score_system import Shard, together
 
 SYSTEMS = """
 scoring: {{max_rows: 4, batch_tokens: 400, seed: 13}}
-contamination: {{ngram: 2, min_words: 3, min_item_words: 3, threshold: 0.3, short_threshold: 0.85}}
+contamination:
+  {{ngram: 2, min_words: 3, min_item_words: 3, threshold: 0.3,
+   short_threshold: 0.85, whole_fields: null}}
 systems:
   - {{name: random, architecture: baseline}}
   - {{name: tiny, architecture: masked_diffusion, model: {model}}}

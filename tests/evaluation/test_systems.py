@@ -46,7 +46,9 @@ def test_systems_are_chosen_by_name_in_the_order_of_the_file(listed):
 
 HEAD = """
 scoring: {max_rows: 4, batch_tokens: 400, seed: 13}
-contamination: {ngram: 2, min_words: 3, min_item_words: 3, threshold: 0.3, short_threshold: 0.85}
+contamination:
+  {ngram: 2, min_words: 3, min_item_words: 3, threshold: 0.3,
+   short_threshold: 0.85, whole_fields: null}
 """
 
 

@@ -16,6 +16,7 @@ MEASURED = {
         "documents": {"read": 6840, "train": 6435, "heldout": 400},
         "tokens": {"train": 237978, "heldout": 14617},
         "dropped": {"duplicate": 2, "contaminated": 3},
+        "findable": {"ironytr": {"items": 480, "document": 477, "instruction": 476}},
     },
     "backbone": {
         "objective": "masked language model, rate 0.3",
@@ -191,3 +192,8 @@ def test_a_tuned_version_says_what_it_was_tuned_on(make_params, summary):
     said = "was `diffutron tune` on my.jsonl, from `models/phase2`"
     assert said in model_card(make_params(), summary, MEASURED, tags=tags)
     assert said not in model_card(make_params(), summary, MEASURED, tags=TAGS)
+
+
+def test_the_card_says_how_much_of_a_set_the_search_can_find(make_params, summary):
+    said = "word for word in a document: ironytr 477 of 480.\n"
+    assert said in model_card(make_params(), summary, MEASURED, tags=TAGS)

@@ -127,6 +127,7 @@ SETS = {
         "origin": "built-in sample",
         "rows": 200,
         "dropped": {"label": 2},
+        "findable": 198,
         "digest": "0123456789abcdef",
     },
 }

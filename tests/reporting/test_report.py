@@ -231,8 +231,8 @@ def test_data_and_its_drop_reasons(make_report):
     assert "No documents dropped as: language." in text
     assert "234 532 tokens kept, 1.59 tokens a word." in text
     assert "160 000 tokens kept, 40 000 of them in answers." in text
-    assert "| XCOPA_TR | stand-in | 200 | 2 | built-in sample | 0123456789ab |" in text
-    assert "| IronyTR | generated | 200 | 0 | built-in sample |  |" in text
+    assert "| XCOPA_TR | stand-in | 200 | 2 | 198 | built-in sample | 0123456789ab |" in text
+    assert "| IronyTR | generated | 200 | 0 | not measured | built-in sample |  |" in text
     assert "Bir cümle." not in text  # source text stays in the data card
 
 

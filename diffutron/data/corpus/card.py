@@ -19,6 +19,7 @@ from diffutron.data.card_page import (
     Section,
     Words,
     cleaned_of_text,
+    findable_table,
     histogram,
     page,
     reasons_text,
@@ -165,6 +166,7 @@ def corpus_sections(found: Mapping[str, Any]) -> list[Section]:
         Rows("Rules that dropped", ["rule", "documents"], found["rules"].items()),
         Rows("Personal data replaced", ["kind", "found"], found["personal_data"].items()),
         Words(cleaned_of_text(found["cleaned_of"]), title="Evaluation text"),
+        findable_table(found["findable"]),
         Rows("Evaluation text found", ["set", "documents"], found["contaminated_by"].items()),
         *(Examples(f"Examples: {name}", rows) for name, rows in found["examples"].items()),
     ]

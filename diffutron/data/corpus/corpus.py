@@ -45,8 +45,10 @@ from diffutron.data.corpus.document_table import DocumentTable
 from diffutron.data.corpus.executors import Kind, chosen_executor, clean_all
 from diffutron.data.corpus.publish import publish
 from diffutron.data.corpus.shards import ShardFile, ShardStore
-from diffutron.data.evaluation_sets.kept_out import evaluation_items
+from diffutron.data.evaluation_sets.findable import count_findable
+from diffutron.data.evaluation_sets.kept_out import kept_out_sets
 from diffutron.data.matching.database import database
+from diffutron.data.matching.decontaminate import items_of
 from diffutron.data.sources.bad_rows import BadRows
 from diffutron.data.sources.licenses import License, check_licenses
 from diffutron.data.sources.sources import count_documents, licenses_of, quotas_of, raw_documents
@@ -77,8 +79,10 @@ def corpus(
     licenses = licenses_of(rules)
     check_licenses(licenses, use=rules.use, allowed=rules.allowed_licenses)
     bad_rows = BadRows("corpus", max_bad_share=rules.max_bad_share)
-    sources = Sources(bad_rows, licenses, quotas_of(rules))
-    recipe = Recipe.of(rules, tokenizer, evaluation_items(params))
+    sets = kept_out_sets(params)
+    findable = count_findable(sets, rules.contamination)
+    sources = Sources(bad_rows, licenses, quotas_of(rules), findable)
+    recipe = Recipe.of(rules, tokenizer, [i for one in sets for i in items_of(one.task, one.rows)])
     documents = bad_rows.sift(raw_documents(rules, seed=seed))
     with only_run(out) as kept, atomic_folder(out) as work:
         store = ShardStore(kept, recipe.fingerprint)
@@ -104,11 +108,12 @@ def corpus(
 
 @dataclass(frozen=True)
 class Sources:
-    """What is known of the sources besides their documents."""
+    """What is known of the sources besides their documents, and of the sets kept out of them."""
 
     bad_rows: BadRows
     licenses: Sequence[License]
     quotas: Mapping[str, int]
+    findable: Mapping[str, Mapping[str, int]]
 
 
 def compare_documents(
@@ -139,6 +144,7 @@ def compare_documents(
         edited = sum((shard.edited for shard in shards), Counter(lines=removed_lines))
         tasks = rules.contamination.tasks
         counts = card.count_corpus(table, sources.bad_rows, edited, cleaned_of=tasks)
+        counts["findable"] = sources.findable
         card.write_corpus_card(table, counts, sources.bad_rows, sources.licenses, out, seed=seed)
     for folder in aside.values():
         shutil.rmtree(folder, ignore_errors=True)

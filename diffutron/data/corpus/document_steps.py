@@ -189,10 +189,10 @@ class Cleaner:
         alive = list(alive_rows(rows))
         tokens = [words(row.text) for row in alive]
         bands = band_keys(tokens, self.params.near_duplicate)
-        for row, row_words, keys in zip(alive, tokens, bands, strict=True):
+        for row, keys in zip(alive, bands, strict=True):
             row.key = exact_key(row.text)
             row.bands = keys.tolist()
-            row.contaminated = self.contamination.find(row_words) or ""
+            row.contaminated = self.contamination.find(row.text) or ""
             # Keys of the distinct lines; short ones repeat by chance, a single one is the text.
             lines = set(row.text.split("\n")) if "\n" in row.text else ()
             row.lines = sorted(exact_key(line) for line in lines if len(line) >= MIN_LINE)

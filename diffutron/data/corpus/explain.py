@@ -29,7 +29,6 @@ from diffutron.text.filters import drop_leftover_lines, quality_reason, repetiti
 from diffutron.text.language import in_kept_language
 from diffutron.text.normalize import normalize
 from diffutron.text.privacy import replace_personal_data
-from diffutron.text.turkish import words
 
 GOOD = "ok"
 
@@ -119,7 +118,7 @@ def _verdicts(text: str, cleaner: Cleaner) -> dict[str, str]:
         "length": f"{length} ({tokens} tokens)",
         "quality": quality_reason(text, rules.quality) or GOOD,
         "repetition": repetition_reason(text, rules.repetition) or GOOD,
-        "contaminated": cleaner.contamination.find(words(text)) or GOOD,
+        "contaminated": cleaner.contamination.find(text) or GOOD,
     }
 
 

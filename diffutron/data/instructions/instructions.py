@@ -14,10 +14,11 @@ import pyarrow.parquet as pq
 
 from diffutron.config.params import Params
 from diffutron.data.card_page import steps_csv
-from diffutron.data.evaluation_sets.kept_out import evaluation_items
+from diffutron.data.evaluation_sets.findable import count_findable
+from diffutron.data.evaluation_sets.kept_out import kept_out_sets
 from diffutron.data.instructions import card, steps
 from diffutron.data.instructions.steps import PHASES, SPLITS, Encode, Row
-from diffutron.data.matching.decontaminate import Contamination
+from diffutron.data.matching.decontaminate import Contamination, items_of
 from diffutron.data.sources.bad_rows import BadRows
 from diffutron.data.sources.sources import licenses_of, raw_instructions
 from diffutron.runtime.files import atomic_folder, write_json, write_text
@@ -34,8 +35,9 @@ def instructions(params: Params, encode: Encode, *, out: Path, metrics: Path) ->
     """
     started = time.perf_counter()
     rules = params.instructions
-    sets = params.corpus.contamination
-    contamination = Contamination(evaluation_items(params), sets)
+    sets, kept_out = kept_out_sets(params), params.corpus.contamination
+    items = [item for one in sets for item in items_of(one.task, one.rows)]
+    contamination = Contamination(items, kept_out)
     rows: list[Row] = []
     bad_rows = {}
     for phase in PHASES:
@@ -55,7 +57,10 @@ def instructions(params: Params, encode: Encode, *, out: Path, metrics: Path) ->
             for name in SPLITS:
                 write_rows(work, rows, phase, name)
         counts = card.count_instructions(rows, bad_rows)
-        card.write_instructions_card(rows, counts, bad_rows, sets.tasks, work, seed=params.seed)
+        card.write_instructions_card(
+            rows, counts, bad_rows, kept_out.tasks, count_findable(sets, kept_out), work,
+            seed=params.seed,
+        )  # fmt: skip
     seconds = round(time.perf_counter() - started, 2)
     stated = [asdict(one) for one in licenses_of(rules)]
     write_json(metrics, {**counts, "licenses": stated, "seconds": seconds})

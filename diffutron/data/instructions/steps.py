@@ -93,7 +93,7 @@ def drop_duplicate_rows(rows: Sequence[Row]) -> None:
 def drop_contaminated_rows(rows: Sequence[Row], contamination: Contamination) -> None:
     """Rows that hold an evaluation item."""
     for row in alive(rows):
-        if contamination.find(words(f"{row.prompt}\n{row.answer}")):
+        if contamination.find(f"{row.prompt}\n{row.answer}"):
             row.reason = "contaminated"
 
 

@@ -1,8 +1,9 @@
-"""Keep evaluation text out of training text: n-gram containment, case and punctuation ignored.
+"""Keep evaluation text out of training text: n-gram containment, and fields that stand in full.
 
 A long field of an evaluation item (a passage, a news text) gives a document away by itself. A
 short one (a question, a choice) says nothing alone, so the short fields count together: nearly
-all of them must stand in the document.
+all of them must stand in the document. Or what the item asks stands there word for word, with
+another of its fields, say the right answer, near it.
 """
 
 from collections import Counter, defaultdict
@@ -11,13 +12,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from diffutron.config.params import ContaminationRules
+from diffutron.text.fold import folded_words
 from diffutron.text.normalize import normalize
-from diffutron.text.turkish import words
 
-# What an item asks and answers with; the rest of a row is labels, numbers and addresses.
+# What an item asks (first) and answers with; the rest of a row is labels, numbers and addresses.
 FIELDS = {
-    "belebele_tr": ("flores_passage", "question")
-    + tuple(f"mc_answer{number}" for number in range(1, 5)),
+    "belebele_tr": ("question", *(f"mc_answer{number}" for number in range(1, 5)))
+    + ("flores_passage",),
     "exams_tr": ("question.stem", "question.choices.text"),
     "ironytr": ("text",),
     "news_cat": ("text",),
@@ -27,13 +28,17 @@ FIELDS = {
 }
 SHORT_NGRAM = 3  # proposes the items whose short fields are then compared word by word
 MIN_QUESTION = 16  # characters of at least one short field: choices such as "I ve II" say nothing
+SHORT, ASKED = -1, -2  # in the place of a field: all short ones together, the first one in full
 SHORT_PRESENT = 0.75  # share of the short fields of which half the words must be there
 Ngram = tuple[str, ...]
 
 
 @dataclass(frozen=True)
 class Item:
-    """One evaluation item: its name (`task:row`) and the words of each field."""
+    """One evaluation item: its name (`task:row`) and the words of each field, the first one first.
+
+    A field that repeats an earlier one, or has no letter and no digit, is left out.
+    """
 
     name: str
     fields: tuple[tuple[str, ...], ...]
@@ -46,23 +51,22 @@ def items_of(name: str, rows: Iterable[Mapping[str, Any]], task: str | None = No
     """
     items = []
     for number, row in enumerate(rows, 1):
-        texts = [text for field in FIELDS[task or name] for text in _texts(row, field)]
-        # As the documents are, or a broken apostrophe would part what it joins there.
-        fields = dict.fromkeys(tuple(_folded(words(normalize(text)))) for text in texts)
+        # As the documents are, or a broken letter would part what it joins there.
+        texts = map(normalize, item_texts(row, task or name))
+        fields = dict.fromkeys(tuple(folded_words(text)) for text in texts)
         items.append(Item(f"{name}:{row.get('row', number)}", tuple(filter(None, fields))))
     return items
 
 
-def _folded(tokens: Iterable[str]) -> list[str]:
-    """One letter for dotted and dotless i: capitals may have been made by another language."""
-    return [token.replace("ı", "i") for token in tokens]
-
-
-def _texts(row: Mapping[str, Any], field: str) -> list[str]:
-    value: Any = row
-    for name in field.split("."):
-        value = value[name]
-    return [value] if isinstance(value, str) else list(value)
+def item_texts(row: Mapping[str, Any], task: str) -> list[str]:
+    """The texts of a row of `task`: what it asks, then the others in the order of FIELDS."""
+    texts: list[str] = []
+    for field in FIELDS[task]:
+        value: Any = row
+        for name in field.split("."):
+            value = value[name]
+        texts += [value] if isinstance(value, str) else value
+    return texts
 
 
 class Contamination:
@@ -73,6 +77,7 @@ class Contamination:
         self.items = items
         self._long: dict[tuple[int, int], int] = {}  # (item, field) -> number of its n-grams
         self._where: dict[Ngram, set[tuple[int, int]]] = defaultdict(set)
+        self._sizes = {2, SHORT_NGRAM, rules.ngram}  # of the n-grams in `_where`
         for index, item in enumerate(items):
             self._add(index, item)
 
@@ -87,37 +92,80 @@ class Contamination:
         says_enough = sum(map(len, short)) >= self.rules.min_item_words
         if says_enough and any(len(" ".join(field)) >= MIN_QUESTION for field in short):
             for ngram in set().union(*(ngrams(field, SHORT_NGRAM) for field in short)):
-                self._where[ngram].add((index, -1))
+                self._where[ngram].add((index, SHORT))
+        if self.rules.whole_fields and item.fields and len(item.fields[0]) >= 2:
+            asked = ngrams(item.fields[0], min(SHORT_NGRAM, len(item.fields[0])))
+            rarest = max(asked, key=lambda ngram: (len("".join(ngram)), ngram))  # near enough
+            self._where[rarest].add((index, ASKED))
 
     def _short_fields(self, item: Item) -> list[tuple[str, ...]]:
         return [field for field in item.fields if len(field) < self.rules.min_words]
 
-    def find(self, tokens: Sequence[str]) -> str | None:
-        """The name of the first item that a document of these words contains, or None."""
-        return next(self.find_all(tokens), None)
+    def find(self, text: str) -> str | None:
+        """The name of the first item that a document contains, or None."""
+        return next(self.find_all(text), None)
 
-    def find_all(self, tokens: Sequence[str]) -> Iterator[str]:
-        """The names of all items that a document of these words contains, each once."""
-        told = set()
-        tokens = _folded(tokens)
-        mine = ngrams(tokens, self.rules.ngram) | ngrams(tokens, SHORT_NGRAM)
-        hits = Counter(place for ngram in mine & self._where.keys() for place in self._where[ngram])
-        for (index, field), count in sorted(hits.items()):
-            if field >= 0:
-                given_away = count >= self.rules.threshold * self._long[index, field]
-            else:
-                given_away = count >= 2 and self._holds_short_fields(tokens, self.items[index])
-            if given_away and index not in told:
-                told.add(index)
-                yield self.items[index].name
+    def find_all(self, text: str) -> Iterator[str]:
+        """The names of all items that a document contains, each once."""
+        tokens = folded_words(text)
+        counts = Counter(place for ngram in self._known(tokens) for place in self._where[ngram])
+        found = {place[0] for place, count in counts.items() if self._gives(tokens, place, count)}
+        return (self.items[index].name for index in sorted(found))
+
+    def _known(self, tokens: Sequence[str]) -> Iterator[Ngram]:
+        """The n-grams of a document that stand in the index, each once."""
+        for size in self._sizes:
+            grams = zip(*(tokens[start:] for start in range(size)), strict=False)
+            yield from set(filter(self._where.__contains__, grams))
+
+    def _gives(self, tokens: Sequence[str], place: tuple[int, int], count: int) -> bool:
+        """Whether a document holds what stands at `place`, of which it has `count` n-grams."""
+        index, field = place
+        if field == SHORT:
+            return count >= 2 and self._holds_short_fields(tokens, self.items[index])
+        if field == ASKED:
+            return self._holds_whole_fields(tokens, self.items[index])
+        return count >= self.rules.threshold * self._long[place]
 
     def _holds_short_fields(self, tokens: Sequence[str], item: Item) -> bool:
         """Whether nearly all words of the short fields stand together, field by field."""
         short = self._short_fields(item)
+        least = self.rules.short_threshold * sum(map(len, short))
+        there = set(tokens)
+        if sum(word in there for field in short for word in field) < least:
+            return False
         overlaps = [window_overlap(tokens, field) for field in short]
         present = sum(2 * o >= len(field) for o, field in zip(overlaps, short, strict=True))
-        least = self.rules.short_threshold * sum(map(len, short))
         return sum(overlaps) >= least and present >= SHORT_PRESENT * len(short)
+
+    def _holds_whole_fields(self, tokens: Sequence[str], item: Item) -> bool:
+        """Whether the first field stands there word for word, with another one near it.
+
+        An item of one field has no other; it must have words enough to be no accident.
+        """
+        rules = self.rules.whole_fields
+        first, *others = item.fields
+        if rules is None or not others:
+            return rules is not None and len(first) >= rules.words and holds(tokens, first)
+        enough = [other for other in others if len(first) + len(other) >= rules.words]
+        for start in places(tokens, first):
+            end = start + len(first)
+            before, after = tokens[max(0, start - rules.reach) : start], tokens[end:][: rules.reach]
+            if any(holds(before, other) or holds(after, other) for other in enough):
+                return True
+        return False
+
+
+def places(tokens: Sequence[str], field: Sequence[str]) -> Iterator[int]:
+    """Where `field` starts in `tokens`, word for word."""
+    wanted, first = list(field), field[0]
+    for start, token in enumerate(tokens[: len(tokens) - len(wanted) + 1]):
+        if token == first and tokens[start : start + len(wanted)] == wanted:
+            yield start
+
+
+def holds(tokens: Sequence[str], field: Sequence[str]) -> bool:
+    return next(places(tokens, field), None) is not None
 
 
 def ngrams(tokens: Sequence[str], n: int) -> set[Ngram]:

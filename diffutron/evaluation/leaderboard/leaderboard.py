@@ -28,6 +28,7 @@ from diffutron.evaluation.scorers.systems import (
 )
 from diffutron.evaluation.scoring.contamination import (
     contaminated_rows,
+    findable_in,
     training_files,
     training_texts,
 )
@@ -198,6 +199,7 @@ def _compare(
         for one in scored
         if one.system.architecture in MODELS
     }
+    findable = findable_in(sets, listed.contamination, out / CACHE) if contaminated else {}
     rows: list[dict[str, Any]] = []
     pairs: list[dict[str, Any]] = []
     for protocol in dict.fromkeys(task.protocol.name for task in tasks):
@@ -205,7 +207,9 @@ def _compare(
         for one in scored:
             name = one.system.name
             mine = [o for o in one.outcomes if o.task.protocol.name == protocol]
-            rows += [row_of(one.system, outcome, contaminated.get(name)) for outcome in mine]
+            rows += [
+                row_of(one.system, outcome, contaminated.get(name), findable) for outcome in mine
+            ]
             items = {o.task.name: o.items for o in mine if o.answers is not None}
             for task, found in items.items():
                 path = out / ITEMS / f"{name}.{protocol}.{task}.jsonl"

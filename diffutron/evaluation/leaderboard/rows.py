@@ -14,15 +14,20 @@ KEYS = (
     "system", "task", "stand_in", "protocol", "shots", "n", "correct", "acc", "acc_norm", "low",
     "high", "chance", "constant", "published", "sanity_checks",
 )  # fmt: skip
+CONTAMINATION = ("contaminated", "findable", "acc_uncontaminated")
 
 
 def row_of(
-    system: System, outcome: Outcome, contaminated: dict[str, list[int]] | None
+    system: System,
+    outcome: Outcome,
+    contaminated: dict[str, list[int]] | None,
+    findable: dict[str, dict[str, list[int]]],
 ) -> dict[str, Any]:
     """One line of `rows`: the promised keys first, then what explains them.
 
     contaminated: the rows of each set that the system saw in training; None where that is not
     known.
+    findable: by set and form, the rows that would be found in a training text.
     """
     task, is_answered = outcome.task, outcome.answers is not None
     if is_answered:
@@ -32,12 +37,13 @@ def row_of(
         values = summarize(sheet, task.dataset) | dict.fromkeys(
             ("correct", "acc", "acc_norm", "low", "high", "p_value", "recall", "predicted", "ties")
         )
-    without: dict[str, Any] = {"contaminated": None, "acc_uncontaminated": None}
+    without: dict[str, Any] = dict.fromkeys(CONTAMINATION)
     if is_answered and contaminated is not None:
-        seen = set(contaminated[task.name])
+        seen, can_be_found = set(contaminated[task.name]), set(findable[task.name]["document"])
         clean = [item.correct for item in outcome.items if item.row not in seen]
         without = {
             "contaminated": len(outcome.items) - len(clean),
+            "findable": sum(item.row in can_be_found for item in outcome.items),
             "acc_uncontaminated": sum(clean) / len(clean) if clean else None,
         }
     values |= {

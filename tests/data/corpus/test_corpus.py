@@ -173,6 +173,8 @@ def test_card_and_metrics_list_the_sets_that_the_corpus_was_cleaned_of(run_corpu
         said = json.loads(file.read_text(encoding="utf-8"))
         assert said["cleaned_of"] == tasks
         assert said["dropped"]["contaminated"] == len(tasks)
+        assert list(said["findable"]) == tasks
+        assert all(one["document"] == one["items"] for one in said["findable"].values())
 
 
 def test_fates_name_each_document_and_what_stands_for_a_copy(run_corpus):

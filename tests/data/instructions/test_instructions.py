@@ -181,7 +181,7 @@ def test_reasons_are_counted(run, folder):
     assert "<h2>Phase 2</h2>" in card
     assert "<h2>Phase 1, examples: contaminated</h2>" in card
     said = json.loads((out / "card.json").read_text(encoding="utf-8"))
-    assert list(said) == ["cleaned_of", "phase1", "phase2"]
+    assert list(said) == ["cleaned_of", "findable", "phase1", "phase2"]
     assert f"Cleaned of the evaluation sets: {', '.join(said['cleaned_of'])}." in card
 
 

@@ -1,12 +1,13 @@
 """Evaluation items in a document: verbatim, recased, with changed words; and clean documents."""
 
+import html
 import random
 
 import pytest
 
 from diffutron.data.matching.decontaminate import Contamination, Item, items_of, window_overlap
 from diffutron.text.normalize import normalize
-from diffutron.text.turkish import turkish_upper, words
+from diffutron.text.turkish import turkish_upper
 
 PASSAGE = (
     "Gölün kıyısındaki eski değirmen, köylülerin anlattığına göre yüz yıl önce bir sel "
@@ -47,20 +48,20 @@ def test_fields_are_read_and_equal_ones_count_once(index):
     [PASSAGE, PASSAGE.upper(), turkish_upper(PASSAGE), PASSAGE.lower(), PASSAGE.replace(",", " -")],
 )
 def test_a_long_field_alone_gives_the_document_away(index, planted):
-    assert index.find(words(f"Başka bir cümle. {planted} Son söz.")) == "news_cat:1"
+    assert index.find(f"Başka bir cümle. {planted} Son söz.") == "news_cat:1"
 
 
 def test_short_fields_count_only_together(index):
     stem = EXAM["question"]["stem"]
     choices = " ".join(EXAM["question"]["choices"]["text"])
-    assert index.find(words(f"{stem} {choices}")) == "exams_tr:1"
-    assert index.find(words(stem)) is None
-    assert index.find(words(choices)) is None
-    assert index.find(words(CLEAN)) is None
+    assert index.find(f"{stem} {choices}") == "exams_tr:1"
+    assert index.find(stem) is None
+    assert index.find(choices) is None
+    assert index.find(CLEAN) is None
 
 
 def test_items_that_say_too_little_are_not_looked_for(index):
-    assert index.find(words("Adam geldi. Adam geldi.")) is None
+    assert index.find("Adam geldi. Adam geldi.") is None
 
 
 def test_one_word_in_ten_changed_is_still_found(make_params):
@@ -78,8 +79,8 @@ def test_one_word_in_ten_changed_is_still_found(make_params):
         for place in numbers.sample(range(len(tokens)), len(tokens) // 10):
             tokens[place] = "başka"
         context = numbers.choices(vocabulary, k=20)
-        found += index.find([*context, *tokens, *context]) == item.name
-        assert index.find(context) is None
+        found += index.find(" ".join([*context, *tokens, *context])) == item.name
+        assert index.find(" ".join(context)) is None
     assert found >= 190
 
 
@@ -98,9 +99,9 @@ def test_window_overlap_matches_a_naive_search():
 def test_every_item_of_a_document_is_found_once(index):
     choices = " ".join(EXAM["question"]["choices"]["text"])
     planted = f"{PASSAGE} {EXAM['question']['stem']} {choices} {PASSAGE}"
-    assert list(index.find_all(words(planted))) == ["news_cat:1", "exams_tr:1"]
-    assert index.find(words(planted)) == "news_cat:1"
-    assert list(index.find_all(words(CLEAN))) == []
+    assert list(index.find_all(planted)) == ["news_cat:1", "exams_tr:1"]
+    assert index.find(planted) == "news_cat:1"
+    assert list(index.find_all(CLEAN)) == []
 
 
 def test_items_of_a_stand_in_have_its_name(make_params):
@@ -111,4 +112,52 @@ def test_items_of_a_stand_in_have_its_name(make_params):
 def test_items_are_normalized_like_the_documents(make_params):
     text = " ".join(f"takım{n}\x92ın oyuncusu{n}\x92dan" for n in range(8))
     found = Contamination(items_of("ironytr", [{"text": text}]), make_params().corpus.contamination)
-    assert found.find(words(normalize(f"Dün akşam {text} dendi."))) == "ironytr:1"
+    assert found.find(normalize(f"Dün akşam {text} dendi.")) == "ironytr:1"
+
+
+XCOPA = {"premise": "Ofis kapalıydı.", "choice1": "Türkiye'de tatildi.", "choice2": "Yazdı."}
+FILLER = "Bambaşka bir konudan söz eden uzun bir yazının sözcükleri burada durur. "
+
+
+def short_items(make_params, **changes):
+    rules = make_params().corpus.contamination.model_copy(update=changes)
+    irony = [
+        {"row": row, "text": text} for row, text in enumerate(("Bu da oldu.", "Bu da mı oldu?"))
+    ]
+    return Contamination([*items_of("xcopa_tr", [XCOPA]), *items_of("ironytr", irony)], rules)
+
+
+def test_a_question_in_full_counts_with_another_field_near_it(make_params):
+    index = short_items(make_params)
+    premise, choice, other = XCOPA["premise"], XCOPA["choice1"], XCOPA["choice2"]
+    for planted in (f"{premise} Niye? {choice}", f"{choice} Bu yüzden {premise}"):
+        assert index.find(f"{FILLER}{planted} {FILLER}") == "xcopa_tr:1"
+    # Premise alone, choice alone, broken premise, too few words in all, too far away.
+    for text in (premise, choice, f"Ofis bugün kapalıydı. {choice}", f"{premise} {other}",
+                 f"{premise} {FILLER * 6} {choice}"):  # fmt: skip
+        assert index.find(f"{FILLER}{text} {FILLER}") is None
+    assert short_items(make_params, whole_fields=None).find(f"{premise} {choice}") is None
+
+
+def test_an_item_of_one_field_counts_in_full_if_it_has_words_enough(make_params):
+    index = short_items(make_params)
+    assert index.find(f"{FILLER} bu da mı oldu {FILLER}") == "ironytr:1"
+    assert index.find(f"{FILLER} bu da oldu {FILLER}") is None
+
+
+@pytest.mark.parametrize(
+    "disguise",
+    [
+        lambda text: text.encode("ascii", "xmlcharrefreplace").decode(),
+        html.escape,
+        lambda text: text.translate(str.maketrans("çğıöşü", "cgiosu")),
+        lambda text: text.replace("'", "’"),
+        lambda text: text.replace("'", ""),
+        lambda text: text.replace("kapa", "kapa-\n"),
+        str.upper,
+        turkish_upper,
+    ],
+)
+def test_a_short_item_is_found_in_disguise(make_params, disguise):
+    planted = disguise(f"{XCOPA['premise']} {XCOPA['choice1']}")
+    assert short_items(make_params).find(f"{FILLER}\n{planted}\n{FILLER}") == "xcopa_tr:1"

@@ -1,0 +1,70 @@
+"""Which evaluation items the rule would find, if they stood in a training text word for word.
+
+An item that is too short to be told from chance is not found, wherever it stands: a count of
+contaminated items says nothing of it. So each item is planted, and what is found is counted.
+"""
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+from diffutron.config.params import ContaminationRules
+from diffutron.data.evaluation_sets.evaluation_sets import EvaluationSet
+from diffutron.data.matching.decontaminate import Contamination, item_texts, items_of
+
+Row = Mapping[str, Any]
+AROUND = "Bu yazı başka bir konudan söz eder."  # before and after a planted item
+
+
+def as_document(row: Row, task: str) -> str:
+    """All texts of an item, one after the other, as a page would print them."""
+    return " ".join(text.strip() for text in item_texts(row, task))
+
+
+def as_instruction(row: Row, task: str) -> str:
+    """What an item asks, and under it the right answer alone, without the passage and the other
+    choices: the least that a row of instructions can give away."""
+    asked, answer = ASKED[task](row)
+    return f"{asked}\n{answer}"
+
+
+def _exam(row: Row) -> tuple[str, str]:
+    choices, key = row["question"]["choices"], row["answerKey"].strip()
+    place = choices["label"].index(key) if key in choices["label"] else 3
+    return row["question"]["stem"], choices["text"][place]
+
+
+ASKED: dict[str, Callable[[Row], tuple[str, str]]] = {
+    "belebele_tr": lambda row: (row["question"], row[f"mc_answer{row['correct_answer_num']}"]),
+    "exams_tr": _exam,
+    "ironytr": lambda row: (row["text"], ("ironi yok", "ironi")[row["label"]]),
+    "news_cat": lambda row: (row["text"], row["label"]),
+    "mnli_tr": lambda row: (f"{row['premise']}\n{row['hypothesis']}", str(row["label"])),
+    "sts_tr": lambda row: (f"{row['sentence1']}\n{row['sentence2']}", str(row["score"])),
+    "xcopa_tr": lambda row: (row["premise"], row[f"choice{row['label'] + 1}"]),
+}
+FORMS = {"document": as_document, "instruction": as_instruction}
+
+
+def findable_rows(one: EvaluationSet, rules: ContaminationRules) -> dict[str, list[int]]:
+    """By form: the rows of a set that are found where they are planted.
+
+    Each row is planted before an index of itself, so a similar item is not taken for it.
+    """
+    found: dict[str, list[int]] = {form: [] for form in FORMS}
+    for row in one.rows:
+        index = Contamination(items_of(one.name, [row], one.task), rules)
+        for form, plant in FORMS.items():
+            if index.find(f"{AROUND}\n{plant(row, one.task)}\n{AROUND}"):
+                found[form].append(row["row"])
+    return found
+
+
+def count_findable(
+    sets: Iterable[EvaluationSet], rules: ContaminationRules
+) -> dict[str, dict[str, int]]:
+    """By task: `items`, and how many of them are findable in each form."""
+    return {
+        one.task: {"items": len(one.rows)}
+        | {form: len(rows) for form, rows in findable_rows(one, rules).items()}
+        for one in sets
+    }
