@@ -22,14 +22,14 @@ def test_every_image_is_pinned(compose, repo):
     images = [service["image"] for service in compose["services"].values()]
     dockerfile = (repo / "infra" / "Dockerfile").read_text(encoding="utf-8")
     images += re.findall(r"^FROM (\S+)", dockerfile, re.MULTILINE)
-    assert len(images) == 5
+    assert len(images) == 6
     for image in images:
         assert re.search(r":\d+\.\d+", image), image
 
 
 def test_nothing_listens_beyond_loopback(compose):
     published = [p for s in compose["services"].values() for p in s.get("ports", [])]
-    assert published == ["127.0.0.1:4200:4200", "127.0.0.1:5000:5000"]
+    assert published == [f"127.0.0.1:{port}:{port}" for port in (4200, 5000, 8400)]
 
 
 def test_secrets_come_from_the_environment(compose):
@@ -41,7 +41,7 @@ def test_secrets_come_from_the_environment(compose):
 
 
 def test_no_service_has_privileges_and_each_has_a_health_check(compose):
-    assert compose["services"].keys() == {"postgres", "prefect", "mlflow", "worker"}
+    assert compose["services"].keys() == {"postgres", "prefect", "mlflow", "worker", "serve"}
     for name, service in compose["services"].items():
         assert service["cap_drop"] == ["ALL"], name
         assert service["security_opt"] == ["no-new-privileges:true"], name
