@@ -151,7 +151,8 @@ def fit(logprobs: Sequence[Sequence[float]], gold: Sequence[int]) -> float:
         nll = sum(outcome(*row, temperature)[2] for row in zip(logprobs, gold, strict=True))
         return nll + (log_temperature / SPREAD) ** 2 / 2
 
-    return float(np.exp(minimize_scalar(loss, bounds=LOG_TEMPERATURES, method="bounded").x))
+    found: Any = minimize_scalar(loss, bounds=LOG_TEMPERATURES, method="bounded")
+    return float(np.exp(found.x))
 
 
 def outcome(logprobs: Sequence[float], gold: int, temperature: float) -> tuple[float, float, float]:
