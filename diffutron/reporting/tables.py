@@ -305,7 +305,7 @@ def calibration_table(inputs: Inputs) -> Table:
         ]
         rows.append(
             [
-                Cell({"noul": "Evet or Hayır"}.get(kind, kind)),
+                Cell("Evet or Hayır" if kind == "noul" else kind),
                 Cell(format.count(found["rows"])),
                 cell(format.percent(found["acc"]), f"chance {format.percent(found['chance'])}"),
                 Cell(format.decimal(found["temperature"])),
