@@ -26,6 +26,7 @@ from diffutron.modeling.encoding import (
     move_space,
 )
 from diffutron.modeling.tokenizer import encode_answers, encode_prompts
+from diffutron.runtime.json_lines import require_unicode
 
 KINDS = ("choice", "noul")  # in the names of transformers; a noul is answered by yes or no
 YES_NO = ("Evet", "Hayır")
@@ -59,10 +60,7 @@ class Question:
         for number, option in enumerate(bare):
             if option in bare[:number]:
                 raise ValueError(f"options: {option!r} is there twice")
-        try:
-            "".join((prompt, *bare)).encode()
-        except UnicodeEncodeError as error:
-            raise ValueError("question: it or an option holds half a character") from error
+        require_unicode([prompt, *bare])
         return cls(prompt, tuple(bare))
 
 

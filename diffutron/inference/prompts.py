@@ -13,6 +13,7 @@ from diffutron.modeling.tokenizer import (
     escape_special_tokens,
     load_tokenizer,
 )
+from diffutron.runtime.json_lines import is_unicode
 
 Prompt = str | Sequence[Mapping[str, str]] | Sequence[int]
 MASK = "[MASK]"
@@ -47,10 +48,8 @@ def check_text(what: str, value: Any) -> None:
     """ValueError where `value` is no text or holds half of a surrogate pair."""
     if not isinstance(value, str):
         raise ValueError(f"{what} must be a text, not {_told(value)}")
-    try:
-        value.encode("utf-8")
-    except UnicodeEncodeError:
-        raise ValueError(f"{what} is no Unicode text (half of a surrogate pair)") from None
+    if not is_unicode(value):
+        raise ValueError(f"{what} is no Unicode text (half of a surrogate pair)")
 
 
 def _told(value: Any) -> str:

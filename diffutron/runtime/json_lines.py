@@ -51,12 +51,17 @@ def read_json_lines(path: Path, *, advice: str = "correct the line") -> Iterator
         raise UserError(f"{path} does not exist; {advice}") from None
 
 
+def is_unicode(text: str) -> bool:
+    """Whether a file can hold a text; JSON may carry half of an emoji (a surrogate)."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 def require_unicode(texts: Iterable[str]) -> None:
-    """Raises ValueError for a text that no file can hold, such as half of an emoji from JSON."""
+    """Raises ValueError for a text that is no Unicode."""
     for number, text in enumerate(texts):
-        try:
-            text.encode()
-        except UnicodeEncodeError:
-            raise ValueError(
-                f"text number {number} is no Unicode text (half of a surrogate pair)"
-            ) from None
+        if not is_unicode(text):
+            raise ValueError(f"text number {number} is no Unicode text (half of a surrogate pair)")

@@ -34,6 +34,7 @@ from diffutron.data.sources.row_readers import (
 )
 from diffutron.runtime.errors import UserError
 from diffutron.runtime.files import file_digest
+from diffutron.runtime.json_lines import is_unicode
 from diffutron.text.normalize import normalize
 
 SUBFOLDERS = {
@@ -177,13 +178,9 @@ def _hub_instruction(row: RawRow, phase: int, entry: HubInstructions) -> Instruc
 
 
 def _encodable(found: R, *texts: str) -> R | BadLine:
-    """JSON may carry halves of a surrogate pair, which no file can hold as UTF-8."""
-    try:
-        for text in texts:
-            text.encode("utf-8")
-    except UnicodeEncodeError:
-        return BadLine(found.file, found.line, "not Unicode text (half of a surrogate pair)")
-    return found
+    if all(map(is_unicode, texts)):
+        return found
+    return BadLine(found.file, found.line, "not Unicode text (half of a surrogate pair)")
 
 
 def local_folder(section: str) -> list[Path]:
