@@ -30,7 +30,7 @@ from diffutron.config.params import STAGES, load_params, parse_params
 from diffutron.config.renamed import refuse_old_variables
 from diffutron.runtime.errors import StageFailure, UserError
 from diffutron.runtime.files import explain_os_error
-from diffutron.runtime.project import require_project
+from diffutron.runtime.project import require_project, require_writable
 from diffutron.runtime.proxies import spare_loopback
 
 MOST_NAMED = 5  # changed settings of params.yaml that are named one by one
@@ -134,6 +134,7 @@ def up(
 ) -> None:
     """Start Prefect, MLflow, the deployments and the champion on 127.0.0.1; Ctrl-C stops them."""
     require_project("up", "dvc.yaml", "flows")
+    require_writable("up")
     from diffutron.operations.up import up as start
 
     start(prefect_port=prefect_port, mlflow_port=mlflow_port, serve_port=serve_port)

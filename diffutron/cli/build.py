@@ -12,7 +12,7 @@ from diffutron.cli.stages import PARAMS, Override
 from diffutron.config.params import Stage
 from diffutron.runtime.errors import StageFailure
 from diffutron.runtime.files import read_json
-from diffutron.runtime.project import require_project
+from diffutron.runtime.project import require_project, require_writable
 
 SHORT_LINES = {
     "PREFECT_LOGGING_FORMATTERS_STANDARD_FLOW_RUN_FMT": "%(asctime)s | %(message)s",
@@ -44,6 +44,7 @@ def build(
     that a stage failed; 2 means a mistake in what was asked for.
     """
     require_project("build", "dvc.yaml", "flows")
+    require_writable("build")
     from diffutron.operations.profiles import new_params
     from diffutron.operations.up import settings
 
