@@ -153,6 +153,8 @@ def test_every_control_has_a_name_in_both_languages(opened) -> None:
 def test_the_key_is_asked_for_and_kept_in_memory_alone(page, lm) -> None:
     with run_server(lm, key="geheim") as one:
         page.goto(one.url)
+        # Cookies know no ports: the browser may hold those of other servers of this machine.
+        before = page.evaluate("document.cookie")
         field = page.get_by_label("The server's key")
         field.fill("wrong")
         page.get_by_role("button", name="Use it").click()
@@ -165,6 +167,6 @@ def test_the_key_is_asked_for_and_kept_in_memory_alone(page, lm) -> None:
         page.get_by_role("button", name="Send").click()
         page.wait_for_selector("#log .controls:not([hidden])")
         kept = page.evaluate("[{...localStorage}, {...sessionStorage}, document.cookie]")
-        assert kept == [{}, {}, ""]
+        assert kept == [{}, {}, before]
         page.get_by_role("button", name="Copy as curl").click()
         assert "geheim" not in page.locator("#code").text_content()
