@@ -3,8 +3,6 @@
 import json
 from pathlib import Path
 
-import psutil
-
 LOCKS = Path(".dvc/tmp")
 HELD = "rwlock"  # who reads and writes which output, as JSON; DVC does not replace it in one step
 
@@ -38,6 +36,8 @@ def _is_dead() -> bool:
 
 
 def _is_dvc(pid: int) -> bool:
+    import psutil  # comes with DVC, which a plain installation lacks
+
     try:
         return any("dvc" in Path(word).name for word in psutil.Process(pid).cmdline())
     except psutil.NoSuchProcess:
