@@ -13,6 +13,7 @@ from typing import Annotated, Any, Literal, get_args
 from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, model_validator
 
 from diffutron.config.renamed import KEYS
+from diffutron.runtime.provenance import multiplies_bf16
 from diffutron.runtime.yaml_files import checked, read_yaml
 
 Stage = Literal[
@@ -234,7 +235,7 @@ class TrainingParams(Section):
     final_lr_ratio: Share
     spike_ratio: Annotated[float, Field(gt=1)]
     spike_steps: Positive
-    precision: Literal["auto", "float32", "bf16"]
+    precision: Literal["auto", "fastest", "float32", "bf16"]
     zero_stage: Literal[0, 1, 2, 3]
     micro_batch_rows: Positive
     gradient_checkpointing: bool
@@ -250,10 +251,15 @@ class TrainingParams(Section):
         return self
 
     def precision_on(self, device: str) -> Literal["float32", "bf16"]:
-        """What `auto` stands for on a kind of device: bf16 on "cuda", float32 elsewhere."""
-        if self.precision == "auto":
-            return "bf16" if device == "cuda" else "float32"
-        return self.precision
+        """What is computed in on a kind of device, "cuda" or "cpu".
+
+        `auto` is bf16 on a GPU and float32 on a CPU. `fastest` is bf16 also on a CPU that has
+        matrix units for it, so its result depends on the processor.
+        """
+        if self.precision not in ("auto", "fastest"):
+            return self.precision
+        on_units = device == "cuda" or (self.precision == "fastest" and multiplies_bf16())
+        return "bf16" if on_units else "float32"
 
 
 class BackboneParams(HubName):

@@ -63,8 +63,9 @@ class FusedNLL(torch.autograd.Function):
                 nll[part] = log_normalizer_(logits) - wanted
                 continue
             nll[part], d_logits = _derive(features[part], weight, added, targets[part], room)
+            d_logits = d_logits.to(weight.dtype)
             if d_features is not None:
-                d_features[part] = matmul(d_logits.to(weight.dtype), weight)
+                d_features[part] = matmul(d_logits, weight)
             if totals is not None and loss_weights is not None:
                 totals.add(d_logits, features[part], loss_weights[part])
         ctx.save_for_backward(features, weight, bias, targets, loss_weights, d_features)
@@ -89,7 +90,7 @@ class FusedNLL(torch.autograd.Function):
                 for start in range(0, len(targets), ctx.chunk_rows):
                     part = slice(start, start + ctx.chunk_rows)
                     _, d_logits = _derive(features[part], weight, added, targets[part], room)
-                    totals.add(d_logits, features[part], grad[part])
+                    totals.add(d_logits.to(weight.dtype), features[part], grad[part])
             d_weight = (totals.weight * scale).to(weight.dtype)
             if bias is not None:
                 d_bias = (totals.bias * scale).to(bias.dtype)

@@ -26,6 +26,7 @@ from diffutron.modeling.matmul import matmul, use_fast_matmul, wide
 
 # Positions whose logits over the whole vocabulary exist at a time (2 GiB of 256 000 on a GPU).
 CHUNK_ROWS = {"cpu": 128, "cuda": 2048}
+CHUNK_ROWS_BF16 = 384  # on a CPU whose products in bf16 are compiled by shape
 
 
 def unwrap_masked_lm(model: nn.Module) -> Any:
@@ -95,7 +96,11 @@ def head_nll(
     """
     lm = unwrap_masked_lm(model)
     features = lm.head(hidden)
-    num_chunks = -(-len(targets) // CHUNK_ROWS["cuda" if features.is_cuda else "cpu"])
+    chunk_rows = CHUNK_ROWS["cuda" if features.is_cuda else "cpu"]
+    if features.device.type == "cpu" and features.dtype == torch.bfloat16:
+        chunk_rows = CHUNK_ROWS_BF16
+    else:  # of equal size: a short last one is slow
+        chunk_rows = -(-len(targets) // max(1, -(-len(targets) // chunk_rows)))
     return FusedNLL.apply(
         features,
         lm.decoder.weight,
@@ -103,7 +108,7 @@ def head_nll(
         targets,
         weights,
         mask_token_id,
-        -(-len(targets) // max(1, num_chunks)),  # of equal size: a short last one is slow
+        chunk_rows,
         torch.is_grad_enabled(),
     )  # type: ignore[return-value]
 

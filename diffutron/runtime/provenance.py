@@ -79,6 +79,12 @@ def processor(field: str, cpuinfo: Path = Path("/proc/cpuinfo")) -> str | None:
     return next((line.partition(":")[2].strip() for line in lines if line.startswith(field)), None)
 
 
+def multiplies_bf16() -> bool:
+    """Whether the processor has matrix units for bf16 (AMX). Without them bf16 is slower than
+    float32."""
+    return "amx_bf16" in (processor("flags") or "").split()
+
+
 def machine() -> Machine:
     """The processor, cores, memory and library versions here."""
     pages = os.sysconf("SC_PHYS_PAGES") if hasattr(os, "sysconf") else None

@@ -15,6 +15,7 @@ from typing import Literal, Self
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn.functional import pad
 
 from diffutron.data.token_store import Samples
 from diffutron.diffusion.process.loss import Objective
@@ -22,6 +23,7 @@ from diffutron.diffusion.process.noise import hash_keys, uniform
 from diffutron.modeling.packing import first_fit, pack_rows
 
 _ORDER, _FILL = 11, 12  # streams of random numbers; those of the diffusion core are below 10
+ROUND_WIDTH, ROUND_MASKED = 64, 128  # tokens, of a batch whose products are compiled by shape
 FIXED_EPOCH = 2**31  # of evaluation: its draws are the same each time
 
 
@@ -106,6 +108,25 @@ class MicroBatch:
             if torch.is_tensor(value)
         }
         return replace(row, **moved)  # cuda only
+
+    def rounded(self) -> Self:
+        """The same samples in wider rows, and masked tokens without weight behind the others.
+
+        Products in bf16 are compiled for each new shape on a CPU, so few shapes are wanted.
+        """
+        width = self.noisy_ids.shape[1]
+        wider = -width % ROUND_WIDTH
+        more = -len(self.targets) % ROUND_MASKED
+        row, column = self.masked_at // width, self.masked_at % width
+        return replace(
+            self,
+            noisy_ids=pad(self.noisy_ids, (0, wider)),
+            position_ids=pad(self.position_ids, (0, wider)),
+            segment=pad(self.segment, (0, wider), value=-1),
+            masked_at=pad(row * (width + wider) + column, (0, more)),
+            targets=pad(self.targets, (0, more)),
+            weights=pad(self.weights, (0, more)),
+        )
 
     def unpadded(self) -> Self:
         """The same samples as one row of their real tokens."""

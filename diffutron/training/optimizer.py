@@ -3,12 +3,14 @@ kellerjordan.github.io/posts/muon; at scale arXiv 2502.16982) and the learning r
 
 Muon replaces the update of a matrix by the orthogonal matrix next to its momentum. DeepSpeed's is
 taken at every ZeRO stage, so that the update is the same one. torch's own iterates in bf16 alone,
-which takes 25 times as long on a CPU without bf16 products.
+which takes 25 times as long on a CPU without bf16 products. Where a CPU has units for bf16, a
+training in bf16 iterates in it too (`standard`), elsewhere as DeepSpeed chooses (`gram`).
 """
 
 from typing import TYPE_CHECKING, Any
 
 from diffutron.config.params import TrainingParams
+from diffutron.runtime.provenance import multiplies_bf16
 
 if TYPE_CHECKING:
     from torch import nn
@@ -46,12 +48,15 @@ def _muon(
 
     for weight in matrices:
         weight.use_muon = True  # type: ignore[attr-defined] by this mark ZeRO knows them
+    device = matrices[0].device.type
+    in_bf16 = device == "cpu" and params.precision_on(device) == "bf16" and multiplies_bf16()
     group = {
         "params": matrices,
         "use_muon": True,
         "lr": params.optimizer.muon_learning_rate,
         "momentum": params.optimizer.muon_momentum,
         "weight_decay": params.weight_decay,
+        "ns_method": "standard" if in_bf16 else "gram",
     }
     rest = [{**other, "use_muon": False} for other in others]
     return MuonWithAuxAdam(

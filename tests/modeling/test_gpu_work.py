@@ -56,6 +56,7 @@ def like_a_gpu(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Indexing of a fake CUDA tensor needs a CUDA build: fake CPU tensors take a GPU's blocks."""
     for sizes in (fused.BLOCK_LOGITS, fused.BLOCK_TOKENS, head.CHUNK_ROWS):
         monkeypatch.setitem(sizes, "cpu", sizes["cuda"])
+    monkeypatch.setattr(head, "CHUNK_ROWS_BF16", head.CHUNK_ROWS["cuda"])
     monkeypatch.setattr(fused, "MANY_ROWS", 10**9)
     monkeypatch.setattr(fused, "on_gpu", lambda _: True)
     for name in ("_absorb", "_derived"):

@@ -175,7 +175,10 @@ def test_the_decoders_gradient_is_added_in_place(model, monkeypatch, dtype) -> N
             features, weight, None, targets, torch.ones(5), MASK, 5, True
         ).sum().backward()
     blocks = [name for name in named.blocks if "slice" not in name]
-    assert blocks == ["aten.addmm_.default"] * 4  # the fifth block has five tokens
+    if dtype == torch.bfloat16:  # the product is one of bf16, the sum is not
+        assert blocks.count("aten.add_.Tensor") == 4
+    else:
+        assert blocks == ["aten.addmm_.default"] * 4  # the fifth block has five tokens
     tolerance = 0.02 if dtype == torch.bfloat16 else 1e-4
     torch.testing.assert_close(weight.grad.double(), wide.grad, rtol=tolerance, atol=tolerance)
 
