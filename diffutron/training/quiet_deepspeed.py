@@ -14,6 +14,7 @@ def import_deepspeed() -> Any:
 
     Its autotuner imports MLflow if it is there (4 s of every rank, never used); its CPU back end
     compiles a communication kernel with a C++ compiler at run time; each rank announces its device.
+    On a CPU it computes nothing in fp16.
     """
     if not torch.cuda.is_available():
         os.environ.setdefault("DS_ACCELERATOR", "cpu")
@@ -29,6 +30,9 @@ def import_deepspeed() -> Any:
         if kept is None:
             del sys.modules["mlflow"]
     deepspeed.ops.__compatible_ops__["deepspeed_shm_comm"] = False
+    if not torch.cuda.is_available():
+        # Muon would iterate in fp16 where the processor has it, and round as nowhere else.
+        deepspeed.get_accelerator().is_fp16_supported = lambda: False
     for logger in (logging.getLogger("DeepSpeed"), deepspeed.utils.logger):
         logger.setLevel(logging.ERROR)
     for message in (".*all_gather_into_tensor.*", ".*reduce_scatter_tensor.*"):
