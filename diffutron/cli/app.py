@@ -21,6 +21,7 @@ from diffutron.cli import (
     serve,
     stages,
     sweep,
+    tasks,
     trim,
     tune,
 )
@@ -159,6 +160,9 @@ for _panel, _commands in {
     for _command in _commands:
         app.command(rich_help_panel=_panel, epilog=epilog(_command.__name__))(_command)
 
+
+for _name, _group in {"leaderboard": leaderboard.app, "tasks": tasks.app}.items():
+    app.add_typer(_group, name=_name, rich_help_panel="Judge models")
 
 for _command in (tune.tune_rank, sweep.measure_text):  # what other commands start
     app.command(hidden=True)(_command)

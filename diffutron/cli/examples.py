@@ -45,6 +45,13 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
         "diffutron leaderboard --data sample --only random,bow,diffutron-demo",
         "diffutron leaderboard --data hub --tasks news_cat --limit 200",
     ),
+    "leaderboard check": ("diffutron leaderboard check leaderboard",),
+    "leaderboard merge": ("diffutron leaderboard merge ours theirs --out joint",),
+    "tasks": ("diffutron tasks", "diffutron tasks --tasks-dir my-tasks --data sample --json"),
+    "tasks check": (
+        "diffutron tasks check my-tasks/soru_bankasi.yaml",
+        "diffutron tasks check my-tasks/soru_bankasi.yaml --tokenizer models/phase2",
+    ),
     "compare": (
         "diffutron compare data/evaluation:phase1 data/evaluation:phase2",
         "diffutron compare models:/diffutron@champion models:/diffutron@challenger",

@@ -7,7 +7,12 @@ import typer
 
 from diffutron.cli import complete
 from diffutron.cli.complete import SYSTEMS
+from diffutron.cli.examples import epilog
+from diffutron.cli.output import only_json
+from diffutron.cli.tasks import TasksDir
 from diffutron.runtime.errors import StageFailure, UserError
+
+FAULTS = 20  # that are printed
 
 Names = Annotated[str | None, typer.Option(help="Names, separated by commas; by default all.")]
 Systems = Annotated[
@@ -31,10 +36,16 @@ Protocol = Annotated[
 SystemsFile = Annotated[Path, typer.Option("--systems", help="The file of systems.")]
 
 
+app = typer.Typer(invoke_without_command=True)
+
+
+@app.callback(epilog=epilog("leaderboard"))
 def leaderboard(
+    context: typer.Context,
     systems: SystemsFile = SYSTEMS,
     only: Systems = None,
     tasks: Names = None,
+    tasks_dir: TasksDir = None,
     data: Data = None,
     protocol: Protocol = "corrected",
     shots: Annotated[int, typer.Option(help="Solved examples before each question, 0 to 5.")] = 0,
@@ -43,7 +54,9 @@ def leaderboard(
         "leaderboard"
     ),
 ) -> None:
-    """Score systems on the seven tasks: intervals, paired tests, sanity checks; resumes."""
+    """Score systems on the seven tasks and your own: intervals, tests, sanity checks; resumes."""
+    if context.invoked_subcommand is not None:
+        return
     from diffutron.evaluation.leaderboard.leaderboard import Options
     from diffutron.evaluation.leaderboard.leaderboard import leaderboard as score
 
@@ -53,6 +66,7 @@ def leaderboard(
             systems=systems,
             only=_names(only),
             tasks=_names(tasks),
+            tasks_dir=tasks_dir,
             data=data,
             protocol=protocol,
             limit=limit,
@@ -71,6 +85,47 @@ def leaderboard(
     failed = failed_checks(results)
     if failed:
         raise StageFailure(f"{len(failed)} sanity checks failed; the first: {failed[0]}")
+
+
+@app.command(epilog=epilog("leaderboard check"))
+def check(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="Folder of a leaderboard.")],
+    as_json: Annotated[bool, typer.Option("--json", help="Plain JSON.")] = False,
+) -> None:
+    """Count every number of a leaderboard again, from the answers that lie in it.
+
+    Exit code 0; 1 where one is another; 2 where a file is missing.
+    """
+    from diffutron.evaluation.leaderboard.folder import check_folder
+
+    show = only_json(as_json)
+    counted, faults = check_folder(folder)
+    show({"counted": counted, "faults": faults})
+    typer.echo(f"{folder}: {counted} numbers counted again, {len(faults)} are others")
+    for fault in faults[:FAULTS]:
+        typer.echo(f"- {fault}")
+    if faults:
+        raise StageFailure(f"{folder}: {faults[0]}")
+
+
+@app.command(epilog=epilog("leaderboard merge"))
+def merge(
+    folders: Annotated[list[Path], typer.Argument(metavar="DIR DIR", help="Two or more folders.")],
+    out: Annotated[Path, typer.Option(help="Folder of the joint table.")] = Path(
+        "leaderboard-merged"
+    ),
+) -> None:
+    """One table of several, whose systems answered the same items; each is checked first."""
+    from diffutron.evaluation.leaderboard.folder import merge_folders
+    from diffutron.reporting.leaderboard_page import summary_lines, write_pages
+
+    if len(folders) < 2:
+        raise UserError("leaderboard merge: give two folders or more")
+    results = merge_folders(folders, out)
+    write_pages(results, out)
+    for line in summary_lines(results):
+        typer.echo(line)
+    typer.echo(f"wrote {out / 'leaderboard.json'}, .md, .html")
 
 
 def _names(given: str | None) -> list[str] | None:
@@ -180,4 +235,4 @@ def perplexity(
         write_json(out, found)
 
 
-COMMANDS = (leaderboard, compare, claims, perplexity)
+COMMANDS = (compare, claims, perplexity)

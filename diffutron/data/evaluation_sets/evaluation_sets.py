@@ -11,7 +11,7 @@ import random
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
@@ -23,10 +23,16 @@ from diffutron.data.sources.row_readers import BadLine, RawRow
 from diffutron.runtime.errors import UserError
 from diffutron.runtime.json_lines import read_json_lines
 
+if TYPE_CHECKING:
+    from diffutron.data.evaluation_sets.own_tasks import OwnTask
+
 
 @dataclass(frozen=True)
 class EvaluationSet:
-    """The rows of one task. `name` is what reports print: the task, or the name of a stand-in."""
+    """The rows of one task. `name` is what reports print: the task, or the name of a stand-in.
+
+    own: the task file of somebody's own, whose rows hold the question in words.
+    """
 
     task: str
     name: str
@@ -34,6 +40,7 @@ class EvaluationSet:
     origin: str
     stand_in: str | None = None
     dropped: dict[str, int] = field(default_factory=dict)
+    own: "OwnTask | None" = None
 
     @property
     def digest(self) -> str:

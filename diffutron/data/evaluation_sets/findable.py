@@ -23,7 +23,7 @@ def as_document(row: Row, task: str) -> str:
 def as_instruction(row: Row, task: str) -> str:
     """What an item asks, and under it the right answer alone, without the passage and the other
     choices: the least that a row of instructions can give away."""
-    asked, answer = ASKED[task](row)
+    asked, answer = ASKED.get(task, _own)(row)
     return f"{asked}\n{answer}"
 
 
@@ -31,6 +31,11 @@ def _exam(row: Row) -> tuple[str, str]:
     choices, key = row["question"]["choices"], row["answerKey"].strip()
     place = choices["label"].index(key) if key in choices["label"] else 3
     return row["question"]["stem"], choices["text"][place]
+
+
+def _own(row: Row) -> tuple[str, str]:
+    """Of any other task."""
+    return row["context"], row["choices"][row["gold"]]
 
 
 ASKED: dict[str, Callable[[Row], tuple[str, str]]] = {

@@ -27,6 +27,7 @@ class HubSet(HubRows):
 
     rows: int | None
     parquet: bool = False
+    license: str | None = None
 
 
 HUB = {

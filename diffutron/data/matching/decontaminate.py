@@ -26,6 +26,7 @@ FIELDS = {
     "sts_tr": ("sentence1", "sentence2"),
     "xcopa_tr": ("premise", "choice1", "choice2"),
 }
+OWN = ("context", "choices")  # of any other task
 SHORT_NGRAM = 3  # proposes the items whose short fields are then compared word by word
 MIN_QUESTION = 16  # characters of at least one short field: choices such as "I ve II" say nothing
 SHORT, ASKED = -1, -2  # in the place of a field: all short ones together, the first one in full
@@ -61,7 +62,7 @@ def items_of(name: str, rows: Iterable[Mapping[str, Any]], task: str | None = No
 def item_texts(row: Mapping[str, Any], task: str) -> list[str]:
     """The texts of a row of `task`: what it asks, then the others in the order of FIELDS."""
     texts: list[str] = []
-    for field in FIELDS[task]:
+    for field in FIELDS.get(task, OWN):
         value: Any = row
         for name in field.split("."):
             value = value[name]

@@ -1,12 +1,13 @@
 """What a leaderboard asks: the rows of the sets, as questions in the words of each protocol."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from diffutron.config.params import TASKS
 from diffutron.data.evaluation_sets.evaluation_sets import EvaluationSet, load_sets, training_set
+from diffutron.data.evaluation_sets.own_tasks import OwnTask
 from diffutron.evaluation.cetvel.protocols import PROTOCOLS, Protocol
 from diffutron.evaluation.cetvel.questions import CONTINUED, LISTED, Question, ask
 from diffutron.runtime.errors import UserError
@@ -42,7 +43,7 @@ class EvalTask:
         chosen = dataset.draw(limit, seed=seed)
         if chosen is not None:
             asked = [asked[number] for number in chosen]
-        if dataset.task in CONTINUED:
+        if dataset.task in CONTINUED or (dataset.own and dataset.own.is_pairs):
             protocol = replace(protocol, chat=False)
         return cls(dataset, protocol, shots, asked, training)
 
@@ -70,11 +71,13 @@ def choose_protocols(name: str) -> list[Protocol]:
     return [PROTOCOLS[name]]
 
 
-def choose_tasks(names: Sequence[str] | None) -> list[str]:
+def choose_tasks(names: Sequence[str] | None, own: Iterable[str] = ()) -> list[str]:
+    """The tasks of these names among the seven and somebody's own; all of them without names."""
+    known = [*TASKS, *own]
     for name in names or ():
-        if name not in TASKS:
-            raise UserError(f"unknown task {name!r}; allowed: {', '.join(TASKS)}")
-    return [task for task in TASKS if names is None or task in names]
+        if name not in known:
+            raise UserError(f"unknown task {name!r}; allowed: {', '.join(known)}")
+    return [task for task in known if names is None or task in names]
 
 
 def place_of(data: str | None) -> tuple[str, Path | None]:
@@ -96,15 +99,29 @@ def read_material(
     shots: int,
     limit: int | None,
     seed: int,
+    own: Mapping[str, OwnTask] | None = None,
 ) -> tuple[list[EvalTask], list[str]]:
-    """The questions of every task and protocol, and the sets that a local folder lacks."""
+    """The questions of every task and protocol, and the sets that a local folder lacks.
+
+    own: somebody's own tasks by name, which bring their rows themselves.
+    """
+    mine = [task for name, task in (own or {}).items() if name in tasks]
+    tasks = [name for name in tasks if name in TASKS]
     if not 0 <= shots <= MAX_SHOTS:
         raise UserError(f"--shots {shots}: 0 to {MAX_SHOTS} solved examples are possible")
     if limit is not None and limit < 1:
         raise UserError(f"--limit {limit}: at least 1 item of a task has to be scored")
-    source, folder = place_of(data)
     found: list[EvalTask] = []
     missing: list[str] = []
+    brought = [(task.rows(), task.training()) for task in mine]
+    for protocol in protocols:
+        found += [
+            EvalTask.draw(rows, protocol, limit=limit, seed=seed, shots=shots, training=training)
+            for rows, training in brought
+        ]
+    if not tasks:
+        return found, missing
+    source, folder = place_of(data)
     for protocol in protocols:
         sets, missing = load_sets(tasks, source=source, folder=folder, unlabeled=protocol.unlabeled)
         for dataset in sets:

@@ -11,7 +11,12 @@ from typing import Any
 
 from diffutron.data.evaluation_sets.evaluation_sets import EvaluationSet
 from diffutron.evaluation.cetvel.protocols import Protocol
-from diffutron.evaluation.cetvel.task_files import FEWSHOT_DELIMITER, TaskFile, task_file
+from diffutron.evaluation.cetvel.task_files import (
+    FEWSHOT_DELIMITER,
+    TaskFile,
+    own_task_file,
+    task_file,
+)
 
 LISTED = {"belebele_tr"}  # the prompt lists the choices, so their order is part of the question
 CONTINUED = {"xcopa_tr"}  # the choices continue a sentence, so it is no question
@@ -21,7 +26,8 @@ SHARED = {"belebele_tr": "flores_passage"}  # the field that several items have 
 @dataclass(frozen=True, slots=True)
 class Question:
     """row: place in the source. gold: -1 where no choice is right. group: items of one passage
-    have the same; no two others."""
+    have the same; no two others. normalization: what a value is divided by before values are
+    compared: none, characters or bytes of the choice."""
 
     task: str
     row: int
@@ -31,6 +37,7 @@ class Question:
     gold: int
     group: str
     doc: dict[str, Any]
+    normalization: str = "none"
 
     @property
     def pairs(self) -> list[tuple[str, str]]:
@@ -58,8 +65,11 @@ def ask(
     rows of the set that have an answer and another passage. Which ones depends on the seed and
     the row alone.
     """
-    two_way = one.stand_in == "mnli_tr"
-    task = task_file(one.task, casing=protocol.casing, two_way=two_way)
+    if one.own is not None:
+        task, shots = own_task_file(one.own), 0 if one.own.is_pairs else shots
+    else:
+        two_way = one.stand_in == "mnli_tr"
+        task = task_file(one.task, casing=protocol.casing, two_way=two_way)
     field = SHARED.get(one.task)
     questions = []
     for doc in one.rows:
@@ -67,6 +77,8 @@ def ask(
         group = f"row {doc['row']}"
         if field is not None:
             group = f"passage {hashlib.sha256(doc[field].encode()).hexdigest()[:12]}"
+        elif one.own is not None and doc["cluster"] is not None:
+            group = doc["cluster"]
         questions.append(
             Question(
                 task=one.name,
@@ -77,6 +89,7 @@ def ask(
                 gold=task.gold(doc),
                 group=group,
                 doc=doc,
+                normalization=one.own.spec.metadata.normalization if one.own else "none",
             )
         )
     return questions

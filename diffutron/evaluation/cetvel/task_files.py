@@ -8,6 +8,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal
 
+from diffutron.data.evaluation_sets.own_tasks import OwnTask
 from diffutron.evaluation.cetvel import prompts
 
 FOLDER = Path(__file__).parent
@@ -40,6 +41,11 @@ def _value(field: Any, doc: dict[str, Any]) -> Any:
     if callable(field):
         return field(doc)
     return doc[field] if isinstance(field, str) else field
+
+
+def own_task_file(own: OwnTask) -> TaskFile:
+    """The words of somebody's own task, which its rows hold."""
+    return TaskFile(own.name, "context", "choices", "gold", own.delimiter)
 
 
 def task_file(

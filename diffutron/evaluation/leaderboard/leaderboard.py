@@ -4,11 +4,12 @@ Answers are cached as they come, so a run that was stopped goes on where it was;
 cannot be scored is named with the reason, and the others go on.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from diffutron.data.evaluation_sets.own_tasks import read_tasks
 from diffutron.evaluation.cetvel.asked import (
     EvalTask,
     choose_protocols,
@@ -44,7 +45,7 @@ from diffutron.evaluation.scoring.score_system import (
 from diffutron.evaluation.scoring.task_numbers import json_lines
 from diffutron.evaluation.statistics.pair_tests import Results, compare_all
 from diffutron.runtime.errors import UserError
-from diffutron.runtime.files import write_json, write_text
+from diffutron.runtime.files import file_digest, write_json, write_text
 from diffutron.runtime.progress import Progress
 
 CACHE, ITEMS, RESULTS = "cache", "items", "leaderboard.json"
@@ -63,6 +64,7 @@ class Options:
     limit: int | None = None
     shots: int = 0
     listed: Systems | None = None  # instead of the file `systems`
+    tasks_dir: Path | None = None  # files of somebody's own tasks
 
 
 @dataclass(frozen=True)
@@ -85,17 +87,18 @@ def leaderboard(options: Options) -> dict[str, Any] | None:
     """
     listed = options.listed or read_systems(options.systems)
     chosen = listed.choose(options.only)
-    protocols = choose_protocols(options.protocol)
+    protocols, own = choose_protocols(options.protocol), read_tasks(options.tasks_dir)
     for system in chosen:
         check_folder(system)
     shard = this_shard()
     tasks, missing = read_material(
-        choose_tasks(options.tasks),
+        choose_tasks(options.tasks, own),
         protocols,
         data=options.data,
         shots=options.shots,
         limit=options.limit,
         seed=listed.scoring.seed,
+        own=own,
     )
     scored, not_scored = _score_all(chosen, listed, tasks, options.out)
     if shard.rank:
@@ -211,9 +214,11 @@ def _compare(
                 row_of(one.system, outcome, contaminated.get(name), findable) for outcome in mine
             ]
             items = {o.task.name: o.items for o in mine if o.answers is not None}
-            for task, found in items.items():
-                path = out / ITEMS / f"{name}.{protocol}.{task}.jsonl"
-                write_text(path, json_lines(map(vars, found)))
+            for row in rows[len(rows) - len(mine) :]:
+                if found := items.get(row["task"]):
+                    path = out / ITEMS / item_file(name, protocol, row["task"])
+                    write_text(path, json_lines(map(vars, found)))
+                    row["items_sha256"] = file_digest(path)
             if items:
                 compared.append(
                     Results(
@@ -222,5 +227,19 @@ def _compare(
                         {task: {i.row: i.group for i in mine} for task, mine in items.items()},
                     )
                 )
-        pairs += compare_all(compared, protocol=protocol)
+        pairs += tested_pairs({protocol: compared})
     return rows, pairs
+
+
+def item_file(system: str, protocol: str, task: str) -> str:
+    """The answers of a system to single items, in the folder `items`."""
+    return f"{system}.{protocol}.{task}.jsonl"
+
+
+def tested_pairs(compared: Mapping[str, Sequence[Results]]) -> list[dict[str, Any]]:
+    """The tests between systems, by protocol."""
+    return [
+        pair
+        for protocol, results in compared.items()
+        for pair in compare_all(results, protocol=protocol)
+    ]

@@ -39,25 +39,42 @@ def answered(question: Question, answer: Answer) -> AnsweredItem:
     """The question as it was answered: the first of the highest, by value and by value per
     character, as lm-eval's `acc` and `acc_norm` have it."""
     values, choices = answer.logprobs, list(question.choices)
-    highest = max(values)
-    best = best_norm = values.index(highest)
-    if answer.by_length:
-        rates = [value / max(1, len(text)) for value, text in zip(values, choices, strict=True)]
-        best_norm = rates.index(max(rates))
     return AnsweredItem(
         row=question.row,
         gold=question.gold,
-        predicted=best,
-        predicted_norm=best_norm,
-        correct=best == question.gold,
-        correct_norm=best_norm == question.gold,
-        tied=sum(value > highest - TIE for value in values) > 1,
         choices=choices,
         logprobs=values,
         stderr=answer.stderr,
         exact=answer.exact,
         group=question.group,
+        **_judged(values, choices, question.gold, answer.by_length, question.normalization),
     )
+
+
+def judged_again(item: AnsweredItem, *, by_length: bool, normalization: str) -> dict[str, Any]:
+    """What follows from the values of an item, by its keys."""
+    return _judged(item.logprobs, item.choices, item.gold, by_length, normalization)
+
+
+def _judged(
+    values: Sequence[float], choices: Sequence[str], gold: int, by_length: bool, normalization: str
+) -> dict[str, Any]:
+    compared = list(values)
+    if by_length and normalization != "none":
+        sizes = [len(c.encode() if normalization == "bytes" else c) for c in choices]
+        compared = [value / size for value, size in zip(values, sizes, strict=True)]
+    highest = max(compared)
+    best = best_norm = compared.index(highest)
+    if by_length:
+        rates = [value / max(1, len(text)) for value, text in zip(values, choices, strict=True)]
+        best_norm = rates.index(max(rates))
+    return {
+        "predicted": best,
+        "predicted_norm": best_norm,
+        "correct": best == gold,
+        "correct_norm": best_norm == gold,
+        "tied": sum(value > highest - TIE for value in compared) > 1,
+    }
 
 
 def summarize(items: Sequence[AnsweredItem], dataset: EvaluationSet) -> dict[str, Any]:
@@ -67,6 +84,16 @@ def summarize(items: Sequence[AnsweredItem], dataset: EvaluationSet) -> dict[str
     p_value: exact one-sided binomial of `acc` against the larger of the two. low, high: 95 %
     Wilson interval of `acc`.
     """
+    return {
+        **numbers(items),
+        "stand_in": dataset.stand_in,
+        "origin": dataset.origin,
+        "dropped": dataset.dropped,
+    }
+
+
+def numbers(items: Sequence[AnsweredItem]) -> dict[str, Any]:
+    """Those of `summarize` that follow from the items alone."""
     n, correct = len(items), sum(item.correct for item in items)
     gold = Counter(item.gold for item in items if item.gold >= 0)
     chance = sum(1 / len(item.choices) for item in items) / n
@@ -84,9 +111,6 @@ def summarize(items: Sequence[AnsweredItem], dataset: EvaluationSet) -> dict[str
         "chance": chance,
         "constant": constant,
         "p_value": p_above(correct, n, max(chance, constant)),
-        "stand_in": dataset.stand_in,
-        "origin": dataset.origin,
-        "dropped": dataset.dropped,
         "recall": {str(label): hits[label] / gold[label] for label in sorted(gold)},
         "predicted": {str(label): predicted[label] for label in sorted(predicted)},
         "ties": sum(item.tied for item in items),

@@ -1,0 +1,115 @@
+"""`diffutron tasks`: which tasks there are, and whether a task file of somebody's own is right."""
+
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from diffutron.config.params import TASKS
+from diffutron.data.evaluation_sets.evaluation_sets import load_rows, local_file
+from diffutron.data.evaluation_sets.own_tasks import OwnTask, chance, read_tasks
+from diffutron.data.evaluation_sets.places import HUB, LOCAL
+from diffutron.evaluation.cetvel.asked import place_of
+from diffutron.evaluation.cetvel.protocols import PROTOCOLS
+from diffutron.evaluation.cetvel.questions import Question, ask
+from diffutron.modeling.encoding import encode_pairs, move_space
+from diffutron.modeling.tokenizer import load_tokenizer
+
+SHOWN = 3  # rows that `check` prints
+
+
+def list_tasks(folder: Path | None, *, data: str | None) -> list[dict[str, Any]]:
+    """name, kind, license, rows, chance and source of each task, somebody's own ones last.
+
+    chance is null for a set whose rows are not at hand: those of the hub are not fetched for it.
+    """
+    found = [_known(task, data) for task in TASKS]
+    for own in read_tasks(folder).values():
+        rows, meta = own.rows(), own.spec.metadata
+        found.append(
+            {
+                "task": own.name,
+                "kind": meta.kind,
+                "license": meta.license,
+                "rows": len(rows.rows),
+                "chance": chance(rows.rows),
+                "from": f"{own.path} ({rows.origin})",
+            }
+        )
+    return found
+
+
+def _known(task: str, data: str | None) -> dict[str, Any]:
+    """One of the seven: by its rows in a folder or the sample, else by what the hub should have."""
+    values = {"task": task, "kind": "multiple_choice", "license": HUB[task].license}
+    source, folder = place_of(data)
+    if source == "hub" or (source == "local" and local_file(task, folder) is None):
+        absent = f", not in {folder}" if source == "local" else ""
+        return values | {"rows": HUB[task].rows, "chance": None, "from": HUB[task].title + absent}
+    questions = ask(load_rows(task, source=source, folder=folder), PROTOCOLS["corrected"])
+    counts = [1 / len(one.choices) for one in questions]
+    origin = LOCAL[task][0].name if source == "local" else "built-in sample"
+    if found := source == "local" and local_file(task, folder):
+        origin = found[0].name
+    share = sum(counts) / len(counts)
+    return values | {"rows": len(questions), "chance": share, "from": origin}
+
+
+def check_task(path: Path, *, tokenizer: Path | None) -> dict[str, Any]:
+    """What a task file asks.
+
+    Returns: task, kind, rows, chance, clusters, shown (the first rows as they are asked; with a
+    tokenizer, what each choice becomes) and notes: what is allowed, and seldom meant.
+
+    Raises:
+        UserError: the file or a row of it is wrong.
+    """
+    own = OwnTask(path)
+    training, dataset = own.training(), own.rows()
+    questions = ask(dataset, PROTOCOLS["corrected"])
+    made = load_tokenizer(tokenizer) if tokenizer else None
+    groups = Counter(row["cluster"] for row in dataset.rows if row["cluster"] is not None)
+    return {
+        "task": own.name,
+        "kind": own.spec.metadata.kind,
+        "license": own.spec.metadata.license,
+        "origin": dataset.origin,
+        "rows": len(questions),
+        "training_rows": len(training.rows) if training else 0,
+        "sha256": dataset.digest,
+        "chance": chance(dataset.rows),
+        "clusters": len(groups),
+        "shown": [_shown(one, made) for one in questions[:SHOWN]],
+        "notes": list(_notes(questions, own, made)),
+    }
+
+
+def _shown(one: Question, tokenizer: Any) -> dict[str, Any]:
+    values: dict[str, Any] = {
+        "row": one.row,
+        "text": one.context,
+        "choices": [one.delimiter + choice for choice in one.choices],
+        "right": one.gold,
+    }
+    if tokenizer is not None:
+        pairs = encode_pairs(tokenizer, [move_space(*pair) for pair in one.pairs])
+        values["tokens"] = [[tokenizer.decode([n]) for n in p.continuation] for p in pairs]
+    return values
+
+
+def _notes(questions: list[Question], own: OwnTask, tokenizer: Any) -> Iterator[str]:
+    same = sum(count - 1 for count in Counter(one.key for one in questions).values())
+    if same:
+        yield f"{same} of {len(questions)} questions stand there twice"
+    gold = Counter(one.gold for one in questions)
+    index, most = gold.most_common(1)[0]
+    if len(questions) >= 30 and most > 0.8 * len(questions):
+        yield f"choice {index} is right in {most} of {len(questions)} rows: a constant answer wins"
+    if own.spec.metadata.license is None:
+        yield "metadata.license is not given: others cannot tell whether they may use the rows"
+    if tokenizer is not None:
+        unknown = tokenizer.unk_token_id
+        pairs = [move_space(*pair) for one in questions for pair in one.pairs]
+        lost = sum(unknown in pair.continuation for pair in encode_pairs(tokenizer, pairs))
+        if lost:
+            yield f"{lost} of {len(pairs)} choices hold characters that the tokenizer does not know"
