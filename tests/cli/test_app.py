@@ -127,9 +127,12 @@ def test_every_example_is_a_command_that_can_be(name, line):
     if words[:2] == ["dvc", "repro"]:
         assert words[2:] == [name]
         return
-    assert words[:2] == ["diffutron", name]
-    command = get_command(cli.app).commands[name]  # pyright: ignore
-    with command.make_context(name, words[2:]) as context:
+    names = name.split()
+    assert words[: len(names) + 1] == ["diffutron", *names]
+    command = get_command(cli.app)
+    for one in names:
+        command = command.commands[one]  # pyright: ignore
+    with command.make_context(name, words[len(names) + 1 :]) as context:
         assert context.params
 
 

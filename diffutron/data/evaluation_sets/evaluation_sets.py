@@ -11,7 +11,7 @@ import random
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from pydantic import ValidationError
 
@@ -23,15 +23,26 @@ from diffutron.data.sources.row_readers import BadLine, RawRow
 from diffutron.runtime.errors import UserError
 from diffutron.runtime.json_lines import read_json_lines
 
-if TYPE_CHECKING:
-    from diffutron.data.evaluation_sets.own_tasks import OwnTask
+
+@dataclass(frozen=True)
+class OwnWords:
+    """How somebody's own task is asked: its rows hold `context`, `choices`, `gold`, `cluster`.
+
+    delimiter: between context and choice. normalization: what a value is divided by before
+    values are compared. pairs: two texts are compared. clustered: rows belong together.
+    """
+
+    delimiter: str
+    normalization: str
+    pairs: bool
+    clustered: bool
 
 
 @dataclass(frozen=True)
 class EvaluationSet:
     """The rows of one task. `name` is what reports print: the task, or the name of a stand-in.
 
-    own: the task file of somebody's own, whose rows hold the question in words.
+    own: of somebody's own task, whose rows hold the question in words.
     """
 
     task: str
@@ -40,7 +51,7 @@ class EvaluationSet:
     origin: str
     stand_in: str | None = None
     dropped: dict[str, int] = field(default_factory=dict)
-    own: "OwnTask | None" = None
+    own: OwnWords | None = None
 
     @property
     def digest(self) -> str:

@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from diffutron.config.params import TASKS, HubRows
-from diffutron.data.evaluation_sets.evaluation_sets import EvaluationSet
+from diffutron.data.evaluation_sets.evaluation_sets import EvaluationSet, OwnWords
 from diffutron.data.sources.hub_rows import open_split
 from diffutron.data.sources.row_readers import BadLine, RawRow, read_file
 from diffutron.runtime.errors import UserError
@@ -108,10 +108,6 @@ class OwnTask:
     def is_pairs(self) -> bool:
         return self.spec.metadata.kind == "minimal_pairs"
 
-    @property
-    def delimiter(self) -> str:
-        return "" if self.is_pairs else self.spec.target_delimiter
-
     def rows(self) -> EvaluationSet:
         """The set that is scored.
 
@@ -149,7 +145,14 @@ class OwnTask:
             ids.add(known)
         if not rows:
             raise UserError(f"{self.path}: {origin} holds no rows")
-        return EvaluationSet(task=self.name, name=self.name, rows=rows, origin=origin, own=self)
+        meta = self.spec.metadata
+        own = OwnWords(
+            "" if self.is_pairs else self.spec.target_delimiter,
+            meta.normalization,
+            pairs=self.is_pairs,
+            clustered=meta.cluster is not None,
+        )
+        return EvaluationSet(task=self.name, name=self.name, rows=rows, origin=origin, own=own)
 
     def _read(self, split: str) -> tuple[str, Iterator[RawRow | BadLine]]:
         spec = self.spec

@@ -43,7 +43,7 @@ class EvalTask:
         chosen = dataset.draw(limit, seed=seed)
         if chosen is not None:
             asked = [asked[number] for number in chosen]
-        if dataset.task in CONTINUED or (dataset.own and dataset.own.is_pairs):
+        if dataset.task in CONTINUED or (dataset.own and dataset.own.pairs):
             protocol = replace(protocol, chat=False)
         return cls(dataset, protocol, shots, asked, training)
 

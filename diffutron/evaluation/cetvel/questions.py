@@ -66,7 +66,7 @@ def ask(
     the row alone.
     """
     if one.own is not None:
-        task, shots = own_task_file(one.own), 0 if one.own.is_pairs else shots
+        task, shots = own_task_file(one.task, one.own), 0 if one.own.pairs else shots
     else:
         two_way = one.stand_in == "mnli_tr"
         task = task_file(one.task, casing=protocol.casing, two_way=two_way)
@@ -77,7 +77,7 @@ def ask(
         group = f"row {doc['row']}"
         if field is not None:
             group = f"passage {hashlib.sha256(doc[field].encode()).hexdigest()[:12]}"
-        elif one.own is not None and doc["cluster"] is not None:
+        elif one.own is not None and one.own.clustered:
             group = doc["cluster"]
         questions.append(
             Question(
@@ -89,7 +89,7 @@ def ask(
                 gold=task.gold(doc),
                 group=group,
                 doc=doc,
-                normalization=one.own.spec.metadata.normalization if one.own else "none",
+                normalization=one.own.normalization if one.own else "none",
             )
         )
     return questions

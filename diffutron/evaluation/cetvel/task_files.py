@@ -8,7 +8,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal
 
-from diffutron.data.evaluation_sets.own_tasks import OwnTask
+from diffutron.data.evaluation_sets.evaluation_sets import OwnWords
 from diffutron.evaluation.cetvel import prompts
 
 FOLDER = Path(__file__).parent
@@ -43,9 +43,9 @@ def _value(field: Any, doc: dict[str, Any]) -> Any:
     return doc[field] if isinstance(field, str) else field
 
 
-def own_task_file(own: OwnTask) -> TaskFile:
+def own_task_file(name: str, own: OwnWords) -> TaskFile:
     """The words of somebody's own task, which its rows hold."""
-    return TaskFile(own.name, "context", "choices", "gold", own.delimiter)
+    return TaskFile(name, "context", "choices", "gold", own.delimiter)
 
 
 def task_file(

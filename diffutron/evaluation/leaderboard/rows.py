@@ -66,8 +66,7 @@ def row_of(
 
 
 def _has_clusters(task: EvalTask) -> bool:
-    own = task.dataset.own
-    return own is not None and own.spec.metadata.cluster is not None
+    return task.dataset.own is not None and task.dataset.own.clustered
 
 
 def parts_of(items: Sequence[AnsweredItem]) -> dict[str, dict[str, Any]]:
@@ -120,7 +119,7 @@ def describe(task: EvalTask) -> dict[str, Any]:
         "items": len(task.questions),
         "dropped": task.dataset.dropped,
         "digest": task.dataset.digest,
-        "normalization": own.spec.metadata.normalization if own else "none",
+        "normalization": own.normalization if own else "none",
         "training_rows": len(task.training.rows) if task.training else 0,
         "training_dropped": task.training.dropped if task.training else {},
     }

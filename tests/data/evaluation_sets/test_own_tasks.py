@@ -150,7 +150,7 @@ def test_a_folder_of_tasks(write, tmp_path):
     (tmp_path / "_shared.yaml").write_text("target_delimiter: ''\n")
     second = write(task="ikinci", include="_shared.yaml")
     assert list(read_tasks(tmp_path)) == ["ikinci", "soru_bankasi"]
-    assert read_tasks(tmp_path)["ikinci"].delimiter == ""
+    assert read_tasks(tmp_path)["ikinci"].rows().own.delimiter == ""
     second.write_text(second.read_text("utf-8").replace("ikinci", "soru_bankasi"), "utf-8")
     with pytest.raises(UserError, match="is also that of"):
         read_tasks(tmp_path)
