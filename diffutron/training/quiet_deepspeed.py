@@ -32,7 +32,8 @@ def import_deepspeed() -> Any:
     deepspeed.ops.__compatible_ops__["deepspeed_shm_comm"] = False
     if not torch.cuda.is_available():
         # Muon would iterate in fp16 where the processor has it, and round as nowhere else.
-        deepspeed.get_accelerator().is_fp16_supported = lambda: False
+        accelerator: Any = deepspeed.get_accelerator()
+        accelerator.is_fp16_supported = lambda: False
     for logger in (logging.getLogger("DeepSpeed"), deepspeed.utils.logger):
         logger.setLevel(logging.ERROR)
     for message in (".*all_gather_into_tensor.*", ".*reduce_scatter_tensor.*"):

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from diffutron.config.params import TASKS
 from diffutron.data.evaluation_sets.evaluation_sets import EvaluationSet, load_sets, training_set
-from diffutron.data.evaluation_sets.own_tasks import OwnTask
+from diffutron.data.own_tasks import OwnTask
 from diffutron.evaluation.cetvel.protocols import PROTOCOLS, Protocol
 from diffutron.evaluation.cetvel.questions import CONTINUED, LISTED, Question, ask
 from diffutron.runtime.errors import UserError

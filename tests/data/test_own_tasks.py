@@ -9,7 +9,7 @@ import pytest
 from ruamel.yaml import YAML
 
 from diffutron.data.evaluation_sets.findable import FORMS, findable_rows
-from diffutron.data.evaluation_sets.own_tasks import OwnTask, chance, read_tasks
+from diffutron.data.own_tasks import OwnTask, chance, read_tasks
 from diffutron.runtime.errors import UserError
 
 ROWS = [
