@@ -36,6 +36,7 @@ class Shape:
 
 SHAPES = {
     "tiny": Shape(8192, 256, 6, 4, 384, 64),
+    "small": Shape(16_000, 288, 4, 6, 640, 32),  # of the profile
     "middle": Shape(32_000, 384, 12, 6, 768, 64),
     "307m": Shape(256_000, 768, 22, 12, 1152, 256),  # mmBERT-base
 }

@@ -42,6 +42,12 @@ def test_training_steps_give_equal_losses_and_gradients(run, name: str, case: st
     assert (rows[case]["padding_share"] > 0) == (case == "packed")
 
 
+def test_bf16_gives_the_loss_of_float32(run) -> None:
+    rows = run("half_precision")
+    assert list(rows) == ["bf16"]
+    assert rows["bf16"]["loss_difference"] < 0.01
+
+
 def test_products_of_both_libraries_agree(run) -> None:
     rows = run("products")
     assert list(rows) == ["forward", "input", "weight", "head", "new_forward"]
