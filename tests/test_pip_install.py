@@ -34,6 +34,7 @@ ARGUMENTS = {
     "tune-rank": ["work"],
     "sweep": ["mine.yaml"],
     "measure-text": ["--model", "m", "--corpus", "c", "--kinds", "heldout", "--out", "o"],
+    "tasks": ["--tasks-dir", "my-tasks"],
     "perplexity": ["--model", "models/phase2"],
     "compare": ["models:/diffutron@champion", "models:/diffutron@challenger"],
     "gate": ["1"],
