@@ -121,3 +121,20 @@ def test_equal_parameters_have_equal_digests(make_params):
     one = params_digest(make_params())
     assert one == params_digest(make_params())
     assert one != params_digest(make_params({"seed": 14}))
+
+
+@pytest.mark.parametrize(
+    ("precision", "on_gpu", "on_cpu", "with_units"),
+    [
+        ("auto", "bf16", "float32", "float32"),
+        ("fastest", "bf16", "float32", "bf16"),
+        ("float32", "float32", "float32", "float32"),
+        ("bf16", "bf16", "bf16", "bf16"),
+    ],
+)
+def test_precision_by_device(make_params, monkeypatch, precision, on_gpu, on_cpu, with_units):
+    training = make_params({"backbone.training.precision": precision}).backbone.training
+    for flags, expected in (("fpu avx512_bf16", on_cpu), ("fpu amx_bf16 amx_tile", with_units)):
+        monkeypatch.setattr("diffutron.runtime.provenance.processor", lambda _, found=flags: found)
+        assert training.precision_on("cuda") == on_gpu
+        assert training.precision_on("cpu") == expected

@@ -113,3 +113,27 @@ def test_the_gpu_kernel_is_asked_for_each_sample_alone(model, monkeypatch) -> No
         )[0]
     torch.testing.assert_close(found, expected[rows.segment >= 0])
     assert calls == [25] * 3
+
+
+@pytest.mark.parametrize("block", [7, 128])
+def test_bf16_on_a_cpu_attends_as_float32_does(model, monkeypatch, block) -> None:
+    """With a gradient it goes by plain products, without one by PyTorch's kernel."""
+    monkeypatch.setattr(attention, "BLOCK", block)
+    use_packed_attention(model)
+    rows = packed(13, 20, 25)
+    masks = attention_masks(rows.segment, window=model.config.sliding_window)
+    kept = rows.segment >= 0
+
+    def run(dtype: torch.dtype) -> list[torch.Tensor]:
+        model.to(dtype).zero_grad()
+        hidden = run_encoder(model, rows.ids, masks, rows.position)[kept]
+        (hidden.float() ** 3).sum().backward()
+        with torch.no_grad():
+            again = run_encoder(model, rows.ids, masks, rows.position)[kept]
+        torch.testing.assert_close(again, hidden.detach(), rtol=0.05, atol=0.1)
+        return [p.grad.detach().clone().float() for p in model.model.layers.parameters()]
+
+    exact, half = run(torch.float32), run(torch.bfloat16)
+    norm = torch.cat([one.flatten() for one in exact]).norm()
+    apart = torch.cat([(a - b).flatten() for a, b in zip(exact, half, strict=True)]).norm()
+    assert apart < 0.05 * norm

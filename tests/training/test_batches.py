@@ -13,6 +13,8 @@ from diffutron.data.token_store import Samples, windows
 from diffutron.diffusion.process.loss import Objective, masked_diffusion, weighted_nll
 from diffutron.modeling.encoder import load_model
 from diffutron.training.batches import (
+    ROUND_MASKED,
+    ROUND_WIDTH,
     EosFill,
     Layout,
     Replay,
@@ -330,3 +332,24 @@ def test_one_row_without_padding_has_the_same_loss_and_gradients(tiny_model_dir,
         value.backward()
         found.append([value.detach(), *(p.grad for p in model.parameters())])
     torch.testing.assert_close(found[1], found[0])
+
+
+@pytest.mark.parametrize("packed_length", [20, 64, 200])
+def test_rounded_shapes_have_the_same_loss_and_gradients(packed_length, tiny_model_dir):
+    """Few shapes are compiled in bf16; what is added is seen by nothing and counts for nothing."""
+    model = load_model(tiny_model_dir, made_by="backbone").double()
+    loss = MaskedLoss(model, mask_token_id=MASK)
+    layout = Layout(packed_length, micro_batch_rows=8, rank=0, world_size=1)
+    data = make_data([13, 20, 7, 18])
+    (micro,) = training_batch(data, 0, batch_size=4, layout=layout).micro_batches
+    found = []
+    for one in (micro, micro.rounded()):
+        model.zero_grad()
+        value = loss(one)
+        value.backward()
+        found.append([value.detach(), *(p.grad for p in model.parameters() if p.grad is not None)])
+    wide = micro.rounded()
+    assert wide.noisy_ids.shape[1] % ROUND_WIDTH == 0
+    assert len(wide.targets) % ROUND_MASKED == 0
+    for ours, expected in zip(*found, strict=True):
+        torch.testing.assert_close(ours, expected)
