@@ -109,11 +109,12 @@ class MicroBatch:
         }
         return replace(row, **moved)  # cuda only
 
-    def rounded(self) -> Self:
-        """The same samples in wider rows, and masked tokens without weight behind the others.
-
-        Products in bf16 are compiled for each new shape on a CPU, so few shapes are wanted.
+    def rounded(self, dtype: torch.dtype) -> Self:
+        """For bf16 on a CPU, where products are compiled for each new shape: the same samples in
+        rows of few widths, and masked tokens without weight behind the others. Else as it is.
         """
+        if self.noisy_ids.device.type != "cpu" or dtype != torch.bfloat16:
+            return self
         width = self.noisy_ids.shape[1]
         wider = -width % ROUND_WIDTH
         more = -len(self.targets) % ROUND_MASKED

@@ -118,8 +118,7 @@ class MaskedLoss(nn.Module):
             use_merged_lora(model)
 
     def forward(self, micro: MicroBatch) -> Tensor:
-        if micro.noisy_ids.device.type == "cpu" and self._in_bf16():
-            micro = micro.rounded()
+        micro = micro.rounded(unwrap_masked_lm(self.model).dtype)
         nll = head_nll(
             self.model,
             self._hidden(micro),
@@ -128,9 +127,6 @@ class MaskedLoss(nn.Module):
             mask_token_id=self.mask_token_id,
         )
         return weighted_nll(nll, micro.weights, normalizer=micro.normalizer)
-
-    def _in_bf16(self) -> bool:
-        return unwrap_masked_lm(self.model).dtype == torch.bfloat16
 
     def _hidden(self, micro: MicroBatch) -> Tensor:
         """Hidden states [M, H] at the masked places."""

@@ -343,12 +343,13 @@ def test_rounded_shapes_have_the_same_loss_and_gradients(packed_length, tiny_mod
     data = make_data([13, 20, 7, 18])
     (micro,) = training_batch(data, 0, batch_size=4, layout=layout).micro_batches
     found = []
-    for one in (micro, micro.rounded()):
+    wide = micro.rounded(torch.bfloat16)
+    assert micro.rounded(torch.float32) is micro
+    for one in (micro, wide):
         model.zero_grad()
         value = loss(one)
         value.backward()
         found.append([value.detach(), *(p.grad for p in model.parameters() if p.grad is not None)])
-    wide = micro.rounded()
     assert wide.noisy_ids.shape[1] % ROUND_WIDTH == 0
     assert len(wide.targets) % ROUND_MASKED == 0
     for ours, expected in zip(*found, strict=True):

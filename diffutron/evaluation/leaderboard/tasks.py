@@ -7,7 +7,7 @@ from typing import Any
 
 from diffutron.config.params import TASKS
 from diffutron.data.evaluation_sets.evaluation_sets import load_rows, local_file
-from diffutron.data.evaluation_sets.places import HUB, LOCAL
+from diffutron.data.evaluation_sets.places import HUB
 from diffutron.data.own_tasks import OwnTask, chance, read_tasks
 from diffutron.evaluation.cetvel.asked import place_of
 from diffutron.evaluation.cetvel.protocols import PROTOCOLS
@@ -46,13 +46,10 @@ def _known(task: str, data: str | None) -> dict[str, Any]:
     if source == "hub" or (source == "local" and local_file(task, folder) is None):
         absent = f", not in {folder}" if source == "local" else ""
         return values | {"rows": HUB[task].rows, "chance": None, "from": HUB[task].title + absent}
-    questions = ask(load_rows(task, source=source, folder=folder), PROTOCOLS["corrected"])
-    counts = [1 / len(one.choices) for one in questions]
-    origin = LOCAL[task][0].name if source == "local" else "built-in sample"
-    if found := source == "local" and local_file(task, folder):
-        origin = found[0].name
-    share = sum(counts) / len(counts)
-    return values | {"rows": len(questions), "chance": share, "from": origin}
+    found = load_rows(task, source=source, folder=folder)
+    shares = [1 / len(one.choices) for one in ask(found, PROTOCOLS["corrected"])]
+    share = sum(shares) / len(shares)
+    return values | {"rows": len(shares), "chance": share, "from": found.origin}
 
 
 def check_task(path: Path, *, tokenizer: Path | None) -> dict[str, Any]:
