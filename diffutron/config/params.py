@@ -270,7 +270,10 @@ class BackboneParams(HubName):
     intermediate_size: Positive
     local_attention: Positive
     global_attn_every_n_layers: Positive
+    global_rope_theta: Annotated[float, Field(gt=0)]
     initializer_range: Annotated[float, Field(gt=0)]
+    embedding_range: Annotated[float, Field(gt=0)] | None
+    zero_outputs: bool
     attention_identity: tuple[Share, Share]
     head_identity: Share
     max_position_embeddings: Positive

@@ -22,6 +22,12 @@ METRICS = {
 
 TRAININGS = {"backbone", "pretrain", "instruct_phase1", "instruct_phase2"}
 TRAINING = {"spike_ratio": 2.0, "spike_steps": 50, "precision": "auto"}
+BACKBONE = {
+    "objective": "mlm",
+    "global_rope_theta": 160000.0,
+    "embedding_range": None,
+    "zero_outputs": False,
+}
 OPTIMIZER = {"name": "adamw", "muon_learning_rate": 0.02, "muon_momentum": 0.95}
 PROMOTE = {"max_drop": 0.1, "alpha": 0.05, "max_contaminated": 0.01}
 
@@ -43,7 +49,7 @@ def parse_stored_params(values: Any, *, origin: str) -> Params:
             found["corpus"]["contamination"]["tasks"] = found["evaluate"]["tasks"]
         found["corpus"]["contamination"].setdefault("whole_fields", None)
         found["tokenizer"].setdefault("trim", None)
-        found["backbone"].setdefault("objective", "mlm")
+        found["backbone"] = BACKBONE | found["backbone"]
         found["instructions"].setdefault("too_long", "drop")
         found["evaluate"].setdefault("tuned_format", "text")
         for section in ("instruct_phase1", "instruct_phase2"):

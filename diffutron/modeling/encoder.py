@@ -50,7 +50,10 @@ def scratch_config(params: BackboneParams, special: SpecialIds) -> "ModernBertCo
     """
     from transformers.models.modernbert.configuration_modernbert import ModernBertConfig
 
-    shape: dict[str, Any] = {"global_attn_every_n_layers": params.global_attn_every_n_layers}
+    shape: dict[str, Any] = {
+        "global_attn_every_n_layers": params.global_attn_every_n_layers,
+        "global_rope_theta": params.global_rope_theta,
+    }
     return ModernBertConfig(
         vocab_size=special.vocab_size,
         hidden_size=params.hidden_size,
@@ -82,9 +85,14 @@ def scratch_model(
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         model = ModernBertForMaskedLM(config)
-        for layer in model.model.layers:
-            start_from_identity(layer.attn, *params.attention_identity)
         with torch.no_grad():
+            if params.embedding_range is not None:
+                model.model.embeddings.tok_embeddings.weight.normal_(std=params.embedding_range)
+            for layer in model.model.layers:
+                if params.zero_outputs:
+                    layer.attn.Wo.weight.zero_()
+                    layer.mlp.Wo.weight.zero_()
+                start_from_identity(layer.attn, *params.attention_identity)
             # With tied embeddings the identity says: the token at a position is what stands there.
             model.head.dense.weight.add_(params.head_identity * torch.eye(params.hidden_size))
         return model
@@ -194,10 +202,13 @@ def copy_tokenizer(source: Path, folder: Path) -> None:
 
 
 def encoder_matrices(lm: Any) -> "list[nn.Parameter]":
-    """The trainable matrices of the encoder's layers: no embedding, no head and no adapter."""
+    """The trainable matrices between embeddings and vocabulary: those of the layers and the head's
+    dense one. No embedding, no decoder and no adapter.
+    """
     return [
         weight
-        for name, weight in lm.model.layers.named_parameters()
+        for part in (lm.model.layers, lm.head)
+        for name, weight in part.named_parameters()
         if weight.requires_grad and weight.dim() == 2 and "lora_" not in name
     ]
 

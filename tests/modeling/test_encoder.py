@@ -89,6 +89,27 @@ def test_starts_from_identity(make_params, tiny_tokenizer_dir):
     torch.testing.assert_close(model.head.dense.weight - usual.head.dense.weight, 0.9 * eye)
 
 
+def test_starts_with_wide_embeddings_and_blocks_that_add_nothing(make_params, tiny_tokenizer_dir):
+    special = read_special_ids(tiny_tokenizer_dir)
+    changes = {"embedding_range": 0.7, "zero_outputs": True, "global_rope_theta": 5000.0}
+    section = make_params({f"backbone.{key}": value for key, value in changes.items()}).backbone
+    plain = section.model_copy(update={"attention_identity": (0.0, 0.0)})
+    model = scratch_model(plain, special, seed=3)
+    table = model.model.embeddings.tok_embeddings.weight
+    assert table.std().item() == pytest.approx(0.7, rel=0.05)
+    assert model.decoder.weight is table
+    ids = torch.randint(0, special.vocab_size, (2, 9))
+    through = model.model(input_ids=ids).last_hidden_state
+    expected = model.model.final_norm(model.model.embeddings(ids))
+    torch.testing.assert_close(through, expected)
+    assert model.config.rope_parameters["full_attention"]["rope_theta"] == 5000.0
+    assert model.config.rope_parameters["sliding_attention"]["rope_theta"] == 10000.0
+    both = scratch_model(
+        plain.model_copy(update={"attention_identity": (0.0, 0.5)}), special, seed=3
+    )
+    assert all(layer.attn.Wo.weight.any() for layer in both.model.layers)
+
+
 def test_scratch_model_leaves_the_random_state_alone(make_params, tiny_tokenizer_dir):
     torch.manual_seed(5)
     expected = torch.rand(3)
