@@ -276,6 +276,7 @@ class BackboneParams(HubName):
     zero_outputs: bool
     attention_identity: tuple[Share, Share]
     head_identity: Share
+    head_activation: Literal["gelu", "linear"]
     max_position_embeddings: Positive
     objective: Literal["mlm", "diffusion"]
     mask_rate: Annotated[float, Field(gt=0, lt=1)]

@@ -27,6 +27,7 @@ BACKBONE = {
     "global_rope_theta": 160000.0,
     "embedding_range": None,
     "zero_outputs": False,
+    "head_activation": "gelu",
 }
 OPTIMIZER = {"name": "adamw", "muon_learning_rate": 0.02, "muon_momentum": 0.95}
 PROMOTE = {"max_drop": 0.1, "alpha": 0.05, "max_contaminated": 0.01}

@@ -63,6 +63,7 @@ def scratch_config(params: BackboneParams, special: SpecialIds) -> "ModernBertCo
         max_position_embeddings=params.max_position_embeddings,
         local_attention=params.local_attention,
         initializer_range=params.initializer_range,
+        classifier_activation=params.head_activation,
         tie_word_embeddings=True,
         pad_token_id=special.pad,
         bos_token_id=special.bos,

@@ -92,6 +92,7 @@ def test_starts_from_identity(make_params, tiny_tokenizer_dir):
 def test_starts_with_wide_embeddings_and_blocks_that_add_nothing(make_params, tiny_tokenizer_dir):
     special = read_special_ids(tiny_tokenizer_dir)
     changes = {"embedding_range": 0.7, "zero_outputs": True, "global_rope_theta": 5000.0}
+    changes |= {"head_identity": 1.0, "head_activation": "linear"}
     section = make_params({f"backbone.{key}": value for key, value in changes.items()}).backbone
     plain = section.model_copy(update={"attention_identity": (0.0, 0.0)})
     model = scratch_model(plain, special, seed=3)
@@ -104,6 +105,7 @@ def test_starts_with_wide_embeddings_and_blocks_that_add_nothing(make_params, ti
     torch.testing.assert_close(through, expected)
     assert model.config.rope_parameters["full_attention"]["rope_theta"] == 5000.0
     assert model.config.rope_parameters["sliding_attention"]["rope_theta"] == 10000.0
+    torch.testing.assert_close(model.head(through), model.head.norm(model.head.dense(through)))
     both = scratch_model(
         plain.model_copy(update={"attention_identity": (0.0, 0.5)}), special, seed=3
     )
