@@ -1,5 +1,6 @@
 """A sweep from a file to verdicts: each thing runs once, at the budget, and what ran is kept."""
 
+import json
 from collections import Counter
 from pathlib import Path
 
@@ -8,6 +9,7 @@ import pytest
 from diffutron.lab.page import mean_curves, table, table_rows
 from diffutron.lab.sweep import TIMING_STEPS, sweep
 from diffutron.lab.sweep_file import read_sweep
+from diffutron.operations.profiles import compose
 from diffutron.runtime.errors import StageFailure, UserError
 
 KEYS = (
@@ -159,3 +161,24 @@ def test_a_file_that_is_absent(lab):
 def test_the_stages_run_in_their_order(lab):
     assert read_sweep(Path("sweep.yaml")).stages == ["tokenizer", "corpus", "backbone"]
     assert TIMING_STEPS == 30
+
+
+def test_every_shipped_sweep_can_run(repo, monkeypatch):
+    """Each arm is a valid recipe of its profile, and no two arms are the same one."""
+    monkeypatch.chdir(repo)
+    files = sorted(Path("infra/sweeps").glob("*.yaml"))
+    assert files
+    for file in files:
+        found = read_sweep(file)
+        recipes = [
+            json.dumps(
+                compose(
+                    found.profile,
+                    [f"{key}={json.dumps(value)}" for key, value in own.items()],
+                    pinned=False,
+                ),
+                default=str,
+            )
+            for own in found.overrides.values()
+        ]
+        assert len({*recipes}) == len(found.arms) + 1, file
