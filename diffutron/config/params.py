@@ -217,6 +217,7 @@ class OptimizerParams(Section):
     name: Literal["adamw", "muon"]
     muon_learning_rate: Annotated[float, Field(gt=0)]
     muon_momentum: Annotated[float, Field(gt=0, lt=1)]
+    muon_weight_decay: Annotated[float, Field(ge=0)]
 
 
 class TrainingParams(Section):

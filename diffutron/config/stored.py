@@ -58,8 +58,10 @@ def parse_stored_params(values: Any, *, origin: str) -> Params:
         for section in TRAININGS:
             low, high = found[section].pop(KEYS["mask_rate"], (0.0, 1.0))
             rates = {"low": low, "high": high, "shape": "uniform"}
-            for key, value in {"mask_rates": rates, "optimizer": OPTIMIZER}.items():
-                found[section]["training"].setdefault(key, value)
+            training = found[section]["training"]
+            training.setdefault("mask_rates", rates)
+            both = {"muon_weight_decay": training["weight_decay"]}
+            training["optimizer"] = OPTIMIZER | both | training.get("optimizer", {})
     return parse_params(found, origin=origin)
 
 

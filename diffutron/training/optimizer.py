@@ -55,7 +55,7 @@ def _muon(
         "use_muon": True,
         "lr": params.optimizer.muon_learning_rate,
         "momentum": params.optimizer.muon_momentum,
-        "weight_decay": params.weight_decay,
+        "weight_decay": params.optimizer.muon_weight_decay,
         "ns_method": "standard" if in_bf16 else "gram",
     }
     rest = [{**other, "use_muon": False} for other in others]
