@@ -105,6 +105,7 @@ def test_a_pipe_holds_a_prompt_a_line(run) -> None:
     assert done.stdout.startswith("Ankara")
 
 
+@pytest.mark.slow
 def test_lines_of_json_come_from_a_pipe(tiny_model_dir) -> None:
     done = subprocess.run(
         [sys.executable, "-m", "diffutron", "score", "--model", tiny_model_dir, "--input", "-"],

@@ -69,6 +69,7 @@ def spread_and_errors(found: list[list[tuple[float, float]]]) -> tuple[float, fl
     return math.sqrt(float(values.var(dim=0).mean())), math.sqrt(float((errors**2).mean()))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("length", "max_rows"), [(3, 6), (8, 16), (20, 16)])
 def test_the_square_of_a_standard_error_is_the_variance_over_seeds(length, max_rows: int) -> None:
     """Estimates on random tables: each token behind each subset has a random probability.

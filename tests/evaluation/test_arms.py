@@ -54,6 +54,7 @@ def test_the_noise_is_that_of_the_analysis_of_variance(seed, arms, seeds):
     assert noise.sd == pytest.approx(np.sqrt((residual**2).sum() / noise.df))
 
 
+@pytest.mark.slow
 def test_arms_that_are_equal_are_seldom_told_apart():
     """The share of sweeps with any verdict, over 3 000 simulated ones, is at most the 0.01 asked
     for (its standard error is 0.0018)."""

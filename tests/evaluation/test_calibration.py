@@ -26,12 +26,14 @@ def drawn(rows: int, *, temperature: float, seed: int) -> tuple[list[list[float]
     return values.tolist(), gold
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("temperature", [0.5, 1.0, 2.5])
 def test_a_known_temperature_is_found_again(temperature) -> None:
     values, gold = drawn(3000, temperature=temperature, seed=1)
     assert calibration.fit(values, gold) == pytest.approx(temperature, rel=0.08)
 
 
+@pytest.mark.slow
 def test_calibration_makes_the_error_that_of_exact_probabilities() -> None:
     found = judge(*drawn(1500, temperature=3.0, seed=2), seed=0)
     assert found["before"]["ece"] > 0.1 > 2 * found["after"]["ece"]

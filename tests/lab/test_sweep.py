@@ -12,6 +12,8 @@ from diffutron.lab.sweep_file import read_sweep
 from diffutron.operations.profiles import compose
 from diffutron.runtime.errors import StageFailure, UserError
 
+pytestmark = pytest.mark.slow
+
 KEYS = (
     "mean", "sd", "n", "difference", "interval", "p", "verdict", "cpu_seconds", "tokens", "flops",
     "peak_bytes",

@@ -84,6 +84,7 @@ def test_the_same_texts_give_the_same_bytes(make_params, tmp_path):
         assert (first / name).read_bytes() == (second / name).read_bytes()
 
 
+@pytest.mark.slow
 @given(st.text())
 @example("İstanbul'un ışığı 👨‍👩‍👧 x̧ğ̈")
 def test_no_letter_is_unknown(compact, text):

@@ -164,6 +164,7 @@ class TestProfiles:
         with pytest.raises(UserError, match="demo, paper, small"):
             compose("huge")
 
+    @pytest.mark.slow
     def test_changes_made_by_hand_are_refused_or_put_aside(self, params_file):
         path = params_file()
         assert write_params("demo", ["seed=4"], path=path, keep_changes=True).aside is None
@@ -179,6 +180,7 @@ class TestProfiles:
         assert read_yaml(aside)["seed"] == 5
         assert read_yaml(path)["seed"] == 13
 
+    @pytest.mark.slow
     def test_current_changes_the_file_itself(self, params_file):
         path = params_file(None)
         with pytest.raises(UserError, match="does not exist"):

@@ -249,6 +249,7 @@ def test_a_scratch_backbone_is_trained_and_another_one_only_fetched(demo_plan, p
     assert stage(paper_plan, "backbone")["flops"] == 0
 
 
+@pytest.mark.slow
 def test_more_masks_meet_the_head_more_often(repo, demo_plan):
     """30 % of the tokens as a masked language model; half of them, or more, by diffusion."""
 
@@ -262,6 +263,7 @@ def test_more_masks_meet_the_head_more_often(repo, demo_plan):
     assert (flops(0.4) - flops(0.0)) / (flops(0.0) - fewest) == pytest.approx(1.0, rel=1e-3)
 
 
+@pytest.mark.slow
 def test_replayed_documents_cost_what_they_would_cost_alone(repo, demo_plan):
     values = compose("demo", folder=repo / "infra" / "profiles")
     phase, pretrain = values["instruct_phase2"], values["pretrain"]

@@ -17,6 +17,7 @@ CHAMPION = "models:/diffutron@champion"
 BY = {"by": "ayse", "reason": "test"}
 
 
+@pytest.mark.slow
 def test_an_alias_names_a_version_as_it_moves(versions) -> None:
     alias = Alias(CHAMPION)
     with pytest.raises(UserError, match="no alias 'champion'; there are: challenger"):

@@ -79,6 +79,7 @@ def random_requests(count: int, chance: random.Random) -> list[tuple[str, dict[s
     return found
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("max_batch_tokens", [150, 4096])
 def test_a_text_is_the_same_in_any_company(lm, engine, max_batch_tokens) -> None:
     chance = random.Random(max_batch_tokens)

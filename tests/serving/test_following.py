@@ -25,6 +25,8 @@ from diffutron.serving.traffic import Traffic
 
 from .conftest import make_service, run_app
 
+pytestmark = pytest.mark.slow
+
 
 class Registry:
     """A source whose alias a test moves; `trouble` is what it says when it is away."""

@@ -31,7 +31,8 @@ def test_the_update_is_that_of_torch(make_params):
     """Within bf16, in which torch's own Muon iterates; AdamW trains what is no matrix."""
     import_deepspeed()
     changes = {f"pretrain.training.{key}": value for key, value in MUON.items()}
-    params = make_params(changes | {"pretrain.training.weight_decay": 0.1}).pretrain.training
+    changes["pretrain.training.optimizer.muon_weight_decay"] = 0.1
+    params = make_params(changes | {"pretrain.training.weight_decay": 0.3}).pretrain.training
     shapes = [(8, 5), (5, 8), (6, 6), (7,)]
     torch.manual_seed(1)
     start = [torch.randn(shape) for shape in shapes]
@@ -60,7 +61,10 @@ def test_muon_trains_the_hidden_matrices_alone(train, tiny_model_dir):
     """A first step is orthogonal there; elsewhere it is the one of AdamW."""
     first = load_model(tiny_model_dir, made_by="backbone")
     settings = {"steps": 1, "warmup_ratio": 0.0, "weight_decay": 0.0, "zero_stage": 0}
-    settings |= {"max_grad_norm": 1e6}  # Muon runs without clipping
+    settings |= {
+        "optimizer.muon_weight_decay": 0.0,
+        "max_grad_norm": 1e6,
+    }  # Muon runs without clipping
     muon = train(name="muon", **settings, **MUON)
     adamw = train(name="adamw", **settings)
     assert (muon.figures()["optimizer"], adamw.figures()["optimizer"]) == ("muon", "adamw")
@@ -102,6 +106,7 @@ def test_bf16_trains_at_every_stage(zero_stage, train):
         assert one["loss"] == pytest.approx(two["loss"], rel=0.02)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("zero_stage", [0, 1, 2, 3])
 def test_resumed_to_the_bit(zero_stage, train):
     settings = MUON | {"zero_stage": zero_stage}

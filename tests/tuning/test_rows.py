@@ -52,6 +52,7 @@ def prepared(files, encode, *overrides):
     return found
 
 
+@pytest.mark.slow
 @hypothesis_settings(deadline=None, max_examples=40)
 @given(st.lists(st.sampled_from(ODD), max_size=30))
 def test_rows_in_are_rows_out_and_rows_counted(encode, tmp_path_factory, odd):
