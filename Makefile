@@ -33,7 +33,7 @@ setup: .venv/.stamp  ## make .venv with every pin of constraints.txt
 demo: setup  ## raw text -> trained, evaluated, reported and registered model (about 10 minutes)
 	$(BIN)/diffutron build --profile demo
 
-quick: setup  ## the tests without servers and long trainings (under 3 minutes)
+quick: setup  ## the tests without servers and long trainings (about 4 minutes)
 	$(TESTS) -m "not slow and not e2e and not infra and not paper"
 
 test: setup  ## the test suite (no network), a file at a time on each of two processes

@@ -101,7 +101,7 @@ def test_zero_stages_make_the_same_steps(zero_stage, train):
 def test_bf16_trains_at_every_stage(zero_stage, train):
     """As on a GPU: losses are those of float32 within the rounding of the weights.
 
-    Where a CPU has units for bf16, Muon iterates in it at stage 0, which takes larger steps aside.
+    Where a CPU has units for bf16, Muon iterates in it at stage 0, and its losses lie farther away.
     """
     exact = train(name="a", steps=6, zero_stage=0, **MUON)
     rounded = train(name="b", steps=6, zero_stage=zero_stage, precision="bf16", **MUON)
