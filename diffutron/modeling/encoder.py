@@ -85,7 +85,7 @@ def scratch_model(
     config._attn_implementation = "sdpa"
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        model = ModernBertForMaskedLM(config)
+        model: Any = ModernBertForMaskedLM(config)
         with torch.no_grad():
             if params.embedding_range is not None:
                 model.model.embeddings.tok_embeddings.weight.normal_(std=params.embedding_range)
