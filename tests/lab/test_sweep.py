@@ -165,8 +165,12 @@ def test_the_stages_run_in_their_order(lab):
     assert TIMING_STEPS == 30
 
 
-def test_every_shipped_sweep_can_run(repo, monkeypatch):
+def test_every_shipped_sweep_can_run(repo, tmp_path, monkeypatch):
     """Each arm is a valid recipe of its profile, and no two arms are the same one."""
+    for kind in ("corpus", "instruct", "cetvel", "writings"):
+        (tmp_path / kind).mkdir()
+        (tmp_path / kind / "rows.jsonl").write_text("{}\n")
+    monkeypatch.setenv("DIFFUTRON_DATA", str(tmp_path))
     monkeypatch.chdir(repo)
     files = sorted(Path("infra/sweeps").glob("*.yaml"))
     assert files
