@@ -57,6 +57,10 @@ def start_engine(
         model=loss, optimizer=optimizer, config=config, dist_init_required=False
     )
     limit_collectives()
+    if params.zero_stage == 0 and engine.bfloat16_enabled():
+        # DeepSpeed has taken a step with gradients of zero: AdamW would believe that it was a real
+        # one, and its first real step would be a quarter too short.
+        engine.optimizer.state.clear()
     if params.zero_stage == 3:
         for weight in read_directly:
             deepspeed.zero.register_external_parameter(loss, weight)

@@ -5,7 +5,7 @@ import json
 import pytest
 import torch
 
-from diffutron.modeling.encoder import load_model
+from diffutron.modeling.encoder import encoder_matrices, load_model
 from diffutron.runtime.errors import StageFailure
 from diffutron.training.checkpoint import Checkpoints
 from diffutron.training.ema import MovingAverage
@@ -94,6 +94,26 @@ def test_bf16_begins_at_the_float32_weights(zero_stage, train, tiny_model_dir):
     first = load_model(tiny_model_dir, made_by="backbone").state_dict()
     for name, weight in done.model.named_parameters():
         torch.testing.assert_close(weight, first[name], rtol=0, atol=1e-25)
+
+
+@pytest.mark.parametrize("optimizer", ["adamw", "muon"])
+@pytest.mark.parametrize("zero_stage", [0, 1, 2, 3])
+def test_a_first_step_is_as_long_in_bf16(zero_stage, optimizer, train, tiny_model_dir):
+    """What DeepSpeed does to the optimizer before the first step leaves no trace, nor does decay.
+
+    Muon makes the smallest directions of a gradient, which are mostly rounding, as long as others.
+    """
+    settings = {"steps": 1, "warmup_ratio": 0.0, "weight_decay": 0.3, "optimizer.name": optimizer}
+    first = load_model(tiny_model_dir, made_by="backbone").state_dict()
+    exact = train(name="exact", zero_stage=0, **settings)
+    rounded = train(name="rounded", zero_stage=zero_stage, precision="bf16", **settings)
+    matrices = set(encoder_matrices(exact.model))
+    for (name, one), (_, other) in zip(
+        exact.model.named_parameters(), rounded.model.named_parameters(), strict=True
+    ):
+        lengths = [(weight - first[name]).norm().item() for weight in (one, other)]
+        rel = 0.1 if optimizer == "muon" and one in matrices else 0.02
+        assert lengths[0] == pytest.approx(lengths[1], rel=rel), name
 
 
 @pytest.mark.parametrize("precision", ["float32", "bf16"])
