@@ -19,7 +19,9 @@ from random import Random
 from typing import Any
 
 from benchmarks.parts.recombine import real_texts
-from diffutron.config.params import TASKS, ContaminationParams, load_params
+from diffutron.config.data_params import ContaminationParams
+from diffutron.config.params import load_params
+from diffutron.config.section import TASKS
 from diffutron.data.evaluation_sets.evaluation_sets import EvaluationSet, load_sets
 from diffutron.data.evaluation_sets.findable import as_document, as_instruction
 from diffutron.data.matching.decontaminate import Contamination, items_of

@@ -22,7 +22,8 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from diffutron.config.params import CorpusParams, parse_params
+from diffutron.config.data_params import CorpusParams
+from diffutron.config.params import parse_params
 from diffutron.data.corpus.corpus import Sources, compare_documents
 from diffutron.data.corpus.document_steps import Recipe
 from diffutron.data.corpus.shards import SCHEMA, ShardFile, shard_bytes

@@ -18,7 +18,7 @@ from benchmarks.parts.planted import (
     secrets,
 )
 from benchmarks.parts.recombine import Recombiner
-from diffutron.config.params import TASKS
+from diffutron.config.section import TASKS
 from diffutron.data.evaluation_sets.evaluation_sets import load_sets
 from diffutron.text.turkish import turkish_upper
 

@@ -6,7 +6,7 @@ import torch
 from torch import nn
 from transformers import ModernBertConfig, ModernBertForMaskedLM
 
-from diffutron.config.params import LoraParams
+from diffutron.config.training_params import LoraParams
 from diffutron.modeling.head import unwrap_masked_lm
 from diffutron.modeling.lora import attach_lora
 

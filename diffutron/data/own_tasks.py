@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from diffutron.config.params import TASKS, HubRows
+from diffutron.config.section import TASKS, HubRows
 from diffutron.data.evaluation_sets.evaluation_sets import EvaluationSet, OwnWords
 from diffutron.data.sources.hub_rows import open_split
 from diffutron.data.sources.row_readers import BadLine, RawRow, read_file

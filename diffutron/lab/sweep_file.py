@@ -5,7 +5,8 @@ from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
-from diffutron.config.params import NonNegative, Section, Stage
+from diffutron.config.params import Stage
+from diffutron.config.section import NonNegative, Section
 from diffutron.operations.graph import direct_needs, stages_in_order
 from diffutron.runtime.errors import UserError
 from diffutron.runtime.yaml_files import checked, read_yaml

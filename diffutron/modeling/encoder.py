@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from diffutron.config.params import BackboneParams
+from diffutron.config.training_params import BackboneParams
 from diffutron.modeling.tokenizer import load_tokenizer
 from diffutron.runtime.errors import UserError
 from diffutron.runtime.files import require_folder, write_json

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from diffutron.config.params import LoraParams
+from diffutron.config.training_params import LoraParams
 from diffutron.runtime.errors import UserError
 from diffutron.runtime.files import require_folder
 

@@ -15,7 +15,8 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from diffutron.config.params import Params, TokenizerParams
+from diffutron.config.data_params import TokenizerParams
+from diffutron.config.params import Params
 from diffutron.modeling.vocabulary import Kept, byte_pairs, count_tokens, cut_vocabulary
 from diffutron.runtime.errors import UserError
 from diffutron.runtime.files import atomic_folder, require_folder, write_json, write_text

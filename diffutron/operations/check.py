@@ -9,7 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from diffutron.config.params import HubDataset, HubInstructions, HubName, HubRows, Params
+from diffutron.config.data_params import HubDataset, HubInstructions
+from diffutron.config.params import Params
+from diffutron.config.section import HubName, HubRows
 from diffutron.data.evaluation_sets.evaluation_sets import load_rows
 from diffutron.data.sources.hub_rows import open_split
 from diffutron.data.sources.instruction_schemas import phase_of

@@ -3,7 +3,8 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from diffutron.config.params import Params, TrainingParams
+from diffutron.config.params import Params
+from diffutron.config.training_params import TrainingParams
 from diffutron.paper.claim_checks import RANK
 from diffutron.paper.published import TRAINABLE_SHARE
 

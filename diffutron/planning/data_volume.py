@@ -4,7 +4,8 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from diffutron.config.params import EvaluateParams, Params, TrainingParams
+from diffutron.config.params import EvaluateParams, Params
+from diffutron.config.training_params import TrainingParams
 from diffutron.data.evaluation_sets.places import HUB
 from diffutron.paper.published import CORPUS, PHASE_2_ROWS
 

@@ -8,7 +8,9 @@ section 7 and what DeepSpeed was seen to send (docs/scaling.md).
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from diffutron.config.params import LoraParams, Params, TokenizerParams, TrainingParams
+from diffutron.config.data_params import TokenizerParams
+from diffutron.config.params import Params
+from diffutron.config.training_params import LoraParams, TrainingParams
 
 if TYPE_CHECKING:
     from torch import nn

@@ -10,7 +10,8 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
-from diffutron.config.params import Params, PhaseParams, TrainingParams
+from diffutron.config.params import Params
+from diffutron.config.training_params import PhaseParams, TrainingParams
 from diffutron.planning.data_volume import Volume, volume_of
 from diffutron.planning.model_cost import (
     Shape,

@@ -4,7 +4,7 @@ from dataclasses import dataclass, fields
 from typing import Any, TypeVar
 
 from diffutron.config.names import MODELS
-from diffutron.config.params import TASKS
+from diffutron.config.section import TASKS
 from diffutron.reporting.inputs import Inputs
 
 T = TypeVar("T")

@@ -9,7 +9,7 @@ import re
 from collections import Counter
 from collections.abc import Sequence
 
-from diffutron.config.params import QualityParams, RepetitionParams
+from diffutron.config.data_params import QualityParams, RepetitionParams
 from diffutron.text.turkish import turkish_lower
 
 # The commonest function words of Turkish prose; longer prose without two of them is a list.

@@ -7,7 +7,7 @@ the two together decide the rest.
 
 from functools import cache
 
-from diffutron.config.params import LanguageParams
+from diffutron.config.data_params import LanguageParams
 from diffutron.text.turkish import turkish_lower
 
 MAX_CHARACTERS = 300  # the start of a text is enough, and cost grows with length

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
-from diffutron.config.params import Section
+from diffutron.config.section import Section
 from diffutron.runtime.errors import StageFailure, UserError
 from diffutron.runtime.files import content_digest, explain_os_error, file_digest, write_json
 from diffutron.training.optimizer import runs_muon

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from diffutron.config.params import TrainingParams
+from diffutron.config.training_params import TrainingParams
 from diffutron.runtime.errors import UserError
 from diffutron.training.optimizer import make_optimizer
 from diffutron.training.quiet_deepspeed import import_deepspeed

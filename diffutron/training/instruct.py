@@ -10,7 +10,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from diffutron.config.params import InstructParams, MaskRates, Params, PhaseParams
+from diffutron.config.params import Params
+from diffutron.config.training_params import InstructParams, MaskRates, PhaseParams
 from diffutron.data.token_store import read_documents, read_instructions
 from diffutron.diffusion.process.loss import Objective
 from diffutron.modeling.encoder import SpecialIds, load_model, read_special_ids, save_model

@@ -9,7 +9,7 @@ training in bf16 iterates in it too (`standard`), elsewhere as DeepSpeed chooses
 
 from typing import TYPE_CHECKING, Any
 
-from diffutron.config.params import TrainingParams
+from diffutron.config.training_params import TrainingParams
 from diffutron.runtime.provenance import multiplies_bf16
 
 if TYPE_CHECKING:

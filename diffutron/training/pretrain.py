@@ -4,7 +4,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from diffutron.config.params import MaskRates, Params, ScheduleParams
+from diffutron.config.params import Params
+from diffutron.config.training_params import MaskRates, ScheduleParams
 from diffutron.data.token_store import read_documents
 from diffutron.diffusion.process.loss import Objective, masked_diffusion
 from diffutron.modeling.encoder import copy_tokenizer, load_model, read_special_ids

@@ -13,7 +13,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from diffutron.config.params import BackboneParams, InstructParams, PretrainParams, TrainingParams
+from diffutron.config.training_params import (
+    BackboneParams,
+    InstructParams,
+    PretrainParams,
+    TrainingParams,
+)
 from diffutron.data.token_store import Samples
 from diffutron.diffusion.process.loss import weighted_nll
 from diffutron.diffusion.process.noise import hash_keys

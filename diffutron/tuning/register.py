@@ -4,14 +4,8 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from diffutron.config.params import (
-    NO_REPLAY,
-    STAGES,
-    InstructParams,
-    Params,
-    PhaseParams,
-    load_params,
-)
+from diffutron.config.params import STAGES, Params, load_params
+from diffutron.config.training_params import NO_REPLAY, InstructParams, PhaseParams
 from diffutron.evaluation.evaluate import MADE_BY, evaluate
 from diffutron.registry.register import register
 from diffutron.reporting.report import report

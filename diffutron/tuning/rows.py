@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from diffutron.config.params import LanguageParams
+from diffutron.config.data_params import LanguageParams
 from diffutron.data.instructions.steps import (
     Encode,
     Row,

@@ -10,15 +10,11 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from diffutron.config.params import (
-    GenerationParams,
-    InstructParams,
-    LanguageParams,
-    NearDuplicateParams,
-    NonNegative,
-    Positive,
-)
+from diffutron.config.data_params import LanguageParams, NearDuplicateParams
+from diffutron.config.params import GenerationParams
 from diffutron.config.renamed import KEYS
+from diffutron.config.section import NonNegative, Positive
+from diffutron.config.training_params import InstructParams
 from diffutron.operations.profiles import merged, with_override
 from diffutron.runtime.yaml_files import checked, read_yaml
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from diffutron.config.params import TASKS
+from diffutron.config.section import TASKS
 from diffutron.evaluation.cetvel import prompts
 
 FOLDER = Path(prompts.__file__).parent

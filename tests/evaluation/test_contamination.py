@@ -3,7 +3,7 @@
 import polars
 import pytest
 
-from diffutron.config.params import ContaminationRules
+from diffutron.config.data_params import ContaminationRules
 from diffutron.evaluation.cetvel.asked import choose_protocols, read_material
 from diffutron.evaluation.scoring.contamination import (
     contaminated_rows,

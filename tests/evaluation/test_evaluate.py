@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from diffutron.config.params import TASKS
+from diffutron.config.section import TASKS
 from diffutron.data.evaluation_sets.evaluation_sets import load_rows
 from diffutron.evaluation.evaluate import evaluate
 from diffutron.evaluation.scorers.masked_diffusion import MaskedDiffusion

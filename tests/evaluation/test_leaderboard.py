@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from diffutron.config.params import TASKS
+from diffutron.config.section import TASKS
 from diffutron.data.evaluation_sets.evaluation_sets import load_rows
 from diffutron.evaluation.leaderboard.leaderboard import leaderboard
 from diffutron.evaluation.leaderboard.rows import failed_checks

@@ -10,7 +10,7 @@ import pytest
 import torch
 from lm_eval.api.instance import Instance
 
-from diffutron.config.params import TASKS
+from diffutron.config.section import TASKS
 from diffutron.data.evaluation_sets.evaluation_sets import load_rows
 from diffutron.evaluation.cetvel.asked import EvalTask
 from diffutron.evaluation.cetvel.protocols import PROTOCOLS

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from diffutron.config.params import TASKS
+from diffutron.config.section import TASKS
 from diffutron.evaluation.scorers.systems import MODELS, System, check_folder, read_systems
 from diffutron.paper import published
 from diffutron.runtime.errors import UserError

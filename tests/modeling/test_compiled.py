@@ -8,7 +8,7 @@ import pytest
 import torch
 from transformers import ModernBertConfig, ModernBertForMaskedLM
 
-from diffutron.config.params import LoraParams
+from diffutron.config.training_params import LoraParams
 from diffutron.modeling import compiled
 from diffutron.modeling.lora import attach_lora
 from diffutron.runtime.errors import UserError

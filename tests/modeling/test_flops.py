@@ -3,7 +3,7 @@
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from diffutron.config.params import LoraParams
+from diffutron.config.training_params import LoraParams
 from diffutron.modeling.encoder import load_model
 from diffutron.modeling.flops import matmul_peak, training_flops
 from diffutron.modeling.head import run_encoder

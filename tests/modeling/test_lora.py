@@ -5,7 +5,7 @@ import torch
 from peft import PeftModel
 from peft.tuners.lora import LoraLayer
 
-from diffutron.config.params import LoraParams
+from diffutron.config.training_params import LoraParams
 from diffutron.modeling.encoder import count_parameters, load_model
 from diffutron.modeling.lora import attach_lora, merge_lora
 from diffutron.runtime.errors import UserError

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from diffutron.config.params import TASKS
+from diffutron.config.section import TASKS
 
 BASELINES = {"unigram": 1.7, "bigram": 0.9, "five_gram": 0.67}
 

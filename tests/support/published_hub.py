@@ -10,7 +10,7 @@ from urllib.parse import quote
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from diffutron.config.params import TASKS
+from diffutron.config.section import TASKS
 from diffutron.data.evaluation_sets.places import HUB, HubSet
 from diffutron.sample import documents, essays, evaluation_set, instructions
 

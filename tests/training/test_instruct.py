@@ -8,7 +8,7 @@ import torch
 from peft import PeftModel
 from transformers import AutoModelForMaskedLM
 
-from diffutron.config.params import GeometricParams, MaskRates
+from diffutron.config.training_params import GeometricParams, MaskRates
 from diffutron.data.token_store import read_documents, read_instructions
 from diffutron.modeling.encoder import load_model
 from diffutron.paper.caveats import caveats

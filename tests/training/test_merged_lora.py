@@ -7,7 +7,7 @@ import torch
 from peft.tuners.lora.layer import Linear as LoraLinear
 from torch.utils.flop_counter import FlopCounterMode
 
-from diffutron.config.params import LoraParams
+from diffutron.config.training_params import LoraParams
 from diffutron.modeling.encoder import load_model
 from diffutron.modeling.lora import attach_lora
 from diffutron.training.merged_lora import MergedLora, use_merged_lora

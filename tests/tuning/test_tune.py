@@ -212,7 +212,7 @@ def test_a_model_of_the_hub(hub, tiny_model_dir, rows_file, tmp_path):
 
 
 def test_an_adapter_is_merged_first(tiny_model_dir, rows_file, tmp_path):
-    from diffutron.config.params import LoraParams
+    from diffutron.config.training_params import LoraParams
     from diffutron.modeling.encoder import load_model
     from diffutron.modeling.lora import attach_lora
 

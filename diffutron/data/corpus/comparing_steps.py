@@ -5,7 +5,7 @@ from collections.abc import Mapping
 
 import pyarrow as pa
 
-from diffutron.config.params import CorpusParams
+from diffutron.config.data_params import CorpusParams
 from diffutron.data.corpus.document_table import DocumentTable
 from diffutron.data.matching.dedup import find_clusters, find_exact, find_near
 from diffutron.runtime.errors import UserError

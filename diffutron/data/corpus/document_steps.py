@@ -15,7 +15,7 @@ from itertools import chain
 from pathlib import Path
 from typing import Self
 
-from diffutron.config.params import CorpusParams
+from diffutron.config.data_params import CorpusParams
 from diffutron.data.matching.decontaminate import Contamination, Item
 from diffutron.data.matching.dedup import band_keys
 from diffutron.data.sources.sources import Document

@@ -15,7 +15,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from diffutron.config.params import TASKS
+from diffutron.config.section import TASKS
 from diffutron.data.evaluation_sets.places import HUB, LOCAL, SCHEMA, TRAINING, LocalFile
 from diffutron.data.evaluation_sets.rows import Row, explain_row
 from diffutron.data.sources.hub_rows import HubSplit, open_split

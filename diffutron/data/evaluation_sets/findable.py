@@ -7,7 +7,7 @@ contaminated items says nothing of it. So each item is planted, and what is foun
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from diffutron.config.params import ContaminationRules
+from diffutron.config.data_params import ContaminationRules
 from diffutron.data.evaluation_sets.evaluation_sets import EvaluationSet
 from diffutron.data.matching.decontaminate import Contamination, item_texts, items_of
 

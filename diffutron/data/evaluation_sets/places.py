@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from diffutron.config.params import HubRows
+from diffutron.config.section import HubRows
 from diffutron.data.evaluation_sets.rows import (
     BelebeleRow,
     ExamsRow,

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from diffutron.config.params import InstructionsParams, NearDuplicateParams
+from diffutron.config.data_params import InstructionsParams, NearDuplicateParams
 from diffutron.data.matching.database import database
 from diffutron.data.matching.decontaminate import Contamination
 from diffutron.data.matching.dedup import (

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from diffutron.config.params import ContaminationRules
+from diffutron.config.data_params import ContaminationRules
 from diffutron.text.fold import folded_words
 from diffutron.text.normalize import normalize
 

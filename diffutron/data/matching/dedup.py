@@ -18,7 +18,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from diffutron.config.params import NearDuplicateParams
+from diffutron.config.data_params import NearDuplicateParams
 from diffutron.data.matching.database import Database
 from diffutron.runtime.progress import Progress
 

@@ -12,7 +12,7 @@ from glob import escape
 from pathlib import Path
 from typing import Any
 
-from diffutron.config.params import HubRows
+from diffutron.config.section import HubRows
 from diffutron.data.sources.row_readers import READABLE, BadLine, RawRow, read_file
 from diffutron.runtime.errors import UserError
 from diffutron.runtime.hub import CARD, HubError, Repository, open_repository

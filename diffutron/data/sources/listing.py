@@ -19,8 +19,8 @@ from pathlib import Path
 
 from pydantic import Field
 
-from diffutron.config.params import Positive, Section
 from diffutron.config.renamed import KEYS
+from diffutron.config.section import Positive, Section
 from diffutron.data.sources.row_readers import DESCRIBED, list_files, name_of
 from diffutron.runtime.errors import UserError
 from diffutron.runtime.yaml_files import checked, read_yaml

@@ -12,7 +12,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeVar
 
-from diffutron.config.params import CorpusParams, HubInstructions, InstructionsParams, Params
+from diffutron.config.data_params import CorpusParams, HubInstructions, InstructionsParams
+from diffutron.config.params import Params
 from diffutron.data.sources import listing
 from diffutron.data.sources.bad_rows import BadRows
 from diffutron.data.sources.hub_rows import open_split

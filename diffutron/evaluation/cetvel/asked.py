@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from diffutron.config.params import TASKS
+from diffutron.config.section import TASKS
 from diffutron.data.evaluation_sets.evaluation_sets import EvaluationSet, load_sets, training_set
 from diffutron.data.own_tasks import OwnTask
 from diffutron.evaluation.cetvel.protocols import PROTOCOLS, Protocol

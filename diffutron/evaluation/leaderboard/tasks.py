@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from diffutron.config.params import TASKS
+from diffutron.config.section import TASKS
 from diffutron.data.evaluation_sets.evaluation_sets import load_rows, local_file
 from diffutron.data.evaluation_sets.places import HUB
 from diffutron.data.own_tasks import OwnTask, chance, read_tasks

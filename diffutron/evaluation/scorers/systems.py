@@ -6,7 +6,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from diffutron.config.params import TASKS, ContaminationRules, Share
+from diffutron.config.data_params import ContaminationRules
+from diffutron.config.section import TASKS, Share
 from diffutron.runtime.errors import UserError
 from diffutron.runtime.yaml_files import checked, read_yaml
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import polars
 
-from diffutron.config.params import ContaminationRules
+from diffutron.config.data_params import ContaminationRules
 from diffutron.data.evaluation_sets.evaluation_sets import EvaluationSet
 from diffutron.data.evaluation_sets.findable import findable_rows
 from diffutron.data.matching.decontaminate import Contamination, items_of

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from diffutron.config.params import TASKS
+from diffutron.config.section import TASKS
 from diffutron.data.evaluation_sets.evaluation_sets import (
     HUB,
     LOCAL,

@@ -2,7 +2,7 @@
 
 import pytest
 
-from diffutron.config.params import TASKS
+from diffutron.config.section import TASKS
 from diffutron.data.evaluation_sets.evaluation_sets import EvaluationSet, load_sets
 from diffutron.data.evaluation_sets.findable import (
     FORMS,

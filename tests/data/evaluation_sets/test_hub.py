@@ -7,7 +7,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from diffutron.config.params import TASKS
+from diffutron.config.section import TASKS
 from diffutron.data.evaluation_sets import evaluation_sets
 from diffutron.data.evaluation_sets.evaluation_sets import HUB, load_rows, load_sets, sets_digest
 from diffutron.runtime.errors import UserError

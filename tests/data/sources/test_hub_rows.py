@@ -6,7 +6,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from diffutron.config.params import HubRows
+from diffutron.config.section import HubRows
 from diffutron.data.sources.hub_rows import open_split
 from diffutron.data.sources.row_readers import BadLine, RawRow
 from diffutron.data.sources.sources import (
