@@ -14,7 +14,7 @@ export PREFECT_SERVER_ANALYTICS_ENABLED := false
 
 # Brings the tokenizer of 256 000 tokens; any npm will do, so one that is there is kept.
 NPM := command -v npm >/dev/null || (apt-get update -qq && apt-get install -qq -y --no-install-recommends npm)
-.PHONY: setup demo quick test coverage test-e2e test-infra test-paper check up clean lock help
+.PHONY: setup demo quick test coverage test-e2e test-infra test-paper check up reference clean lock help
 help:  ## what there is
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
 
@@ -65,6 +65,10 @@ check: setup  ## style, types, task files
 
 up: setup  ## Prefect, MLflow and the deployments on 127.0.0.1
 	$(BIN)/diffutron up
+
+reference: setup  ## docs/reference: the settings and the environment variables, from the code
+	$(BIN)/python -m diffutron.config.reference > docs/reference/settings.md
+	$(BIN)/python -m diffutron.config.environment > docs/reference/environment.md
 
 clean:  ## everything that can be made again, the environment apart
 	rm -rf data models report registry checkpoints mlartifacts mlflow.db .prefect .pytest_cache .ruff_cache .coverage* test-paper.json

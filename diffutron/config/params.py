@@ -35,72 +35,98 @@ STAGES: tuple[Stage, ...] = get_args(Stage)  # in the order in which they run
 
 
 class PerplexityText(HubRows):
-    source: Source
-    field: str
-    documents: Annotated[int, Field(ge=2)]
+    source: Source = Field(
+        description="the hub, the folder DIFFUTRON_DATA, or the sample that ships"
+    )
+    field: str = Field(description="column of the text")
+    documents: Annotated[int, Field(ge=2)] = Field(description="that are measured")
 
 
 class GenerationParams(Section):
-    max_new_tokens: Positive
-    num_steps: Positive
-    block_length: Positive
-    temperature: Annotated[float, Field(ge=0)]
+    max_new_tokens: Positive = Field(description="length of the canvas in tokens")
+    num_steps: Positive = Field(description="denoising steps")
+    block_length: Positive = Field(
+        description="tokens of a block; blocks are filled from left to right"
+    )
+    temperature: Annotated[float, Field(ge=0)] = Field(description="0 takes the likeliest token")
 
 
 class EvaluateParams(Section):
-    source: Source
-    digest: str | None
-    tasks: list[TaskName]
-    casing: Literal["turkish", "cetvel"]
-    tuned_format: Literal["text", "chat"]
-    max_items: Positive | None
-    max_items_final: Positive | None
-    likelihood_rows: Annotated[int, Field(ge=2)]  # a sample needs two rows for its spread
-    nelbo_samples: Annotated[int, Field(ge=2)]
-    heldout_documents: Annotated[int, Field(ge=2)]  # a paired comparison needs two
-    perplexity_text: PerplexityText
-    generation: GenerationParams
-    instruction_rows: Positive
-    traces: NonNegative
+    source: Source = Field(
+        description="the hub, the folder DIFFUTRON_DATA, or the sample that ships"
+    )
+    digest: str | None = Field(description="of a local source; `diffutron params` writes it")
+    tasks: list[TaskName] = Field(description="which of the seven are asked")
+    casing: Literal["turkish", "cetvel"] = Field(
+        description="of XCOPA's choices; cetvel lowers letters as Python does"
+    )
+    tuned_format: Literal["text", "chat"] = Field(description="how phase 1 and phase 2 are asked")
+    max_items: Positive | None = Field(
+        description="of each task, for base, merged and phase 1; null is all"
+    )
+    max_items_final: Positive | None = Field(description="the same for phase 2")
+    likelihood_rows: Annotated[int, Field(ge=2)] = Field(
+        description="model rows per choice; 15 are exact up to 4 tokens"
+    )  # a sample needs two rows for its spread
+    nelbo_samples: Annotated[int, Field(ge=2)] = Field(description="model rows per document")
+    heldout_documents: Annotated[int, Field(ge=2)] = Field(
+        description="of the corpus that are measured"
+    )  # a paired comparison needs two
+    perplexity_text: PerplexityText = Field(description="text that no stage has read")
+    generation: GenerationParams = Field(description="how instructions are answered")
+    instruction_rows: Positive = Field(description="held-out rows that are answered")
+    traces: NonNegative = Field(description="answers whose denoising is drawn in the report")
 
 
 class ReportParams(Section):
-    title: str
+    title: str = Field(description="of the page")
 
 
 class GateParams(Section):
-    min_tasks: Annotated[int, Field(ge=0, le=len(TASKS))]
-    max_p_value: Share
-    min_instructions: Share
-    min_valid_words: Share
-    below_baseline: Literal["unigram", "bigram", "five_gram"] | None
+    min_tasks: Annotated[int, Field(ge=0, le=len(TASKS))] = Field(
+        description="tasks of phase 2 with a p-value below max_p_value"
+    )
+    max_p_value: Share = Field(description="against the better of chance and best constant answer")
+    min_instructions: Share = Field(
+        description="share of held-out instructions that phase 2 answers exactly"
+    )
+    min_valid_words: Share = Field(description="share of Turkish words in what phase 2 writes")
+    below_baseline: Literal["unigram", "bigram", "five_gram"] | None = Field(
+        description="whose bits per byte `merged` must undercut"
+    )
 
 
 class RegisterParams(Section):
-    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
-    gate: GateParams
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")] = Field(
+        description="of the model in the registry"
+    )
+    gate: GateParams = Field(description="what a version must reach to be registered")
 
 
 class PromoteParams(Section):
-    max_drop: Share
-    alpha: Annotated[float, Field(gt=0, lt=1)]
-    max_contaminated: Share
+    max_drop: Share = Field(description="a task may lie so much below the champion")
+    alpha: Annotated[float, Field(gt=0, lt=1)] = Field(
+        description="a difference with a smaller p-value, after Holm, is real"
+    )
+    max_contaminated: Share = Field(
+        description="share of a source's documents that held evaluation text"
+    )
 
 
 class Params(Section):
-    profile: str
-    seed: NonNegative
-    tokenizer: TokenizerParams
-    corpus: CorpusParams
-    backbone: BackboneParams
-    pretrain: PretrainParams
-    instructions: InstructionsParams
-    instruct_phase1: PhaseParams
-    instruct_phase2: PhaseParams
-    evaluate: EvaluateParams
-    report: ReportParams
-    register_: RegisterParams = Field(alias="register")
-    promote: PromoteParams
+    profile: str = Field(description="where the values come from")
+    seed: NonNegative = Field(description="of every random number")
+    tokenizer: TokenizerParams = Field(description="stage `tokenizer`")
+    corpus: CorpusParams = Field(description="stage `corpus`")
+    backbone: BackboneParams = Field(description="stage `backbone`")
+    pretrain: PretrainParams = Field(description="stage `pretrain`: diffusion learned by LoRA")
+    instructions: InstructionsParams = Field(description="stage `instructions`")
+    instruct_phase1: PhaseParams = Field(description="stage `instruct_phase1`")
+    instruct_phase2: PhaseParams = Field(description="stage `instruct_phase2`")
+    evaluate: EvaluateParams = Field(description="stage `evaluate`")
+    report: ReportParams = Field(description="stage `report`")
+    register_: RegisterParams = Field(alias="register", description="stage `register`")
+    promote: PromoteParams = Field(description="`diffutron promote`")
 
 
 def load_params(path: Path = Path("params.yaml")) -> Params:

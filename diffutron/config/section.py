@@ -23,9 +23,13 @@ class HubName(Section):
     """A repository of the hub at a revision; `commit` is what the revision meant when it was
     written down by `diffutron params`."""
 
-    name: str
-    revision: str
-    commit: Annotated[str, Field(pattern=r"^[0-9a-f]{40}$")] | None = None
+    name: str = Field(
+        description="repository of the hub (OWNER/NAME); of a local source the folder"
+    )
+    revision: str = Field(description="branch, tag or commit of the repository")
+    commit: Annotated[str, Field(pattern=r"^[0-9a-f]{40}$")] | None = Field(
+        default=None, description="what the revision meant; `diffutron params` writes it"
+    )
 
     @property
     def title(self) -> str:
@@ -36,6 +40,10 @@ class HubName(Section):
 class HubRows(HubName):
     """The rows of a data set of the hub; `limit` is the most that are read."""
 
-    config: str | None = None
-    split: str
-    limit: Positive | None = None
+    config: str | None = Field(
+        default=None, description="subset of the data set; null is its only one"
+    )
+    split: str = Field(description="part of the data set that is read")
+    limit: Positive | None = Field(
+        default=None, description="the most rows that are read; null is all"
+    )

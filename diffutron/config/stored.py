@@ -11,8 +11,8 @@ from typing import Any, get_args
 from pydantic import BaseModel
 
 from diffutron.config.params import Params, parse_params
-from diffutron.config.training_params import NO_REPLAY
 from diffutron.config.renamed import KEYS
+from diffutron.config.training_params import NO_REPLAY
 
 METRICS = {
     "canaries": "sanity_checks",

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from diffutron.config.params import parse_params
+from diffutron.config.reference import comments
 from diffutron.config.renamed import KEYS
 from diffutron.runtime.errors import UserError
 from diffutron.runtime.files import write_text
@@ -199,6 +200,8 @@ def write_params(
 ) -> Written:
     """Put the values of the composed profile into `path`, whose comments and layout stay.
 
+    A new profile says what a key means where nothing stands beside its value.
+
     Raises:
         UserError: as `new_params`.
     """
@@ -210,7 +213,8 @@ def write_params(
         aside = path.with_name(path.name + ".orig")
         write_text(aside, text)
     if before != values or not path.exists():
-        write_text(path, edited(text, values))
+        said = None if profile == CURRENT else comments()
+        write_text(path, edited(text, values, comments=said))
     if _record(path).parent.parent.is_dir() and not (by_hand and profile == CURRENT):
         write_text(_record(path), values_digest(values))
     return Written(differences(before, values), aside)

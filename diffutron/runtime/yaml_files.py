@@ -11,6 +11,7 @@ from pydantic import BaseModel, Tag, ValidationError
 from diffutron.runtime.errors import UserError
 
 Model = TypeVar("Model", bound=BaseModel)
+COMMENT_COLUMN = 35
 NULL = "tag:yaml.org,2002:null"
 
 
@@ -53,10 +54,13 @@ def yaml_text(values: Any) -> str:
     return stream.getvalue()
 
 
-def edited(text: str, values: Mapping[str, Any]) -> str:
+def edited(
+    text: str, values: Mapping[str, Any], *, comments: Mapping[str, str] | None = None
+) -> str:
     """A YAML file with other values in their places; its comments, order and layout stay.
 
-    Keys that `values` lacks are taken out, and new ones come last in their section.
+    Keys that `values` lacks are taken out, and new ones come last in their section. comments: what
+    is written beside a value, by its dotted key, where nothing stands there.
     """
     from ruamel.yaml import YAML
 
@@ -66,6 +70,7 @@ def edited(text: str, values: Mapping[str, Any]) -> str:
     yaml.representer.add_representer(type(None), lambda it, _: it.represent_scalar(NULL, "null"))
     tree = yaml.load(text)
     _put(tree, values)
+    _comment(tree, comments or {}, "")
     stream = io.StringIO()
     yaml.dump(tree, stream)
     return stream.getvalue()
@@ -80,6 +85,18 @@ def _put(tree: Any, values: Mapping[str, Any]) -> None:
             _put(old, value)
         elif key not in tree or old != value:
             tree[key] = _in_one_line(value)
+
+
+def _comment(tree: Any, comments: Mapping[str, str], prefix: str) -> None:
+    for key, value in tree.items():
+        if isinstance(value, Mapping) and value and not value.fa.flow_style():
+            _comment(value, comments, f"{prefix}{key}.")
+        elif said := comments.get(f"{prefix}{key}"):
+            old = tree.ca.items.get(key, [None] * 3)[2]
+            if old is None or not old.value.strip():  # ruamel keeps empty lines as a comment
+                tree.ca.items.pop(key, None)
+                tree.yaml_add_eol_comment(said, key, column=COMMENT_COLUMN)
+                tree.ca.items[key][2].value += old.value.rstrip(" ") if old else ""
 
 
 def _in_one_line(value: Any) -> Any:
