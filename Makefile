@@ -67,7 +67,7 @@ up: setup  ## Prefect, MLflow and the deployments on 127.0.0.1
 	$(BIN)/diffutron up
 
 reference: setup  ## docs/reference: the settings and the environment variables, from the code
-	$(BIN)/python -m diffutron.config.reference > docs/reference/settings.md
+	$(BIN)/python -m diffutron.config.reference > docs/reference/params.md
 	$(BIN)/python -m diffutron.config.environment > docs/reference/environment.md
 
 clean:  ## everything that can be made again, the environment apart

@@ -39,6 +39,7 @@ OTHERS = {
     "OMP_NUM_THREADS": "threads of one process",
     "OMP_WAIT_POLICY": "how threads wait; keeps GOMP_SPINCOUNT from being set",
     "PATH": "where commands are found",
+    "PYTHONPATH": "taken away where a packed version is tried out",
     "RANK": "set by the launcher: number of the rank",
     "RAY_ADDRESS": "cluster of the executor ray",
     "TOKENIZERS_PARALLELISM": "set to false in the processes of the corpus",

@@ -1,6 +1,6 @@
 """Every setting of `params.yaml` in words: its name, what is allowed, and what it means.
 
-python -m diffutron.config.reference > docs/reference/settings.md
+python -m diffutron.config.reference > docs/reference/params.md
 """
 
 from collections.abc import Iterator
