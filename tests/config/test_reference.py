@@ -47,8 +47,9 @@ def test_the_page_is_what_the_command_prints(name):
     assert committed == PAGES[name](), f"make reference renews docs/reference/{name}"
 
 
-def test_the_comments_of_params_yaml_are_those_of_the_classes(repo):
-    fresh = repo / "fresh.yaml"
+def test_the_comments_of_params_yaml_are_those_of_the_classes(repo, monkeypatch, tmp_path):
+    monkeypatch.chdir(repo)
+    fresh = tmp_path / "params.yaml"
     write_params("demo", [], path=fresh, keep_changes=False)
     assert (repo / "params.yaml").read_text("utf-8") == fresh.read_text("utf-8")
 

@@ -123,7 +123,7 @@ def test_a_profile_replaces_params_that_nobody_changed(toy, repo, monkeypatch):
         "ran tokenizer; params.yaml holds profile demo: pretrain.training.steps: 160 -> 7"
     )
     written = Path("params.yaml").read_text()
-    assert "steps: 7\n" in written
+    assert "steps: 7 " in written  # its meaning stands beside it
     assert "Profile demo: " in artifact("plan")
     monkeypatch.setattr(pipeline, "publish_plan", lambda *_, **__: None)  # takes seconds
 
