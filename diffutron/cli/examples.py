@@ -51,6 +51,7 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     "tasks check": (
         "diffutron tasks check my-tasks/soru_bankasi.yaml",
         "diffutron tasks check my-tasks/soru_bankasi.yaml --tokenizer models/phase2",
+        "diffutron tasks check turkmorfbench",
     ),
     "compare": (
         "diffutron compare data/evaluation:phase1 data/evaluation:phase2",
