@@ -44,6 +44,7 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     "leaderboard": (
         "diffutron leaderboard --data sample --only random,bow,diffutron-demo",
         "diffutron leaderboard --data hub --tasks news_cat --limit 200",
+        "diffutron leaderboard --tasks turkmorfbench --only random,constant,diffutron-demo",
     ),
     "leaderboard check": ("diffutron leaderboard check leaderboard",),
     "leaderboard merge": ("diffutron leaderboard merge ours theirs --out joint",),
