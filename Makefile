@@ -1,7 +1,7 @@
 # `make demo` and `make test` set themselves up: two commands on a fresh machine are enough.
 PYTHON ?= python3
 BIN := .venv/bin
-EXTRAS := data train eval serve ops s3 postgres dev
+EXTRAS := data train eval bench serve ops s3 postgres dev
 TASKS := belebele_tr,exams_tr,ironytr,news_cat,mnli_tr,sts_tr,xcopa_tr
 TESTS = OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 # What `make test-infra` runs really, as Debian packs it.

@@ -44,6 +44,7 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     "leaderboard": (
         "diffutron leaderboard --data sample --only random,bow,diffutron-demo",
         "diffutron leaderboard --data hub --tasks news_cat --limit 200",
+        "diffutron leaderboard --tasks turkmorfbench --only random,constant,diffutron-demo",
     ),
     "leaderboard check": ("diffutron leaderboard check leaderboard",),
     "leaderboard merge": ("diffutron leaderboard merge ours theirs --out joint",),
@@ -51,6 +52,7 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     "tasks check": (
         "diffutron tasks check my-tasks/soru_bankasi.yaml",
         "diffutron tasks check my-tasks/soru_bankasi.yaml --tokenizer models/phase2",
+        "diffutron tasks check turkmorfbench",
     ),
     "compare": (
         "diffutron compare data/evaluation:phase1 data/evaluation:phase2",

@@ -14,7 +14,9 @@ from diffutron.runtime.errors import StageFailure, UserError
 
 FAULTS = 20  # that are printed
 
-Names = Annotated[str | None, typer.Option(help="Names, separated by commas; by default all.")]
+Names = Annotated[
+    str | None, typer.Option(help="Names, separated by commas; by default the seven and your own.")
+]
 Systems = Annotated[
     str | None,
     typer.Option(

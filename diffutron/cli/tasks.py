@@ -57,7 +57,7 @@ def tasks(
 
 @app.command(epilog=epilog("tasks check"))
 def check(
-    file: Annotated[Path, typer.Argument(help="The task file.", metavar="FILE")],
+    file: Annotated[Path, typer.Argument(help="The task file, or a task's name.", metavar="FILE")],
     tokenizer: Annotated[
         Path | None,
         typer.Option(help="Folder of a tokenizer: shows the tokens; by default that of a project."),

@@ -5,79 +5,22 @@ filled in here, so that a row holds what is asked, the choices and the place of 
 """
 
 import hashlib
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
-
-from diffutron.config.section import TASKS, HubRows
+from diffutron.config.section import TASKS
 from diffutron.data.evaluation_sets.evaluation_sets import EvaluationSet, OwnWords
-from diffutron.data.sources.hub_rows import open_split
-from diffutron.data.sources.row_readers import BadLine, RawRow, read_file
+from diffutron.data.sources.row_readers import BadLine
+from diffutron.data.task_rows import TaskRow, find_rows
+from diffutron.data.task_spec import TaskSpec
 from diffutron.runtime.errors import UserError
 from diffutron.runtime.json_lines import require_unicode
 from diffutron.runtime.yaml_files import checked, read_yaml
 
-FILES = ("csv", "json", "parquet")  # of `dataset_path`; any other name is one of the hub
 ID = "id"  # a field that no two rows may share
-Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]*$", max_length=80)]
-Words = Annotated[str, Field(min_length=1)]
-
-
-class Metadata(BaseModel):
-    """What lm-eval does not know of a task."""
-
-    model_config = ConfigDict(extra="forbid")
-
-    kind: Literal["multiple_choice", "minimal_pairs"] = "multiple_choice"
-    normalization: Literal["none", "characters", "bytes"] = "none"
-    cluster: str | None = None
-    license: str | None = None
-    citation: str | None = None
-    rows: Annotated[int, Field(gt=0)] | None = None
-    sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")] | None = None
-    version: float | str | None = None
-
-
-class TaskSpec(BaseModel):
-    """The keys of a task file. Those of lm-eval that change no question are read over."""
-
-    model_config = ConfigDict(extra="forbid")
-
-    task: Name
-    dataset_path: Words
-    dataset_name: str | None = None
-    dataset_kwargs: dict[str, Any] = Field(default_factory=dict)
-    test_split: Words = "test"
-    training_split: Words | None = None
-    output_type: Literal["multiple_choice"] = "multiple_choice"
-    doc_to_text: str = ""
-    doc_to_choice: list[str] | Words
-    doc_to_target: int | str = 0
-    target_delimiter: str = " "
-    metadata: Metadata = Metadata()
-    # Read over:
-    task_alias: Any = None
-    tag: Any = None
-    group: Any = None
-    num_fewshot: Any = None
-    fewshot_split: Any = None
-    validation_split: Any = None
-    metric_list: Any = None
-    should_decontaminate: Any = None
-    doc_to_decontamination_query: Any = None
-
-    @model_validator(mode="after")
-    def kind_fits(self) -> "TaskSpec":
-        if self.metadata.kind == "minimal_pairs":
-            if self.doc_to_text:
-                raise ValueError("minimal_pairs compares two texts: leave `doc_to_text` out")
-            if self.doc_to_target != 0:
-                raise ValueError("minimal_pairs: `doc_to_target` is 0, the good text comes first")
-        elif not self.doc_to_text:
-            raise ValueError("`doc_to_text` is missing; a multiple-choice task asks something")
-        return self
+SOURCE = "source"  # what `cluster` and `parts` may name besides the fields of a row
+SHIPPED = Path(__file__).with_name("tasks")  # task files that come with the package
 
 
 class OwnTask:
@@ -108,18 +51,18 @@ class OwnTask:
     def is_pairs(self) -> bool:
         return self.spec.metadata.kind == "minimal_pairs"
 
-    def rows(self) -> EvaluationSet:
-        """The set that is scored.
+    def rows(self, folder: Path | None = None) -> EvaluationSet:
+        """The set that is scored. folder: that of `--data`, for a task whose files may lie there.
 
         Raises:
             UserError: a file is missing, a row does not fit, or the rows are not those expected.
         """
         meta = self.spec.metadata
-        found = self._filled(self.spec.test_split)
-        if meta.rows is not None and len(found.rows) != meta.rows:
+        found = self._filled(self.spec.test_split, folder)
+        read = len(found.rows) + sum(found.dropped.values())
+        if meta.rows is not None and read != meta.rows:
             raise UserError(
-                f"{self.path}: `metadata.rows` = {meta.rows}, but {found.origin} has "
-                f"{len(found.rows)} rows"
+                f"{self.path}: `metadata.rows` = {meta.rows}, but {found.origin} has {read} rows"
             )
         if meta.sha256 not in (None, found.digest):
             raise UserError(
@@ -128,92 +71,75 @@ class OwnTask:
             )
         return found
 
-    def training(self) -> EvaluationSet | None:
+    def training(self, folder: Path | None = None) -> EvaluationSet | None:
         """The training split, for solved examples and baselines."""
         split = self.spec.training_split
-        return self._filled(split) if split else None
+        return self._filled(split, folder) if split else None
 
-    def _filled(self, split: str) -> EvaluationSet:
-        origin, raw = self._read(split)
-        rows, ids = [], set()
-        for one in raw:
-            rows.append(self._row(one, origin))
-            known = one.values.get(ID) if isinstance(one, RawRow) else None
+    def _filled(self, split: str, folder: Path | None) -> EvaluationSet:
+        found = find_rows(self.spec, split, path=self.path, texts=self.words.fields, folder=folder)
+        rows, ids, equal = list[dict[str, Any]](), set(), 0
+        for one in found.rows:
+            where = f"{self.path}: {one.raw.file}, row {one.raw.line}"
+            if isinstance(one.raw, BadLine):
+                raise UserError(f"{where}: {one.raw.why}")
+            try:
+                row = self._row(one, one.raw.values)
+            except ValueError as error:
+                raise UserError(f"{where}: {error}") from None
+            known = one.raw.values.get(ID)
             if known is not None and known in ids:
-                raise UserError(f"{self.path}: {origin}, row {one.line}: the {ID} {known!r} stands "
-                                "there before; each row needs its own")  # fmt: skip
+                raise UserError(f"{where}: the {ID} {known!r} stands there before; each row needs "
+                                "its own")  # fmt: skip
             ids.add(known)
+            equal += row is None
+            rows += [row] if row else []
         if not rows:
-            raise UserError(f"{self.path}: {origin} holds no rows")
+            raise UserError(f"{self.path}: {found.origin} holds no rows")
+        return EvaluationSet(
+            task=self.name,
+            name=self.name,
+            rows=rows,
+            origin=found.origin,
+            dropped={"two equal texts": equal} if equal else {},
+            own=self._own_words(),
+        )
+
+    def _own_words(self) -> OwnWords:
         meta = self.spec.metadata
-        own = OwnWords(
+        return OwnWords(
             "" if self.is_pairs else self.spec.target_delimiter,
             meta.normalization,
             pairs=self.is_pairs,
             clustered=meta.cluster is not None,
+            published=meta.published.model_dump() if meta.published else None,
         )
-        return EvaluationSet(task=self.name, name=self.name, rows=rows, origin=origin, own=own)
 
-    def _read(self, split: str) -> tuple[str, Iterator[RawRow | BadLine]]:
-        spec = self.spec
-        if spec.dataset_path in FILES:
-            files = self._files(split)
-            origin = ", ".join(file.name for file in files)
-            return origin, (
-                row for file in files for row in read_file(file, texts=self.words.fields)
-            )
-        hub = HubRows(
-            name=spec.dataset_path,
-            revision=str(spec.dataset_kwargs.get("revision", "main")),
-            config=spec.dataset_name,
-            split=split,
-        )
-        found = open_split(hub, setting=f"{self.path}: dataset_path")
-        return found.title, found.rows()
+    def _row(self, one: TaskRow, values: dict[str, Any]) -> dict[str, Any] | None:
+        """What is asked; None for a pair of equal texts that is to be dropped.
 
-    def _files(self, split: str) -> list[Path]:
-        named = self.spec.dataset_kwargs.get("data_files")
-        if isinstance(named, str | list):
-            named = {self.spec.test_split: named}
-        if not isinstance(named, dict) or split not in named:
-            raise UserError(
-                f"{self.path}: `dataset_kwargs.data_files` names no file of the split {split!r}; "
-                f"write data_files: {{{split}: FILE}}"
-            )
-        names = [named[split]] if isinstance(named[split], str) else named[split]
-        files = [self.path.parent / str(name) for name in names]
-        for file in files:
-            if not file.is_file():
-                raise UserError(
-                    f"{self.path}: `dataset_kwargs.data_files.{split}`: {file} does not exist"
-                )
-        return files
-
-    def _row(self, raw: RawRow | BadLine, origin: str) -> dict[str, Any]:
-        where = f"{self.path}: {origin}, row {raw.line}"
-        if isinstance(raw, BadLine):
-            raise UserError(f"{where}: {raw.why}")
-        try:
-            context, choices = self.words.context(raw.values), self.words.choices(raw.values)
-            gold = 0 if self.is_pairs else self.words.gold(raw.values, choices)
-        except ValueError as error:
-            raise UserError(f"{where}: {error}") from None
-        cluster = self.spec.metadata.cluster
-        if cluster is not None and cluster not in raw.values:
-            raise UserError(f"{where}: `metadata.cluster`: {_no_field(cluster, raw.values)}")
+        Raises:
+            ValueError: the row does not fit.
+        """
+        meta = self.spec.metadata
+        context, choices = self.words.context(values), self.words.choices(values)
+        if len(set(choices)) < len(choices):
+            if self.is_pairs and meta.drop_equal:
+                return None
+            raise ValueError("`doc_to_choice`: two choices are the same")
+        gold = 0 if self.is_pairs else self.words.gold(values, choices)
         if self.is_pairs and _turned(choices):  # or the first text would always be the good one
             choices, gold = choices[::-1], 1
         row = {
-            "row": raw.line,
+            "row": one.number,
             "context": context,
             "choices": choices,
             "gold": gold,
-            "cluster": None if cluster is None else str(raw.values[cluster]),
+            "cluster": self.words.label("cluster", values, one.source),
         }
-        try:
-            require_unicode([context, *choices])
-        except ValueError as error:
-            raise UserError(f"{where}: {error}") from None
+        if meta.parts is not None:
+            row["part"] = self.words.label("parts", values, one.source)
+        require_unicode([context, *choices])
         return row
 
 
@@ -229,10 +155,6 @@ def _with_included(path: Path) -> Any:
 def _turned(choices: Sequence[str]) -> bool:
     """A coin by the words alone."""
     return bool(hashlib.sha256("\n".join(choices).encode(errors="replace")).digest()[0] & 1)
-
-
-def _no_field(name: str, values: dict[str, Any]) -> str:
-    return f"there is no field `{name}`; the row has {', '.join(map(str, values))}"
 
 
 class _Words:
@@ -269,7 +191,27 @@ class _Words:
             template(f"doc_to_choice.{n}" if isinstance(chosen, list) else "doc_to_choice", one)
             for n, one in enumerate(many)
         ]
+        self._labels = {
+            key: template(f"metadata.{key}", text)
+            for key, text in (("cluster", spec.metadata.cluster), ("parts", spec.metadata.parts))
+            if text is not None
+        }
+        self.fields -= {SOURCE}
         self.spec = spec
+
+    def label(self, key: str, values: dict[str, Any], source: str) -> str | None:
+        """The cluster or the part of a row; None where the task names none."""
+        wanted = getattr(self.spec.metadata, key)
+        values = {SOURCE: source, **values}
+        if wanted is None:
+            return None
+        if wanted in values:
+            return str(values[wanted])
+        if "{" not in wanted:
+            raise ValueError(
+                f"`metadata.{key}`: there is no field `{wanted}`; the row has {', '.join(values)}"
+            )
+        return self._labels[key](values)
 
     def context(self, values: dict[str, Any]) -> str:
         text = self.spec.doc_to_text
@@ -289,8 +231,6 @@ class _Words:
             )
         if empty := [n for n, text in enumerate(found) if not text.strip()]:
             raise ValueError(f"`doc_to_choice`: choice {empty[0]} is empty")
-        if len(set(found)) < len(found):
-            raise ValueError("`doc_to_choice`: two choices are the same")
         return found
 
     def gold(self, values: dict[str, Any], choices: Sequence[str]) -> int:
@@ -357,6 +297,21 @@ def read_tasks(folder: Path | None) -> dict[str, OwnTask]:
     if not tasks:
         raise UserError(f"--tasks-dir {folder}: holds no task file (*.yaml)")
     return tasks
+
+
+def shipped_names() -> list[str]:
+    """The names of the tasks that come with the package: those of their files."""
+    return sorted(path.stem for path in SHIPPED.glob("*.yaml"))
+
+
+def named_tasks(folder: Path | None, names: Sequence[str] | None) -> dict[str, OwnTask]:
+    """Somebody's own tasks of a folder, and those of this package that are among `names`.
+
+    An own task goes before one of this package that has the same name.
+    """
+    own = read_tasks(folder)
+    wanted = [name for name in shipped_names() if name in (names or ()) and name not in own]
+    return own | {name: OwnTask(SHIPPED / f"{name}.yaml") for name in wanted}
 
 
 def chance(rows: Iterable[dict[str, Any]]) -> float:

@@ -286,7 +286,7 @@ def _measure_tasks(
     results = {one.task.name: summarize(one.items, one.task.dataset) for one in outcomes}
     write_json(work / f"tasks_{name}.json", {"tasks": results})
     for one in outcomes:
-        items = json_lines(map(vars, one.items))
+        items = json_lines(item.values for item in one.items)
         write_text(work / f"items_{name}_{one.task.name}.jsonl", items)
         for check, found in one.checks.items():
             if found.passed is False:

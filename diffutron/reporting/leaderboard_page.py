@@ -35,6 +35,9 @@ def build_view(results: dict[str, Any]) -> dict[str, Any]:
         "missing": results["missing_sets"],
         "sets": results["sets"],
         "checks": _checks(results["rows"]),
+        "parts": part_tables(results["rows"]),
+        "beside": published_tables(results),
+        "seven": all((one["stand_in"] or one["task"]) in TASK_NAMES for one in results["sets"]),
         "recalls": [row for row in results["rows"] if row["acc"] is not None],
     }
 
@@ -108,6 +111,95 @@ def _mean_texts(mean: Row) -> tuple[str, str]:
         format.percent(mean[key], digits=2) for key in ("acc", "chance", "constant")
     )
     return acc, f"chance {chance}, constant {constant}"
+
+
+def part_tables(rows: Sequence[Row]) -> list[dict[str, Any]]:
+    """A table for each task that has parts, in each protocol: parts down, systems across."""
+    found: dict[tuple[str, str], list[Row]] = {}
+    for row in rows:
+        if row["acc"] is not None and row.get("parts"):
+            found.setdefault((row["task"], row["protocol"]), []).append(row)
+    return [_parts(task, protocol, mine) for (task, protocol), mine in found.items()]
+
+
+def _parts(task: str, protocol: str, rows: Sequence[Row]) -> dict[str, Any]:
+    some = rows[0]["parts"]
+    return {
+        "task": TASK_NAMES.get(task, task),
+        "protocol": protocol,
+        "columns": [row["system"] for row in rows],
+        "lines": [
+            {
+                "name": name,
+                "n": format.count(part["n"]),
+                "chance": format.percent(part["chance"], digits=2),
+                "cells": [_share(row["parts"][name]) for row in rows],
+            }
+            for name, part in some.items()
+        ],
+        "whole": [_share(row) for row in rows],
+        "clusters": [_by_cluster(row) for row in rows],
+    }
+
+
+def _share(values: Row) -> dict[str, Any]:
+    return {
+        "acc": values["acc"],
+        "text": format.percent(values["acc"], digits=2),
+        "interval": format.interval(values["low"], values["high"]),
+    }
+
+
+def _by_cluster(row: Row) -> str:
+    found = row.get("cluster_interval")
+    if not found:
+        return ""
+    return f"{format.interval(found['low'], found['high'])}, {found['clusters']} clusters"
+
+
+def published_tables(results: dict[str, Any]) -> list[dict[str, Any]]:
+    """For each task that others have published scores of: theirs and ours, the highest first."""
+    tables = []
+    for one in results["sets"]:
+        theirs = one.get("published")
+        if theirs is None:
+            continue
+        mine = [
+            {
+                "name": row["system"],
+                "size": "",
+                "acc": row["acc"],
+                "interval": _by_cluster(row) or format.interval(row["low"], row["high"]),
+                "published": False,
+            }
+            for row in results["rows"]
+            if (row["task"], row["protocol"]) == (one["task"], one["protocol"])
+            and row["acc"] is not None
+        ]
+        lines = mine + [_published(line) for line in theirs["systems"]]
+        for line in lines:
+            line["text"] = format.percent(line["acc"], digits=2)
+        tables.append(
+            {
+                "task": TASK_NAMES.get(one["task"], one["task"]),
+                "protocol": one["protocol"],
+                "source": theirs["source"],
+                "interval": theirs["interval"],
+                "lines": sorted(lines, key=lambda line: -line["acc"]),
+            }
+        )
+    return tables
+
+
+def _published(line: Row) -> dict[str, Any]:
+    known = line["low"] is not None and line["high"] is not None
+    return {
+        "name": line["name"],
+        "size": line["size"] or "",
+        "acc": line["acc"],
+        "interval": format.interval(line["low"], line["high"]) if known else "",
+        "published": True,
+    }
 
 
 def _pair(one: Row) -> dict[str, Any]:

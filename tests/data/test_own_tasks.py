@@ -167,3 +167,20 @@ def test_items_are_looked_for_in_training_text(write, make_params):
     found = OwnTask(write(rows=rows)).rows()
     rules = make_params().corpus.contamination
     assert findable_rows(found, rules) == {form: [1, 2, 3] for form in FORMS}
+
+
+def test_parts_and_clusters_may_come_from_the_name_of_a_file(write, tmp_path):
+    path = write(
+        dataset_kwargs={"data_files": {"test": ["bir.csv", "iki.csv"]}, "sep": "|"},
+        metadata={"cluster": "konu", "parts": "{{ source }}-{{ konu | upper }}"},
+    )
+    for name, rows in (("bir", ROWS[:2]), ("iki", ROWS[2:])):
+        lines = ["|".join(ROWS[0]), *("|".join(row.values()) for row in rows)]
+        (tmp_path / f"{name}.csv").write_text("\n".join(lines).replace('"', ""), "utf-8")
+    found = OwnTask(path).rows()
+    assert [row["part"] for row in found.rows] == ["bir-YER", "bir-YIL", "iki-YER"]
+    assert [row["cluster"] for row in found.rows] == ["yer", "yıl", "yer"]
+    assert [row["row"] for row in found.rows] == [1, 2, 3], "numbers run over all files"
+    assert "part" not in OwnTask(write()).rows().rows[0], "a task without parts keeps its digest"
+    with pytest.raises(UserError, match=r"row 1: `metadata.parts`: 'yok' is undefined"):
+        OwnTask(write(metadata={"parts": "{{ yok }}"})).rows()

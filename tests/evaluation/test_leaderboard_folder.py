@@ -7,6 +7,7 @@ import pytest
 
 from diffutron.evaluation.leaderboard.folder import check_folder, merge_folders
 from diffutron.evaluation.leaderboard.leaderboard import leaderboard
+from diffutron.evaluation.statistics.intervals import wilson
 from diffutron.runtime.errors import UserError
 from tests.support.project import CLONE
 
@@ -88,6 +89,30 @@ def test_a_model_answers_own_tasks(ask, place):
             v / len(c.encode()) for v, c in zip(item["logprobs"], item["choices"], strict=True)
         ]
         assert item["predicted"] == rates.index(max(rates))
+
+
+@pytest.mark.slow
+def test_a_benchmark_of_the_package_stands_in_the_table(ask, place):
+    pytest.importorskip("turkmorfbench", reason="needs the extra `bench`")
+    own = {"tasks": ["turkmorfbench"], "tasks_dir": None}
+    _, found = ask("bench", only=["random", "constant"], **own)
+    random, constant = found["rows"]
+    low, high = wilson(random["correct"], random["n"], confidence=0.99)
+    assert (random["n"], len(random["parts"])) == (1836, 14)
+    assert low < random["chance"] < high
+    assert constant["acc"] == constant["constant"]
+    assert random["cluster_interval"]["clusters"] == 339
+    assert found["sets"][0]["published"]["systems"][0]["acc"] == 0.8
+
+    out, found = ask("tiny", only=["tiny"], limit=20, systems=place / "systems.yaml", **own)
+    (row,) = found["rows"]
+    assert {name for name, passed in row["sanity_checks"].items() if passed is False} == set()
+    assert sum(part["n"] for part in row["parts"].values()) == row["n"] == 20
+    assert check_folder(out)[1] == []
+    board = json.loads((out / "leaderboard.json").read_text("utf-8"))
+    board["rows"][0]["cluster_interval"]["low"] += 0.1
+    (out / "leaderboard.json").write_text(json.dumps(board), "utf-8")
+    assert "cluster_interval" in check_folder(out)[1][0]
 
 
 def test_every_number_is_counted_again(boards):

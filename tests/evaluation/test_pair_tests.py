@@ -9,14 +9,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from diffutron.evaluation.statistics.intervals import permutation_interval
+from diffutron.evaluation.statistics.intervals import DRAWS, grouped_means, permutation_interval
 from diffutron.evaluation.statistics.pair_tests import (
     BETTER,
-    DRAWS,
     OPEN,
     WORSE,
     Results,
-    _bootstrap,
     compare,
     compare_all,
     holm,
@@ -85,7 +83,7 @@ def test_bootstrap_by_kinds_matches_drawing_single_groups():
     generator = np.random.default_rng(0)
     delta = generator.integers(-1, 2, 60).astype(float)
     groups = [f"g{n // 3}" if n < 30 else f"r{n}" for n in range(60)]
-    fast = _bootstrap(delta, groups, np.random.default_rng(1))
+    fast = grouped_means(delta, groups, np.random.default_rng(1))
     names = sorted(set(groups))
     member = [[n for n, g in enumerate(groups) if g == name] for name in names]
     plain = []

@@ -1,6 +1,7 @@
 """The numbers of a task from hand-made answers."""
 
 import json
+from dataclasses import replace
 
 import pytest
 
@@ -57,7 +58,8 @@ def test_length_normalization_is_another_answer():
 
 
 def test_items_are_plain_rows_for_the_audit():
-    (line,) = json_lines([vars(item(7, 1, [-4.0, -6.0]))]).splitlines()
+    one = item(7, 1, [-4.0, -6.0])
+    (line,) = json_lines([one.values]).splitlines()
     assert json.loads(line) == {
         "row": 7,
         "gold": 1,
@@ -72,3 +74,4 @@ def test_items_are_plain_rows_for_the_audit():
         "exact": True,
         "group": "row 7",
     }
+    assert replace(one, part="ekler").values == one.values | {"part": "ekler"}

@@ -161,3 +161,27 @@ def test_a_comparison_on_the_terminal(results, capsys):
     assert "news_cat: A - B +50.00 (+40.00 to +60.00), n 100" in capsys.readouterr().out
     print_pairs(results["pairs"], as_json=True)
     assert json.loads(capsys.readouterr().out) == results["pairs"]
+
+
+def test_parts_and_published_scores_stand_beside_the_whole(results, tmp_path):
+    part = {"n": 40, "correct": 20, "acc": 0.5, "low": 0.35, "high": 0.65, "chance": 0.25}
+    more = {"parts": {"ekler": part}, "cluster_interval": {"clusters": 7, "low": 0.3, "high": 0.72}}
+    theirs = {"name": "büyük", "size": "9B", "acc": 0.8, "low": 0.7, "high": 0.9}
+    published = {"source": "its README", "interval": "95 %", "systems": [theirs]}
+    board = results | {
+        "rows": [*results["rows"], row("ours", "morfoloji", 0.55, **more)],
+        "sets": [*results["sets"], results["sets"][0] | {
+            "task": "morfoloji", "stand_in": None, "published": published}],
+    }  # fmt: skip
+    write_pages(board, tmp_path)
+    text = (tmp_path / "leaderboard.md").read_text("utf-8")
+    assert "| ekler | 40 | 25.00 | 50.00 (35.0 - 65.0) |" in text
+    assert "| all, by cluster | | | 30.0 - 72.0, 7 clusters |" in text
+    beside = text[text.index("## morfoloji: published scores") :].splitlines()
+    assert beside[4] == "| büyük | 9B | 80.00 | 70.0 - 90.0 | published |"
+    assert beside[5] == "| ours |  | 55.00 | 30.0 - 72.0, 7 clusters | measured here |"
+    page = (tmp_path / "leaderboard.html").read_text("utf-8")
+    assert '<td class="published" data-value="0.8">80.00</td>' in page
+    assert "<title>Leaderboard</title>" in page
+    write_pages(results, tmp_path)
+    assert "Parts of" not in (tmp_path / "leaderboard.html").read_text("utf-8")

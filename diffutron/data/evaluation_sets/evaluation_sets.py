@@ -26,16 +26,19 @@ from diffutron.runtime.json_lines import read_json_lines
 
 @dataclass(frozen=True)
 class OwnWords:
-    """How somebody's own task is asked: its rows hold `context`, `choices`, `gold`, `cluster`.
+    """How somebody's own task is asked: its rows hold `context`, `choices`, `gold`, `cluster`
+    and, where the task has parts, `part`.
 
     delimiter: between context and choice. normalization: what a value is divided by before
     values are compared. pairs: two texts are compared. clustered: rows belong together.
+    published: scores that others have measured.
     """
 
     delimiter: str
     normalization: str
     pairs: bool
     clustered: bool
+    published: dict[str, Any] | None = None
 
 
 @dataclass(frozen=True)

@@ -116,28 +116,37 @@ def _say_once(line: str) -> None:
 
 
 def read_file(
-    path: Path, *, columns: Collection[str] = (), texts: Collection[str] = ()
+    path: Path,
+    *,
+    columns: Collection[str] = (),
+    texts: Collection[str] = (),
+    field: str | None = None,
+    separator: str | None = None,
 ) -> Iterator[RawRow | BadLine]:
     """The rows of one file in order; `file` of each is the file's name.
 
     Args:
         columns: What is read of a parquet file, as far as it is there; all by default.
         texts: Columns of a table that hold texts, also where all of them look like numbers.
+        field: Of a JSON file that holds an object, the key of its list of rows.
+        separator: Of a table; by default that of its kind.
 
     Raises:
         UserError: the file is empty, truncated or not what its name says.
     """
-    form, compression = form_of(path)
+    form, _ = form_of(path)
     with _readable(path):
         if form == ".parquet":
             yield from _parquet_rows(path, columns)
         elif form == ".txt":
             yield from _text_blocks(path)
         elif form in (".csv", ".tsv"):
-            yield from _table_rows(path, texts)
-        elif form == ".json" and _holds_array(path):
+            yield from _table_rows(path, texts, separator)
+        elif form == ".json" and (field or _holds_array(path)):
             with _bytes_of(path) as stream:
                 rows = json.loads(stream.read().decode("utf-8-sig"))
+            if field:
+                rows = _listed(rows, field)
             yield from (_row(path, number, values) for number, values in enumerate(rows, 1))
         else:
             yield from _json_lines(path)
@@ -210,12 +219,21 @@ def _row(path: Path, number: int, values: Any) -> RawRow | BadLine:
     return RawRow(name_of(path), number, values)
 
 
+def _listed(values: Any, field: str) -> list[Any]:
+    found = values.get(field) if isinstance(values, dict) else None
+    if not isinstance(found, list):
+        raise ValueError(f"there is no list of rows under the key {field!r}")
+    return found
+
+
 def _holds_array(path: Path) -> bool:
     with _bytes_of(path) as stream:
         return stream.read(1000).removeprefix(codecs.BOM_UTF8).lstrip().startswith(b"[")
 
 
-def _table_rows(path: Path, texts: Collection[str]) -> Iterator[RawRow | BadLine]:
+def _table_rows(
+    path: Path, texts: Collection[str], separator: str | None
+) -> Iterator[RawRow | BadLine]:
     from pyarrow.csv import ConvertOptions, InvalidRow, ParseOptions, ReadOptions, open_csv
 
     bad: list[BadLine] = []
@@ -226,7 +244,7 @@ def _table_rows(path: Path, texts: Collection[str]) -> Iterator[RawRow | BadLine
         return "skip"
 
     options = ParseOptions(
-        delimiter="\t" if form_of(path)[0] == ".tsv" else ",",
+        delimiter=separator or ("\t" if form_of(path)[0] == ".tsv" else ","),
         newlines_in_values=True,
         invalid_row_handler=put_aside,
     )

@@ -56,11 +56,13 @@ class Plan:
         return math.fsum(m for m, _ in moments), math.sqrt(math.fsum(v for _, v in moments))
 
 
+@functools.lru_cache(maxsize=64)
 def plan_subsets(length: int, *, max_rows: int, seed: int) -> Plan:
     """The plan for a continuation of `length` >= 1 tokens: every subset if 2^length - 1 <=
     max_rows.
 
-    It depends on the three arguments alone. Raises ValueError where a sample would have no spread.
+    It depends on the three arguments alone, so texts of one length share it. Raises ValueError
+    where a sample would have no spread.
     """
     if 2**length - 1 <= max_rows:
         return _exact_plan(length)

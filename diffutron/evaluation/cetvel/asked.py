@@ -71,12 +71,18 @@ def choose_protocols(name: str) -> list[Protocol]:
     return [PROTOCOLS[name]]
 
 
-def choose_tasks(names: Sequence[str] | None, own: Iterable[str] = ()) -> list[str]:
-    """The tasks of these names among the seven and somebody's own; all of them without names."""
+def choose_tasks(
+    names: Sequence[str] | None, own: Iterable[str] = (), *, also: Iterable[str] = ()
+) -> list[str]:
+    """The tasks of these names among the seven and somebody's own; all of them without names.
+
+    also: names that are allowed besides, for the message.
+    """
     known = [*TASKS, *own]
     for name in names or ():
         if name not in known:
-            raise UserError(f"unknown task {name!r}; allowed: {', '.join(known)}")
+            allowed = ", ".join(dict.fromkeys([*known, *also]))
+            raise UserError(f"unknown task {name!r}; allowed: {allowed}")
     return [task for task in known if names is None or task in names]
 
 
@@ -113,7 +119,8 @@ def read_material(
         raise UserError(f"--limit {limit}: at least 1 item of a task has to be scored")
     found: list[EvalTask] = []
     missing: list[str] = []
-    brought = [(task.rows(), task.training()) for task in mine]
+    folder = place_of(data)[1] if any(task.spec.metadata.local for task in mine) else None
+    brought = [(task.rows(folder), task.training(folder)) for task in mine]
     for protocol in protocols:
         found += [
             EvalTask.draw(rows, protocol, limit=limit, seed=seed, shots=shots, training=training)

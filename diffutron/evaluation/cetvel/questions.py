@@ -27,7 +27,8 @@ SHARED = {"belebele_tr": "flores_passage"}  # the field that several items have 
 class Question:
     """row: place in the source. gold: -1 where no choice is right. group: items of one passage
     have the same; no two others. normalization: what a value is divided by before values are
-    compared: none, characters or bytes of the choice."""
+    compared: none, characters or bytes of the choice. part: of the task, whose parts have numbers
+    of their own."""
 
     task: str
     row: int
@@ -38,6 +39,7 @@ class Question:
     group: str
     doc: dict[str, Any]
     normalization: str = "none"
+    part: str | None = None
 
     @property
     def pairs(self) -> list[tuple[str, str]]:
@@ -90,6 +92,7 @@ def ask(
                 group=group,
                 doc=doc,
                 normalization=one.own.normalization if one.own else "none",
+                part=doc.get("part") if one.own else None,
             )
         )
     return questions

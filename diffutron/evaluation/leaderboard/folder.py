@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from diffutron.evaluation.leaderboard.leaderboard import ITEMS, RESULTS, item_file, tested_pairs
-from diffutron.evaluation.leaderboard.rows import means, parts_of
+from diffutron.evaluation.leaderboard.rows import clustered, means, parts_of
 from diffutron.evaluation.scoring.task_numbers import AnsweredItem, judged_again, numbers
 from diffutron.evaluation.statistics.pair_tests import Results
 from diffutron.runtime.errors import UserError
@@ -106,6 +106,8 @@ class _Recount:
             self.same(f"{place}, {key}", row.get(key), value)
         if row["parts"] is not None:
             self.same(f"{place}, parts", row["parts"], parts_of(items))
+        if row.get("cluster_interval") is not None:
+            self.same(f"{place}, cluster_interval", row["cluster_interval"], clustered(items))
 
 
 def _zipped(

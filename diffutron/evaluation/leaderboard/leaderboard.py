@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from diffutron.data.own_tasks import read_tasks
+from diffutron.data.own_tasks import named_tasks, shipped_names
 from diffutron.evaluation.cetvel.asked import (
     EvalTask,
     choose_protocols,
@@ -87,12 +87,13 @@ def leaderboard(options: Options) -> dict[str, Any] | None:
     """
     listed = options.listed or read_systems(options.systems)
     chosen = listed.choose(options.only)
-    protocols, own = choose_protocols(options.protocol), read_tasks(options.tasks_dir)
+    protocols = choose_protocols(options.protocol)
+    own = named_tasks(options.tasks_dir, options.tasks)
     for system in chosen:
         check_folder(system)
     shard = this_shard()
     tasks, missing = read_material(
-        choose_tasks(options.tasks, own),
+        choose_tasks(options.tasks, own, also=shipped_names()),
         protocols,
         data=options.data,
         shots=options.shots,
@@ -217,7 +218,7 @@ def _compare(
             for row in rows[len(rows) - len(mine) :]:
                 if found := items.get(row["task"]):
                     path = out / ITEMS / item_file(name, protocol, row["task"])
-                    write_text(path, json_lines(map(vars, found)))
+                    write_text(path, json_lines(item.values for item in found))
                     row["items_sha256"] = file_digest(path)
             if items:
                 compared.append(

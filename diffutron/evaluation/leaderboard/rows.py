@@ -9,7 +9,7 @@ from diffutron.evaluation.scorers.loading import Checkpoint
 from diffutron.evaluation.scorers.systems import System, Systems
 from diffutron.evaluation.scoring.score_system import Outcome
 from diffutron.evaluation.scoring.task_numbers import AnsweredItem, answered, summarize
-from diffutron.evaluation.statistics.intervals import wilson
+from diffutron.evaluation.statistics.intervals import cluster_interval, wilson
 
 KEYS = (
     "system", "task", "stand_in", "protocol", "shots", "n", "correct", "acc", "acc_norm", "low",
@@ -56,7 +56,8 @@ def row_of(
         "published": None if task.stand_in else system.published.get(task.dataset.task),
         **outcome.check_values(not_made=outcome.why or "the system is no model"),
         "supervised": system.architecture == "supervised",
-        "parts": parts_of(outcome.items) if is_answered and _has_clusters(task) else None,
+        "parts": parts_of(outcome.items) if is_answered and _has_parts(task) else None,
+        "cluster_interval": clustered(outcome.items) if is_answered and _clustered(task) else None,
         "by_length": any(answer.by_length for answer in (outcome.answers or {}).values()),
         "items_sha256": None,  # of the file of answers, once it is written
         "why": outcome.why,
@@ -65,15 +66,29 @@ def row_of(
     return {key: values.pop(key) for key in KEYS} | values
 
 
-def _has_clusters(task: EvalTask) -> bool:
+def _clustered(task: EvalTask) -> bool:
     return task.dataset.own is not None and task.dataset.own.clustered
 
 
+def _has_parts(task: EvalTask) -> bool:
+    return _clustered(task) or any(one.part is not None for one in task.questions)
+
+
+def clustered(items: Sequence[AnsweredItem]) -> dict[str, Any] | None:
+    """The 95 % interval of `acc` whose clusters are drawn together; None for a single cluster."""
+    groups = [item.group for item in items]
+    found = cluster_interval([item.correct for item in items], groups)
+    if found is None:
+        return None
+    return {"clusters": len(set(groups)), "low": found[0], "high": found[1]}
+
+
 def parts_of(items: Sequence[AnsweredItem]) -> dict[str, dict[str, Any]]:
-    """The numbers of each cluster, so that the mean of a task of many parts hides none."""
+    """The numbers of each part, or of each cluster where a task has no other parts, so that the
+    mean hides none."""
     found: dict[str, list[AnsweredItem]] = {}
     for item in items:
-        found.setdefault(item.group, []).append(item)
+        found.setdefault(item.group if item.part is None else item.part, []).append(item)
     parts = {}
     for name, mine in sorted(found.items()):
         correct = sum(item.correct for item in mine)
@@ -120,6 +135,7 @@ def describe(task: EvalTask) -> dict[str, Any]:
         "dropped": task.dataset.dropped,
         "digest": task.dataset.digest,
         "normalization": own.normalization if own else "none",
+        "published": own.published if own else None,
         "training_rows": len(task.training.rows) if task.training else 0,
         "training_dropped": task.training.dropped if task.training else {},
     }

@@ -6,37 +6,59 @@ from pathlib import Path
 from typing import Any
 
 from diffutron.config.section import TASKS
-from diffutron.data.evaluation_sets.evaluation_sets import load_rows, local_file
+from diffutron.data.evaluation_sets.evaluation_sets import EvaluationSet, load_rows, local_file
 from diffutron.data.evaluation_sets.places import HUB
-from diffutron.data.own_tasks import OwnTask, chance, read_tasks
+from diffutron.data.own_tasks import SHIPPED, OwnTask, chance, read_tasks, shipped_names
+from diffutron.data.task_rows import PackageAbsent
 from diffutron.evaluation.cetvel.asked import place_of
 from diffutron.evaluation.cetvel.protocols import PROTOCOLS
 from diffutron.evaluation.cetvel.questions import Question, ask
 from diffutron.modeling.encoding import encode_pairs, move_space
 from diffutron.modeling.tokenizer import load_tokenizer
 
+SHIPPED_AS = "with the package, asked by name"
 SHOWN = 3  # rows that `check` prints
 
 
 def list_tasks(folder: Path | None, *, data: str | None) -> list[dict[str, Any]]:
-    """name, kind, license, rows, chance and source of each task, somebody's own ones last.
+    """name, kind, license, rows, chance and source of each task: the seven, those that come with
+    the package besides, and somebody's own.
 
     chance is null for a set whose rows are not at hand: those of the hub are not fetched for it.
     """
-    found = [_known(task, data) for task in TASKS]
-    for own in read_tasks(folder).values():
-        rows, meta = own.rows(), own.spec.metadata
-        found.append(
-            {
-                "task": own.name,
-                "kind": meta.kind,
-                "license": meta.license,
-                "rows": len(rows.rows),
-                "chance": chance(rows.rows),
-                "from": f"{own.path} ({rows.origin})",
-            }
-        )
-    return found
+    mine = read_tasks(folder)
+    shipped = [OwnTask(SHIPPED / f"{name}.yaml") for name in shipped_names() if name not in mine]
+    return [
+        *(_known(task, data) for task in TASKS),
+        *(_shipped(task, data) for task in shipped),
+        *(_described(task, task.rows(), str(task.path)) for task in mine.values()),
+    ]
+
+
+def _described(own: OwnTask, found: EvaluationSet, place: str) -> dict[str, Any]:
+    return _head(own) | {
+        "rows": len(found.rows),
+        "chance": chance(found.rows),
+        "from": f"{place} ({found.origin})",
+    }
+
+
+def _head(own: OwnTask) -> dict[str, Any]:
+    meta = own.spec.metadata
+    return {"task": own.name, "kind": meta.kind, "license": meta.license}
+
+
+def _shipped(own: OwnTask, data: str | None) -> dict[str, Any]:
+    """A task that comes with the package, with its rows where they are at hand."""
+    spec, (_, folder) = own.spec, place_of(data)
+    if spec.metadata.local is None or (folder and any(folder.glob(spec.metadata.local.files))):
+        try:
+            return _described(own, own.rows(folder), SHIPPED_AS)
+        except PackageAbsent as error:
+            return _head(own) | {"rows": spec.metadata.rows, "chance": None, "from": str(error)}
+    absent = f", not in {folder}" if folder else ""
+    place = f"{SHIPPED_AS} ({spec.dataset_path} on the hub{absent})"
+    return _head(own) | {"rows": spec.metadata.rows, "chance": None, "from": place}
 
 
 def _known(task: str, data: str | None) -> dict[str, Any]:
@@ -53,7 +75,7 @@ def _known(task: str, data: str | None) -> dict[str, Any]:
 
 
 def check_task(path: Path, *, tokenizer: Path | None) -> dict[str, Any]:
-    """What a task file asks.
+    """What a task file asks; `path` may be the name of a task that comes with the package.
 
     Returns: task, kind, rows, chance, clusters, shown (the first rows as they are asked; with a
     tokenizer, what each choice becomes) and notes: what is allowed, and seldom meant.
@@ -61,8 +83,11 @@ def check_task(path: Path, *, tokenizer: Path | None) -> dict[str, Any]:
     Raises:
         UserError: the file or a row of it is wrong.
     """
+    if str(path) in shipped_names() and not path.exists():
+        path = SHIPPED / f"{path}.yaml"
     own = OwnTask(path)
-    training, dataset = own.training(), own.rows()
+    folder = place_of(None)[1] if own.spec.metadata.local else None
+    training, dataset = own.training(folder), own.rows(folder)
     questions = ask(dataset, PROTOCOLS["corrected"])
     made = load_tokenizer(tokenizer) if tokenizer else None
     groups = Counter(row["cluster"] for row in dataset.rows if row["cluster"] is not None)
@@ -77,7 +102,10 @@ def check_task(path: Path, *, tokenizer: Path | None) -> dict[str, Any]:
         "chance": chance(dataset.rows),
         "clusters": len(groups),
         "shown": [_shown(one, made) for one in questions[:SHOWN]],
-        "notes": list(_notes(questions, own, made)),
+        "notes": [
+            *(f"{count} rows are left out: {why}" for why, count in dataset.dropped.items()),
+            *_notes(questions, own, made),
+        ],
     }
 
 

@@ -18,7 +18,7 @@ TIE = 1e-9  # nats
 class AnsweredItem:
     """One question as it was answered: enough to check each number later.
 
-    group: items of one passage have the same.
+    group: items of one passage have the same. part: of a task that has parts besides its groups.
     """
 
     row: int
@@ -33,6 +33,12 @@ class AnsweredItem:
     stderr: list[float]
     exact: bool
     group: str
+    part: str | None = None
+
+    @property
+    def values(self) -> dict[str, Any]:
+        """Its fields for a file; `part` where the task has parts."""
+        return {key: value for key, value in vars(self).items() if (key, value) != ("part", None)}
 
 
 def answered(question: Question, answer: Answer) -> AnsweredItem:
@@ -47,6 +53,7 @@ def answered(question: Question, answer: Answer) -> AnsweredItem:
         stderr=answer.stderr,
         exact=answer.exact,
         group=question.group,
+        part=question.part,
         **_judged(values, choices, question.gold, answer.by_length, question.normalization),
     )
 

@@ -11,6 +11,8 @@ from typing import Any
 import numpy as np
 from scipy import stats
 
+DRAWS = 10_000  # of a bootstrap
+
 
 def wilson(correct: int, n: int, *, confidence: float = 0.95) -> tuple[float, float]:
     """Wilson score interval of a proportion (Wilson 1927): (low, high)."""
@@ -94,6 +96,36 @@ def _bootstrap_rates(delta: np.ndarray, weight: np.ndarray, *, draws: int, seed:
         index = generator.integers(0, len(delta), size=(rows, len(delta)))
         rates[start : start + rows] = delta[index].sum(1) / weight[index].sum(1)
     return rates
+
+
+def cluster_interval(
+    values: Sequence[float], groups: Sequence[str], *, seed: int = 0, confidence: float = 0.95
+) -> list[float] | None:
+    """Percentile interval of a mean whose groups are drawn with replacement, whole: [low, high].
+
+    None where there are fewer than two groups.
+    """
+    if len(set(groups)) < 2:
+        return None
+    drawn = grouped_means(np.asarray(values, float), groups, np.random.default_rng(seed))
+    low, high = np.quantile(drawn, [(1 - confidence) / 2, (1 + confidence) / 2])
+    return [float(low), float(high)]
+
+
+def grouped_means(
+    values: np.ndarray, groups: Sequence[str], generator: np.random.Generator
+) -> np.ndarray:
+    """Means of `values` [n] over groups drawn with replacement, [DRAWS].
+
+    Groups of equal sum and size are alike, so how many of each kind are drawn is multinomial: the
+    same distribution as from drawing single groups, at the price of the kinds.
+    """
+    _, index = np.unique(np.asarray(groups), return_inverse=True)
+    each = np.stack([np.bincount(index, values), np.bincount(index).astype(float)])
+    kinds, counts = np.unique(each, axis=1, return_counts=True)
+    num_groups = int(counts.sum())
+    drawn = generator.multinomial(num_groups, counts / num_groups, size=DRAWS)
+    return (drawn @ kinds[0]) / (drawn @ kinds[1])
 
 
 def one_sided(p_value: float, difference: float, *, less: bool) -> float:

@@ -14,13 +14,14 @@ from typing import Any
 import numpy as np
 from scipy import stats
 
+from diffutron.evaluation.statistics.intervals import DRAWS, cluster_interval, grouped_means
+
 ALPHA, POWER = 0.05, 0.8
-DRAWS = 10_000
 BETTER, WORSE, OPEN = "better", "worse", "cannot be told"
 MEAN = "mean"
 KEYS = (
     "a", "b", "task", "protocol", "n", "difference", "low", "high", "p_value", "p_holm",
-    "verdict", "items_needed",
+    "verdict", "items_needed", "cluster_interval",
 )  # fmt: skip
 
 
@@ -50,6 +51,7 @@ def compare(
 
     Returns:
         difference: accuracy of `a` minus that of `b`, with its 95 % interval [low, high].
+        cluster_interval: the same with the groups drawn whole; None where each item is alone.
         verdict: on `a`, from `p_holm` at `alpha`. items_needed: items that show a difference of
         this size with power 0.8 at alpha 0.05; None where there is no difference. Empty where the
         two have no common item.
@@ -117,6 +119,9 @@ def _task(a: Results, b: Results, task: str) -> dict[str, Any]:
     half = stats.norm.ppf(1 - ALPHA / 2) * math.sqrt((only_a + only_b) / n - difference**2)
     half /= math.sqrt(n)
     needed = None if only_a == only_b else items_to_compare(only_a / n, only_b / n)
+    groups, delta = [a.groups[task][row] for row in rows], []
+    if len(set(groups)) < n:
+        delta = [float(a.correct[task][row]) - float(b.correct[task][row]) for row in rows]
     return {
         "task": task,
         "n": n,
@@ -125,6 +130,7 @@ def _task(a: Results, b: Results, task: str) -> dict[str, Any]:
         "high": difference + half,
         "p_value": mcnemar(only_a, only_b),
         "items_needed": needed,
+        "cluster_interval": cluster_interval(delta, groups) if delta else None,
     }
 
 
@@ -137,7 +143,7 @@ def _mean(a: Results, b: Results, tasks: Sequence[str], seed: int) -> dict[str, 
         rows = shared_items(a, b, task)
         delta = np.array([float(a.correct[task][r]) - float(b.correct[task][r]) for r in rows])
         groups = [a.groups[task][row] for row in rows]
-        drawn += _bootstrap(delta, groups, generator)
+        drawn += grouped_means(delta, groups, generator)
         total += delta.mean()
         n += len(rows)
     difference = round(float(total / len(tasks)), 12)  # sums that cancel leave a residue
@@ -158,20 +164,5 @@ def _mean(a: Results, b: Results, tasks: Sequence[str], seed: int) -> dict[str, 
         "p_value": p_value,
         "p_holm": p_value,  # one test: there is nothing to adjust for
         "items_needed": needed,
+        "cluster_interval": None,  # its own interval is of groups
     }
-
-
-def _bootstrap(
-    delta: np.ndarray, groups: Sequence[str], generator: np.random.Generator
-) -> np.ndarray:
-    """Means of `delta` [n] over groups drawn with replacement, [DRAWS].
-
-    Groups of equal sum and size are alike, so how many of each kind are drawn is multinomial: the
-    same distribution as from drawing single groups, at the price of the kinds.
-    """
-    _, index = np.unique(np.asarray(groups), return_inverse=True)
-    each = np.stack([np.bincount(index, delta), np.bincount(index).astype(float)])
-    kinds, counts = np.unique(each, axis=1, return_counts=True)
-    num_groups = int(counts.sum())
-    drawn = generator.multinomial(num_groups, counts / num_groups, size=DRAWS)
-    return (drawn @ kinds[0]) / (drawn @ kinds[1])
