@@ -15,7 +15,6 @@ from pydantic import Field
 from diffutron.config.data_params import CorpusParams, InstructionsParams, TokenizerParams
 from diffutron.config.renamed import KEYS
 from diffutron.config.section import (
-    TASKS,
     HubRows,
     NonNegative,
     Positive,
@@ -51,6 +50,8 @@ class EvaluateParams(Section):
     source: Source
     digest: str | None
     tasks: list[TaskName]
+    tasks_dir: str | None
+    tasks_digest: str | None
     casing: Literal["turkish", "cetvel"]
     tuned_format: Literal["text", "chat"]
     max_items: Positive | None
@@ -69,7 +70,7 @@ class ReportParams(Section):
 
 
 class GateParams(Section):
-    min_tasks: Annotated[int, Field(ge=0, le=len(TASKS))]
+    min_tasks: NonNegative
     max_p_value: Share
     min_instructions: Share
     min_valid_words: Share

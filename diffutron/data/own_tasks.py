@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from diffutron.config.section import TASKS, HubRows
 from diffutron.data.evaluation_sets.evaluation_sets import EvaluationSet, OwnWords
+from diffutron.data.evaluation_sets.places import LOCAL
 from diffutron.data.sources.hub_rows import open_split
 from diffutron.data.sources.row_readers import BadLine, RawRow, read_file
 from diffutron.runtime.errors import UserError
@@ -21,6 +22,7 @@ from diffutron.runtime.yaml_files import checked, read_yaml
 
 FILES = ("csv", "json", "parquet")  # of `dataset_path`; any other name is one of the hub
 ID = "id"  # a field that no two rows may share
+BUILT_IN = {*TASKS, *(Path(one.name).stem for files in LOCAL.values() for one in files)}
 Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]*$", max_length=80)]
 Words = Annotated[str, Field(min_length=1)]
 
@@ -96,8 +98,9 @@ class OwnTask:
             raise UserError(f"{path}: `output_type` = 'generate_until': only multiple_choice is "
                             "scored so far")  # fmt: skip
         self.path, self.spec = path, checked(values, TaskSpec, origin=str(path))
-        if self.spec.task in TASKS:
-            raise UserError(f"{path}: `task` = {self.spec.task!r} is one of the seven; rename it")
+        if self.spec.task in BUILT_IN:
+            raise UserError(f"{path}: `task` = {self.spec.task!r} is a set of this project; "
+                            "rename it")  # fmt: skip
         self.words = _Words(self)
 
     @property
@@ -132,6 +135,17 @@ class OwnTask:
         """The training split, for solved examples and baselines."""
         split = self.spec.training_split
         return self._filled(split) if split else None
+
+    def files(self) -> list[Path]:
+        """The data files of its splits; none for a data set of the hub.
+
+        Raises:
+            UserError: one of them is missing.
+        """
+        if self.spec.dataset_path not in FILES:
+            return []
+        splits = filter(None, (self.spec.test_split, self.spec.training_split))
+        return [file for split in splits for file in self._files(split)]
 
     def _filled(self, split: str) -> EvaluationSet:
         origin, raw = self._read(split)
@@ -333,30 +347,6 @@ def _listed(value: Any) -> list[Any]:
     if not isinstance(value, list | tuple):
         raise ValueError("`doc_to_choice` gives no list")
     return list(value)
-
-
-def read_tasks(folder: Path | None) -> dict[str, OwnTask]:
-    """The tasks of the files `*.yaml` of a folder, by name; none without a folder.
-
-    A file whose name begins with `_` is one that others include, and is passed over.
-
-    Raises:
-        UserError: there is no such folder or no task in it, a file is wrong, or two have one name.
-    """
-    if folder is None:
-        return {}
-    if not folder.is_dir():
-        raise UserError(f"--tasks-dir {folder}: no such folder; give one with task files (*.yaml)")
-    files = [p for p in sorted(folder.iterdir()) if p.suffix in (".yaml", ".yml")]
-    tasks: dict[str, OwnTask] = {}
-    for task in map(OwnTask, (path for path in files if not path.name.startswith("_"))):
-        if task.name in tasks:
-            raise UserError(f"{task.path}: `task` = {task.name!r} is also that of "
-                            f"{tasks[task.name].path}; rename one of them")  # fmt: skip
-        tasks[task.name] = task
-    if not tasks:
-        raise UserError(f"--tasks-dir {folder}: holds no task file (*.yaml)")
-    return tasks
 
 
 def chance(rows: Iterable[dict[str, Any]]) -> float:

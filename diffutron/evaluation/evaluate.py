@@ -16,6 +16,7 @@ from diffutron.config.params import EvaluateParams, Params
 from diffutron.data.evaluation_sets.evaluation_sets import EvaluationSet, load_sets
 from diffutron.data.evaluation_sets.perplexity_text import read_perplexity_text
 from diffutron.data.sources.sources import local_digest
+from diffutron.data.task_folder import params_tasks
 from diffutron.evaluation.calibration import calibrate
 from diffutron.evaluation.cetvel.asked import EvalTask
 from diffutron.evaluation.cetvel.protocols import PROTOCOLS
@@ -161,19 +162,27 @@ def shared_tokenizer(folders: Mapping[str, Path]) -> Any:
 
 
 def read_sets(section: EvaluateParams) -> tuple[list[EvaluationSet], list[str]]:
-    """The evaluation sets and the names of missing ones; local data must be as `digest` says."""
+    """The evaluation sets, somebody's own last, and the names of those that a folder lacks.
+
+    Raises:
+        UserError: a file or a row is wrong, or files are not those of their digest.
+    """
+    own = [task.rows() for task in params_tasks(section).values()]
     if "local" in (section.source, section.perplexity_text.source):
         found = local_digest("evaluate")
         if found != section.digest:
             was = "is not set" if section.digest is None else "does not fit the local files"
             raise UserError(f"evaluate.digest {was}: run `diffutron params` again")
+    if own and not section.tasks:
+        return own, []
     folder = os.environ.get("DIFFUTRON_DATA")
-    return load_sets(
+    sets, missing = load_sets(
         section.tasks,
         source=section.source,
         folder=Path(folder) if folder else None,
         digest=section.digest if section.source == "hub" else None,
     )
+    return [*sets, *own], missing
 
 
 def read_material(
@@ -348,6 +357,7 @@ def _describe_sets(
         described[one.name] = {
             "task": one.task,
             "stand_in": one.stand_in,
+            "own": one.own is not None,
             "origin": one.origin,
             "rows": len(one.rows),
             "dropped": one.dropped,

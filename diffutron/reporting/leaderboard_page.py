@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from diffutron.config.names import TASK_NAMES
+from diffutron.config.names import TASK_NAMES, task_name
 from diffutron.pages import format
 from diffutron.pages.render import render
 from diffutron.runtime.files import write_text
@@ -64,7 +64,7 @@ def _table(results: dict[str, Any], protocol: str) -> dict[str, Any]:
 def _line(task: str, rows: Sequence[Row | None]) -> dict[str, Any]:
     some = next(row for row in rows if row is not None)
     return {
-        "task": TASK_NAMES.get(task, task),
+        "task": task_name(task),
         "stand_in": some["stand_in"],
         "n": format.count(some["n"]),
         "chance": format.percent(some["chance"], digits=2),

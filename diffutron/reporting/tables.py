@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from diffutron.config.names import MODEL_NAMES, TASK_NAMES
+from diffutron.config.names import MODEL_NAMES, TASK_NAMES, task_name
 from diffutron.pages import format
 from diffutron.paper import published
 from diffutron.reporting.inputs import EARLIER, Inputs
@@ -225,15 +225,16 @@ def candidate_lines(found: Mapping[str, Mapping[str, Any]]) -> list[str]:
 
 def task_tables(summary: Summary) -> list[Table]:
     """Accuracy and length-normalized accuracy of the four models on each task."""
-    claims = list(published.COLUMN.values())
     columns = ["task", "chance", "best constant", *MODEL_NAMES.values()]
     rows, normalized = [], []
-    for task, label in TASK_NAMES.items():
+    for task in summary.tasks:
+        label = task_name(task)
         scores = [summary.models[m].task(task) for m in MODEL_NAMES]
         known = next((one for one in scores if one != TaskScore()), TaskScore())
         known = [cell(format.percent(share)) for share in (known.chance, known.constant)]
-        said = [Cell(f"{published.ACCURACY[task][k]:.2f}", tone="published") for k in claims]
-        rows.append([Cell(label), *known, *map(_accuracy, scores), *said])
+        claims = (published.accuracy(model, task) for model in published.COLUMN)
+        claims = [Cell(said("{:.2f}", claim), tone="published") for claim in claims]
+        rows.append([Cell(label), *known, *map(_accuracy, scores), *claims])
         normalized.append(
             [Cell(label), *known, *(cell(format.percent(one.acc_norm)) for one in scores)]
         )
@@ -241,9 +242,9 @@ def task_tables(summary: Summary) -> list[Table]:
         "Below each score: its 95 % Wilson interval, the exact one-sided binomial test against the "
         "better of chance and the best constant answer, and the number of items."
     )
-    said = [f"published: {published.SYSTEMS[k]}" for k in claims]
+    systems = [f"published: {published.SYSTEMS[k]}" for k in published.COLUMN.values()]
     return [
-        Table("Accuracy x 100 (acc)", [*columns, *said], rows, [note]),
+        Table("Accuracy x 100 (acc)", [*columns, *systems], rows, [note]),
         Table("Accuracy x 100, length-normalized (acc_norm)", columns, normalized),
     ]
 

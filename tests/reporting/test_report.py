@@ -133,6 +133,26 @@ def test_measured_stands_beside_published(make_report):
     assert cells[7:] == ["33.29", "32.81"]
 
 
+def test_a_task_of_any_name_stands_in_figure_tables_and_numbers(make_report, run_files):
+    path = run_files["metrics_dir"] / "evaluate.json"
+    values = json.loads(path.read_text(encoding="utf-8"))
+    for model in values["models"].values():
+        model["tasks"]["soru_bankasi"] = model["tasks"]["sts_tr"]
+    values["sets"]["soru_bankasi"] = {"own": True, "origin": "s.jsonl", "rows": 30, "dropped": {}}
+    path.write_text(json.dumps(values), encoding="utf-8")
+    page, text, full = make_report()
+    assert "7 of 8" in text
+    rows = [line for line in text.splitlines() if line.startswith("| soru_bankasi |")]
+    accuracy, normalized, data = [[c.strip() for c in row.strip("|").split("|")] for row in rows]
+    assert accuracy[6].startswith("30.0 (")
+    assert accuracy[7:] == ["", ""], "nothing is published of it"
+    assert normalized[6] == "29.0"
+    assert data[1:5] == ["own task", "30", "0", "not measured"]
+    figure = page[page.index("Accuracy of four models on each task") :]
+    assert "soru_bankasi" in figure[: figure.index("</svg>")]
+    assert list(full["models"]["phase2"]["tasks"])[-1] == "soru_bankasi"
+
+
 def test_denoising_is_there_with_and_without_script(make_report):
     page, text, _ = make_report()
     assert page.count('<span class="slot') == 5

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from diffutron.data.own_tasks import read_tasks
+from diffutron.data.task_folder import read_tasks
 from diffutron.evaluation.cetvel.asked import (
     EvalTask,
     choose_protocols,

@@ -8,8 +8,7 @@ from diffutron.evaluation.scorers.answer import Answer
 from diffutron.evaluation.scorers.loading import Checkpoint
 from diffutron.evaluation.scorers.systems import System, Systems
 from diffutron.evaluation.scoring.score_system import Outcome
-from diffutron.evaluation.scoring.task_numbers import AnsweredItem, answered, summarize
-from diffutron.evaluation.statistics.intervals import wilson
+from diffutron.evaluation.scoring.task_numbers import answered, summarize
 
 KEYS = (
     "system", "task", "stand_in", "protocol", "shots", "n", "correct", "acc", "acc_norm", "low",
@@ -36,7 +35,18 @@ def row_of(
     else:  # chance and constant stand beside a task that a system cannot answer
         sheet = [answered(one, Answer.of_choice(0, len(one.choices))) for one in task.questions]
         values = summarize(sheet, task.dataset) | dict.fromkeys(
-            ("correct", "acc", "acc_norm", "low", "high", "p_value", "recall", "predicted", "ties")
+            (
+                "correct",
+                "acc",
+                "acc_norm",
+                "low",
+                "high",
+                "p_value",
+                "recall",
+                "predicted",
+                "ties",
+                "parts",
+            )  # fmt: skip
         )
     without: dict[str, Any] = dict.fromkeys(CONTAMINATION)
     if is_answered and contaminated is not None:
@@ -56,37 +66,12 @@ def row_of(
         "published": None if task.stand_in else system.published.get(task.dataset.task),
         **outcome.check_values(not_made=outcome.why or "the system is no model"),
         "supervised": system.architecture == "supervised",
-        "parts": parts_of(outcome.items) if is_answered and _has_clusters(task) else None,
         "by_length": any(answer.by_length for answer in (outcome.answers or {}).values()),
         "items_sha256": None,  # of the file of answers, once it is written
         "why": outcome.why,
         **without,
     }
     return {key: values.pop(key) for key in KEYS} | values
-
-
-def _has_clusters(task: EvalTask) -> bool:
-    return task.dataset.own is not None and task.dataset.own.clustered
-
-
-def parts_of(items: Sequence[AnsweredItem]) -> dict[str, dict[str, Any]]:
-    """The numbers of each cluster, so that the mean of a task of many parts hides none."""
-    found: dict[str, list[AnsweredItem]] = {}
-    for item in items:
-        found.setdefault(item.group, []).append(item)
-    parts = {}
-    for name, mine in sorted(found.items()):
-        correct = sum(item.correct for item in mine)
-        low, high = wilson(correct, len(mine))
-        parts[name] = {
-            "n": len(mine),
-            "correct": correct,
-            "acc": correct / len(mine),
-            "low": low,
-            "high": high,
-            "chance": sum(1 / len(item.choices) for item in mine) / len(mine),
-        }
-    return parts
 
 
 def means(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:

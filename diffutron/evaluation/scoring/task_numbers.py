@@ -82,13 +82,14 @@ def summarize(items: Sequence[AnsweredItem], dataset: EvaluationSet) -> dict[str
 
     chance: mean of 1 / number of choices. constant: the best share that one index alone gets.
     p_value: exact one-sided binomial of `acc` against the larger of the two. low, high: 95 %
-    Wilson interval of `acc`.
+    Wilson interval of `acc`. parts: the numbers of each cluster, if the set has clusters.
     """
     return {
         **numbers(items),
         "stand_in": dataset.stand_in,
         "origin": dataset.origin,
         "dropped": dataset.dropped,
+        "parts": parts_of(items) if dataset.own and dataset.own.clustered else None,
     }
 
 
@@ -116,6 +117,26 @@ def numbers(items: Sequence[AnsweredItem]) -> dict[str, Any]:
         "ties": sum(item.tied for item in items),
         "exact_items": sum(item.exact for item in items),
     }
+
+
+def parts_of(items: Sequence[AnsweredItem]) -> dict[str, dict[str, Any]]:
+    """The numbers of each cluster, so that the mean of a task of many parts hides none."""
+    found: dict[str, list[AnsweredItem]] = {}
+    for item in items:
+        found.setdefault(item.group, []).append(item)
+    parts = {}
+    for name, mine in sorted(found.items()):
+        correct = sum(item.correct for item in mine)
+        low, high = wilson(correct, len(mine))
+        parts[name] = {
+            "n": len(mine),
+            "correct": correct,
+            "acc": correct / len(mine),
+            "low": low,
+            "high": high,
+            "chance": sum(1 / len(item.choices) for item in mine) / len(mine),
+        }
+    return parts
 
 
 def json_lines(rows: Iterable[Mapping[str, Any]]) -> str:
