@@ -62,6 +62,7 @@ class EvaluateParams(Section):
     perplexity_text: PerplexityText
     generation: GenerationParams
     instruction_rows: Positive
+    probe_rows: NonNegative
     traces: NonNegative
 
 

@@ -70,6 +70,7 @@ def build_view(params: Params, inputs: Inputs, summary: Summary) -> dict[str, An
         "provenance": origin_facts(params),
         "tasks": tables.task_tables(summary),
         "leaderboard": tables.leaderboard_table(),
+        "probe": tables.probe_table(inputs),
         "answers_table": tables.answer_table(summary, inputs, source=params.corpus.source),
         "decisions": tables.calibration_table(inputs),
         "language": tables.language_table(summary, inputs),

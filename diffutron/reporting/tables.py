@@ -261,6 +261,42 @@ def _accuracy(score: TaskScore) -> Cell:
     return cell(format.percent(score.acc), format.interval(score.low, score.high), test, tone=tone)
 
 
+def probe_table(inputs: Inputs) -> Table:
+    """What a linear model reads off the frozen embeddings of each checkpoint."""
+    found = inputs.measured("probe") or {}
+    probed = {task: one for task, one in found.items() if one["models"]}
+    rows = [
+        [Cell("chance"), *(cell(format.percent(one["chance"])) for one in probed.values())],
+        [
+            Cell("bag of words"),
+            *(cell(format.percent(one["bag_of_words"])) for one in probed.values()),
+        ],
+    ]
+    for model, name in MODEL_NAMES.items():
+        scores = [one["models"][model] for one in probed.values()]
+        rows.append([Cell(name), *map(_probe_cell, scores)])
+    columns = [f"{task_name(task)}, n = {one['n']}" for task, one in probed.items()]
+    notes = [
+        "Accuracy x 100 of logistic regression on the mean of the last hidden states, which stay "
+        "as they are: the mean of five seeds, the 95 % bootstrap interval over items, and the "
+        "paired difference from the backbone. It tells what the encoder still holds."
+    ]
+    notes += [
+        f"{task_name(task)} is not probed: {one['reason']}."
+        for task, one in found.items()
+        if one["reason"]
+    ]
+    return Table("Probe of frozen embeddings", ["model", *columns], rows if probed else [], notes)
+
+
+def _probe_cell(score: Mapping[str, Any]) -> Cell:
+    against = score["against_base"]
+    low, high = (f"{100 * against[key]:+.1f}" for key in ("low", "high"))
+    difference = f"{100 * against['difference']:+.1f} ({low} to {high}) from the backbone"
+    between = format.interval(score["low"], score["high"])
+    return cell(format.percent(score["acc"]), between, difference if any(against.values()) else "")
+
+
 def answer_table(summary: Summary, inputs: Inputs, *, source: str) -> Table:
     """Held-out instructions answered exactly, and what the generated text looks like."""
     rows = []

@@ -23,7 +23,9 @@ def test_a_folder_of_tasks(folder):
     text = (folder / "soru.yaml").read_text("utf-8").replace("soru_bankasi", "ikinci")
     (folder / "z.yaml").write_text("include: _shared.yaml\n" + text, "utf-8")
     assert list(read_tasks(folder)) == ["ciftler", "soru_bankasi", "ikinci"]
-    assert read_tasks(folder)["ikinci"].rows().own.delimiter == ""
+    own = read_tasks(folder)["ikinci"].rows().own
+    assert own
+    assert own.delimiter == ""
     rewrite(folder / "z.yaml", "ikinci", "soru_bankasi")
     with pytest.raises(UserError, match="is also that of"):
         read_tasks(folder)

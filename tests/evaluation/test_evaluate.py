@@ -9,6 +9,7 @@ import pytest
 
 from diffutron.config.section import TASKS
 from diffutron.data.evaluation_sets.evaluation_sets import load_rows
+from diffutron.data.sources.sources import local_digest
 from diffutron.data.task_folder import read_tasks, tasks_digest
 from diffutron.evaluation.evaluate import evaluate
 from diffutron.evaluation.leaderboard.compare import read_run
@@ -298,8 +299,6 @@ def test_local_data_need_the_digest_of_their_files(run, local_folder):
 
 
 def test_missing_sets_are_said_and_stand_ins_keep_their_name(run, local_folder, capsys):
-    from diffutron.data.sources.sources import local_digest
-
     values, out = run({**LOCAL, "evaluate.digest": local_digest("evaluate")})
     name = "standin_nli_2way_from_sts_tr"
     assert list(values["models"]["phase2"]["tasks"]) == [name]
@@ -374,6 +373,24 @@ def test_a_faulty_task_file_stops_the_stage_before_a_model_is_loaded(
     with pytest.raises(UserError, match=said) as caught:
         run(changes)
     assert "\n" not in str(caught.value)
+
+
+def test_frozen_embeddings_are_probed_where_there_is_a_training_split(
+    run, finished, rows_dir, tmp_path, monkeypatch
+):
+    reasons = {one["reason"] for one in finished[0]["probe"].values()}
+    assert reasons == {"no training split: the built-in sample has none"}
+    (tmp_path / "cetvel").symlink_to(rows_dir)
+    monkeypatch.setenv("DIFFUTRON_DATA", str(tmp_path))
+    changes = {"evaluate.source": "local", "evaluate.digest": local_digest("evaluate")}
+    found = run({**changes, "evaluate.tasks": ["news_cat"]})[0]["probe"]
+    assert found["sts_tr"] == {"models": None, "reason": "the set is not evaluated"}
+    news = found["news_cat"]
+    assert (news["n"], news["training_rows"], news["reason"]) == (10, 25, None)
+    assert list(news["models"]) == ["base", "merged", "phase1", "phase2"]
+    for scores in news["models"].values():
+        assert 0 <= scores["low"] <= scores["acc"] <= scores["high"] <= 1
+        assert len(scores["acc_by_seed"]) == 5
 
 
 def test_models_with_other_tokenizers_are_refused(run, model_dirs, tmp_path):
