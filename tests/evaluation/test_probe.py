@@ -56,6 +56,7 @@ def spelled(form, docs, dice):
     return np.stack(found)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", FORMS)
 def test_what_the_vectors_hold_is_found_and_nothing_else(name, rows_dir, monkeypatch):
     task, form = task_of(name, rows_dir), FORMS[name]

@@ -14,6 +14,9 @@ KEYS = (
     "system", "task", "stand_in", "protocol", "shots", "n", "correct", "acc", "acc_norm", "low",
     "high", "chance", "constant", "published", "sanity_checks",
 )  # fmt: skip
+OF_ANSWERS = (
+    "correct", "acc", "acc_norm", "low", "high", "p_value", "recall", "predicted", "ties", "parts",
+)  # fmt: skip
 CONTAMINATION = ("contaminated", "findable", "acc_uncontaminated")
 
 
@@ -34,20 +37,7 @@ def row_of(
         values = summarize(outcome.items, task.dataset)
     else:  # chance and constant stand beside a task that a system cannot answer
         sheet = [answered(one, Answer.of_choice(0, len(one.choices))) for one in task.questions]
-        values = summarize(sheet, task.dataset) | dict.fromkeys(
-            (
-                "correct",
-                "acc",
-                "acc_norm",
-                "low",
-                "high",
-                "p_value",
-                "recall",
-                "predicted",
-                "ties",
-                "parts",
-            )  # fmt: skip
-        )
+        values = summarize(sheet, task.dataset) | dict.fromkeys(OF_ANSWERS)
     without: dict[str, Any] = dict.fromkeys(CONTAMINATION)
     if is_answered and contaminated is not None:
         seen, can_be_found = set(contaminated[task.name]), set(findable[task.name]["document"])
