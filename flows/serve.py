@@ -25,7 +25,7 @@ BUILD = (
     "One training at a time: a second run waits for the first, and says so in its log."
 )
 EVALUATE = (
-    "Scores the models in `models/` on held-out text, the seven tasks and instructions, "
+    "Scores the models in `models/` on held-out text, the tasks and instructions, "
     "and writes the report. Trains nothing."
 )
 LEADERBOARD = (

@@ -130,12 +130,13 @@ def test_a_changed_chat_encoding_makes_the_instructions_anew():
         assert "instructions" in stages_touched_by(f"diffutron/{path}")
 
 
-def test_one_more_task_touches_the_evaluation_alone():
+@pytest.mark.parametrize("key", ["tasks", "tasks_dir", "tasks_digest"])
+def test_one_more_task_touches_the_evaluation_alone(key):
     stages = read_yaml(REPO / "dvc.yaml")["stages"]
     touched = {
         name
         for name, stage in stages.items()
-        if {"evaluate", "evaluate.tasks"} & set(stage.get("params", []))
+        if {"evaluate", f"evaluate.{key}"} & set(stage.get("params", []))
     }
     assert touched == {"evaluate"}
 

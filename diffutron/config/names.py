@@ -1,4 +1,6 @@
-"""What the checkpoints of a run and the seven tasks are called where people read of them."""
+"""What the checkpoints of a run and the tasks are called where people read of them."""
+
+from collections.abc import Iterable
 
 MODEL_NAMES = {  # in the order in which they come to be
     "base": "Backbone",
@@ -17,5 +19,18 @@ TASK_NAMES = {
     "sts_tr": "STS_TR",
     "xcopa_tr": "XCOPA_TR",
 }
+
+
+def task_name(task: str) -> str:
+    """What people read of a task: the published name of one of the seven, else its own."""
+    return TASK_NAMES.get(task, task)
+
+
+def in_order(tasks: Iterable[str]) -> list[str]:
+    """Each task once: those of the seven in the published order, then the others as they come."""
+    found = dict.fromkeys(tasks)
+    return [*(task for task in TASK_NAMES if task in found),
+            *(task for task in found if task not in TASK_NAMES)]  # fmt: skip
+
 
 CALIBRATION = "calibration.json"  # of decisions, beside a model and in data/evaluation

@@ -15,7 +15,6 @@ from pydantic import Field
 from diffutron.config.data_params import CorpusParams, InstructionsParams, TokenizerParams
 from diffutron.config.renamed import KEYS
 from diffutron.config.section import (
-    TASKS,
     HubRows,
     NonNegative,
     Positive,
@@ -57,6 +56,10 @@ class EvaluateParams(Section):
     )
     digest: str | None = Field(description="of a local source; `diffutron params` writes it")
     tasks: list[TaskName] = Field(description="which of the seven are asked")
+    tasks_dir: str | None = Field(
+        description="folder with task files of your own, asked beside `tasks`"
+    )
+    tasks_digest: str | None = Field(description="of that folder; `diffutron params` writes it")
     casing: Literal["turkish", "cetvel"] = Field(
         description="of XCOPA's choices; cetvel lowers letters as Python does"
     )
@@ -75,6 +78,9 @@ class EvaluateParams(Section):
     perplexity_text: PerplexityText = Field(description="text that no stage has read")
     generation: GenerationParams = Field(description="how instructions are answered")
     instruction_rows: Positive = Field(description="held-out rows that are answered")
+    probe_rows: NonNegative = Field(
+        description="of a training split that the probe of frozen embeddings learns; 0 is none"
+    )
     traces: NonNegative = Field(description="answers whose denoising is drawn in the report")
 
 
@@ -83,9 +89,7 @@ class ReportParams(Section):
 
 
 class GateParams(Section):
-    min_tasks: Annotated[int, Field(ge=0, le=len(TASKS))] = Field(
-        description="tasks of phase 2 with a p-value below max_p_value"
-    )
+    min_tasks: NonNegative = Field(description="tasks of phase 2 with a p-value below max_p_value")
     max_p_value: Share = Field(description="against the better of chance and best constant answer")
     min_instructions: Share = Field(
         description="share of held-out instructions that phase 2 answers exactly"

@@ -31,6 +31,7 @@ BACKBONE = {
     "head_activation": "gelu",
 }
 OPTIMIZER = {"name": "adamw", "muon_learning_rate": 0.02, "muon_momentum": 0.95}
+EVALUATE = {"tuned_format": "text", "tasks_dir": None, "tasks_digest": None, "probe_rows": 0}
 PROMOTE = {"max_drop": 0.1, "alpha": 0.05, "max_contaminated": 0.01}
 
 
@@ -53,7 +54,7 @@ def parse_stored_params(values: Any, *, origin: str) -> Params:
         found["tokenizer"].setdefault("trim", None)
         found["backbone"] = BACKBONE | found["backbone"]
         found["instructions"].setdefault("too_long", "drop")
-        found["evaluate"].setdefault("tuned_format", "text")
+        found["evaluate"] = EVALUATE | found["evaluate"]
         for section in ("instruct_phase1", "instruct_phase2"):
             found[section].setdefault("replay", NO_REPLAY)
         for section in TRAININGS:

@@ -11,8 +11,9 @@ from typing import Any
 
 from diffutron.config.section import TASKS
 from diffutron.data.evaluation_sets.evaluation_sets import EvaluationSet, OwnWords
+from diffutron.data.evaluation_sets.places import LOCAL
 from diffutron.data.sources.row_readers import BadLine
-from diffutron.data.task_rows import TaskRow, find_rows
+from diffutron.data.task_rows import TaskRow, files_of, find_rows
 from diffutron.data.task_spec import TaskSpec
 from diffutron.runtime.errors import UserError
 from diffutron.runtime.json_lines import require_unicode
@@ -21,6 +22,7 @@ from diffutron.runtime.yaml_files import checked, read_yaml
 ID = "id"  # a field that no two rows may share
 SOURCE = "source"  # what `cluster` and `parts` may name besides the fields of a row
 SHIPPED = Path(__file__).with_name("tasks")  # task files that come with the package
+BUILT_IN = {*TASKS, *(Path(one.name).stem for files in LOCAL.values() for one in files)}
 
 
 class OwnTask:
@@ -39,8 +41,9 @@ class OwnTask:
             raise UserError(f"{path}: `output_type` = 'generate_until': only multiple_choice is "
                             "scored so far")  # fmt: skip
         self.path, self.spec = path, checked(values, TaskSpec, origin=str(path))
-        if self.spec.task in TASKS:
-            raise UserError(f"{path}: `task` = {self.spec.task!r} is one of the seven; rename it")
+        if self.spec.task in BUILT_IN:
+            raise UserError(f"{path}: `task` = {self.spec.task!r} is a set of this project; "
+                            "rename it")  # fmt: skip
         self.words = _Words(self)
 
     @property
@@ -75,6 +78,15 @@ class OwnTask:
         """The training split, for solved examples and baselines."""
         split = self.spec.training_split
         return self._filled(split, folder) if split else None
+
+    def files(self) -> list[Path]:
+        """The data files of its splits; none for a data set of the hub.
+
+        Raises:
+            UserError: one of them is missing.
+        """
+        splits = filter(None, (self.spec.test_split, self.spec.training_split))
+        return [file for split in splits for file in files_of(self.spec, split, self.path)]
 
     def _filled(self, split: str, folder: Path | None) -> EvaluationSet:
         found = find_rows(self.spec, split, path=self.path, texts=self.words.fields, folder=folder)
@@ -275,43 +287,9 @@ def _listed(value: Any) -> list[Any]:
     return list(value)
 
 
-def read_tasks(folder: Path | None) -> dict[str, OwnTask]:
-    """The tasks of the files `*.yaml` of a folder, by name; none without a folder.
-
-    A file whose name begins with `_` is one that others include, and is passed over.
-
-    Raises:
-        UserError: there is no such folder or no task in it, a file is wrong, or two have one name.
-    """
-    if folder is None:
-        return {}
-    if not folder.is_dir():
-        raise UserError(f"--tasks-dir {folder}: no such folder; give one with task files (*.yaml)")
-    files = [p for p in sorted(folder.iterdir()) if p.suffix in (".yaml", ".yml")]
-    tasks: dict[str, OwnTask] = {}
-    for task in map(OwnTask, (path for path in files if not path.name.startswith("_"))):
-        if task.name in tasks:
-            raise UserError(f"{task.path}: `task` = {task.name!r} is also that of "
-                            f"{tasks[task.name].path}; rename one of them")  # fmt: skip
-        tasks[task.name] = task
-    if not tasks:
-        raise UserError(f"--tasks-dir {folder}: holds no task file (*.yaml)")
-    return tasks
-
-
 def shipped_names() -> list[str]:
     """The names of the tasks that come with the package: those of their files."""
     return sorted(path.stem for path in SHIPPED.glob("*.yaml"))
-
-
-def named_tasks(folder: Path | None, names: Sequence[str] | None) -> dict[str, OwnTask]:
-    """Somebody's own tasks of a folder, and those of this package that are among `names`.
-
-    An own task goes before one of this package that has the same name.
-    """
-    own = read_tasks(folder)
-    wanted = [name for name in shipped_names() if name in (names or ()) and name not in own]
-    return own | {name: OwnTask(SHIPPED / f"{name}.yaml") for name in wanted}
 
 
 def chance(rows: Iterable[dict[str, Any]]) -> float:

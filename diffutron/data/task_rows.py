@@ -50,7 +50,7 @@ def find_rows(
     """
     options, local = spec.dataset_kwargs, spec.metadata.local
     if spec.dataset_path in FILES:
-        files = _files(spec, split, path)
+        files = files_of(spec, split, path)
         found = _of_files(files, texts, field=options.field, separator=options.sep)
         if options.distribution is None:
             return found
@@ -116,8 +116,16 @@ def _of_hub(spec: TaskSpec, split: str, path: Path) -> Found:
     return Found(splits[0].title, rows())
 
 
-def _files(spec: TaskSpec, split: str, path: Path) -> list[Path]:
+def files_of(spec: TaskSpec, split: str, path: Path) -> list[Path]:
+    """The data files of a split; none for a data set of the hub.
+
+    Raises:
+        PackageAbsent: the package that holds them is not installed.
+        UserError: none is named, or one is missing.
+    """
     options = spec.dataset_kwargs
+    if spec.dataset_path not in FILES:
+        return []
     named = options.data_files
     if isinstance(named, str | list):
         named = {spec.test_split: named}

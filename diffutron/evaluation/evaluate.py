@@ -16,6 +16,7 @@ from diffutron.config.params import EvaluateParams, Params
 from diffutron.data.evaluation_sets.evaluation_sets import EvaluationSet, load_sets
 from diffutron.data.evaluation_sets.perplexity_text import read_perplexity_text
 from diffutron.data.sources.sources import local_digest
+from diffutron.data.task_folder import params_tasks
 from diffutron.evaluation.calibration import calibrate
 from diffutron.evaluation.cetvel.asked import EvalTask
 from diffutron.evaluation.cetvel.protocols import PROTOCOLS
@@ -36,6 +37,7 @@ from diffutron.evaluation.perplexity import (
     measure,
     text_set,
 )
+from diffutron.evaluation.probe import probe, probe_numbers, read_probes
 from diffutron.evaluation.scorers.loading import folder_digest
 from diffutron.evaluation.scoring import sanity_checks
 from diffutron.evaluation.scoring.contamination import contaminated_rows, findable_in
@@ -84,6 +86,17 @@ class Material:
     instructions: list[HeldoutInstruction]
     baseline_answers: dict[str, list[str]]
     is_word: Callable[[str], bool]
+    probed: list[EvalTask]
+
+
+@dataclass(frozen=True)
+class Measured:
+    """Of one model: its numbers, its measures of each text set, and which items its probes answer
+    right, by task."""
+
+    numbers: dict[str, Any]
+    texts: dict[str, TextMeasures]
+    probes: dict[str, Any]
 
 
 def evaluate(
@@ -108,7 +121,10 @@ def evaluate(
     sets, missing = read_sets(params.evaluate)
     for task in missing:
         print(f"evaluate: {task} is not in the local folder and is left out", flush=True)
-    material = read_material(params, tokenizer, sets, corpus=corpus, instructions=instructions)
+    probed, not_probed = read_probes(params.evaluate, sets, seed=params.seed)
+    material = read_material(
+        params, tokenizer, sets, probed=probed, corpus=corpus, instructions=instructions
+    )
     with atomic_folder(out) as work:
         found = {
             name: _measure_model(
@@ -116,7 +132,8 @@ def evaluate(
             )
             for name, folder in folders.items()
         }
-    texts = {name: measured for name, (_, measured) in found.items()}
+    texts = {name: measured.texts for name, measured in found.items()}
+    right = {name: measured.probes for name, measured in found.items()}
     # Merged against base on each text set, paired over documents.
     pairs = {
         kind: compare(texts["base"][kind], texts["merged"][kind], each, seed=params.seed)
@@ -124,7 +141,8 @@ def evaluate(
     }
     baselines, counted = text_baselines(corpus, tokenizer, material.texts, seed=params.seed)
     values: dict[str, Any] = {
-        "models": {name: numbers for name, (numbers, _) in found.items()},
+        "models": {name: measured.numbers for name, measured in found.items()},
+        "probe": probe_numbers(probed, not_probed, right, seed=params.seed),
         **baselines["heldout"],
         "baseline_tokens": counted,
         "merged_below_base": pairs["heldout"],
@@ -161,19 +179,27 @@ def shared_tokenizer(folders: Mapping[str, Path]) -> Any:
 
 
 def read_sets(section: EvaluateParams) -> tuple[list[EvaluationSet], list[str]]:
-    """The evaluation sets and the names of missing ones; local data must be as `digest` says."""
+    """The evaluation sets, somebody's own last, and the names of those that a folder lacks.
+
+    Raises:
+        UserError: a file or a row is wrong, or files are not those of their digest.
+    """
+    own = [task.rows() for task in params_tasks(section).values()]
     if "local" in (section.source, section.perplexity_text.source):
         found = local_digest("evaluate")
         if found != section.digest:
             was = "is not set" if section.digest is None else "does not fit the local files"
             raise UserError(f"evaluate.digest {was}: run `diffutron params` again")
+    if own and not section.tasks:
+        return own, []
     folder = os.environ.get("DIFFUTRON_DATA")
-    return load_sets(
+    sets, missing = load_sets(
         section.tasks,
         source=section.source,
         folder=Path(folder) if folder else None,
         digest=section.digest if section.source == "hub" else None,
     )
+    return [*sets, *own], missing
 
 
 def read_material(
@@ -181,6 +207,7 @@ def read_material(
     tokenizer: Any,
     sets: Sequence[EvaluationSet],
     *,
+    probed: list[EvalTask],
     corpus: Path,
     instructions: Path,
 ) -> Material:
@@ -209,6 +236,7 @@ def read_material(
         instructions=asked,
         baseline_answers=baseline_answers(instructions, asked),
         is_word=is_word,
+        probed=probed,
     )
 
 
@@ -220,8 +248,8 @@ def cache_folder(model: Path) -> Path:
 
 def _measure_model(
     name: str, folder: Path, material: Material, *, params: Params, instructions: Path, work: Path
-) -> tuple[dict[str, Any], dict[str, TextMeasures]]:
-    """All numbers of one model, and its measures of each text set for the comparisons."""
+) -> Measured:
+    """All numbers of one model, and what it is compared by."""
     started = time.perf_counter()
     model: Any = load_model(folder, made_by=MADE_BY[name])
     if not all(weight.isfinite().all() for weight in model.parameters()):
@@ -244,6 +272,10 @@ def _measure_model(
     answers = _measure_answers(name, model, material, params=params, work=work)
     if name == FINAL:
         answers["calibration"] = _calibrate(model, material, instructions, params.seed, work)
+    probes = {
+        one.dataset.task: probe(model, material.tokenizer, one, seed=params.seed)
+        for one in material.probed
+    }
     # Last, since a sanity check forgets the weights.
     tasks = _measure_tasks(name, folder, model, material, params=params, work=work)
     numbers = {
@@ -253,7 +285,7 @@ def _measure_model(
         **answers,
         "seconds": round(time.perf_counter() - started, 2),
     }
-    return numbers, texts
+    return Measured(numbers, texts, probes)
 
 
 def text_numbers(texts: TextMeasures) -> dict[str, Any]:
@@ -348,6 +380,7 @@ def _describe_sets(
         described[one.name] = {
             "task": one.task,
             "stand_in": one.stand_in,
+            "own": one.own is not None,
             "origin": one.origin,
             "rows": len(one.rows),
             "dropped": one.dropped,

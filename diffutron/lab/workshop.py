@@ -69,6 +69,15 @@ def _paths(entry: dict[str, Any], *kinds: str) -> list[str]:
     return [next(iter(item)) if isinstance(item, dict) else item for item in items]
 
 
+def _from_anywhere(values: dict[str, Any]) -> dict[str, Any]:
+    """The parameters with the whole path of the task files, as a step runs in its own folder."""
+    section = values.get("evaluate") or {}
+    folder = section.get("tasks_dir")
+    if folder is None:
+        return values
+    return {**values, "evaluate": {**section, "tasks_dir": str(Path(folder).resolve())}}
+
+
 @lru_cache
 def _code_digest(paths: tuple[str, ...]) -> str:
     return content_digest(Path(path) for path in paths)
@@ -133,7 +142,7 @@ class Workshop:
     ) -> None:
         for out in step.outs:
             (folder / out).parent.mkdir(parents=True, exist_ok=True)
-        write_text(folder / "params.yaml", yaml_text(values))
+        write_text(folder / "params.yaml", yaml_text(_from_anywhere(values)))
         for source in inputs.values():
             for out in read_json(source / DONE)["outs"]:
                 link = folder / out

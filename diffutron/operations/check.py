@@ -17,6 +17,7 @@ from diffutron.data.sources.hub_rows import open_split
 from diffutron.data.sources.instruction_schemas import phase_of
 from diffutron.data.sources.licenses import against, license_of
 from diffutron.data.sources.sources import local_digest, local_folder
+from diffutron.data.task_folder import SETTING, params_tasks
 from diffutron.runtime.errors import UserError
 from diffutron.runtime.hub import TOKENIZER, WEIGHTS, cache_space, open_repository
 
@@ -74,6 +75,8 @@ def _looks(params: Params) -> Iterator[tuple[str, Look]]:
             yield f"evaluate.source: {task}", lambda task=task: _task(task)
     else:
         yield "evaluate.source", lambda: _here(params, "evaluate")
+    if evaluate.tasks_dir is not None:
+        yield SETTING, lambda: _own_tasks(params)
     if text.source == "hub":
         name = "evaluate.perplexity_text"
         yield name, lambda: _rows(text, name, params)
@@ -135,6 +138,11 @@ def _rows(entry: HubRows, setting: str, params: Params) -> tuple[str, int]:
 def _task(task: str) -> tuple[str, int]:
     rows = load_rows(task, source="hub")
     return f"{rows.origin}, {len(rows.rows)} rows", 0
+
+
+def _own_tasks(params: Params) -> tuple[str, int]:
+    rows = {name: len(task.rows().rows) for name, task in params_tasks(params.evaluate).items()}
+    return ", ".join(f"{name} ({count} rows)" for name, count in rows.items()), 0
 
 
 def _here(params: Params, section: str) -> tuple[str, int]:

@@ -60,10 +60,24 @@ def compose(
 
             # Results depend on the content of a local folder, and DVC cannot see it.
             values[section] = {**entry, "digest": local_digest(section)}
+    _digest_tasks(values)
     parse_params(values, origin=origin)
     if pinned:
         pin(values)
     return values
+
+
+def _digest_tasks(values: Any) -> None:
+    """Write the digest of somebody's own task files, which DVC cannot see either."""
+    section = values.get("evaluate") if isinstance(values, dict) else None
+    if not isinstance(section, dict) or "tasks_dir" not in section:
+        return  # refused where the values are checked
+    folder, digest = section["tasks_dir"], None
+    if isinstance(folder, str):
+        from diffutron.data.task_folder import SETTING, read_tasks, tasks_digest
+
+        digest = tasks_digest(read_tasks(Path(folder), setting=SETTING))
+    section["tasks_digest"] = digest
 
 
 def pin(values: Any) -> None:

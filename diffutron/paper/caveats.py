@@ -108,7 +108,7 @@ ALWAYS = (
         "and perplexities on held-out text tell how much, not how well they answer.",
     ),
     Caveat(
-        "Seven tests a model",
+        "A test for each task",
         "The p-values are not corrected for the number of tasks; that is why a task counts as "
         "learned only below 0.001.",
     ),

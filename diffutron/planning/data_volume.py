@@ -2,16 +2,19 @@
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Literal
 
 from diffutron.config.params import EvaluateParams, Params
 from diffutron.config.training_params import TrainingParams
 from diffutron.data.evaluation_sets.places import HUB
+from diffutron.data.task_folder import SETTING, read_tasks
 from diffutron.paper.published import CORPUS, PHASE_2_ROWS
 
 BYTES_PER_TOKEN = {"hub": 4.0, "local": 4.0, "sample": 7.0}  # the sample has few different words
 CHAT_TOKENS = 8  # markers of the chat format and both ends
 ASSUMED_PHASE_1_ROWS = 52_000
+ASSUMED_TASK_ROWS = 1000  # of a task of the hub that does not state them
 ROW_BYTES = 360  # an instruction and its answer, where rows were not counted
 DOCUMENT_BYTES = 900
 GZIP = 3.0  # bytes of text in a byte of a .gz file
@@ -54,6 +57,7 @@ class Volume:
         """Tokens of all forward passes of the four models, roughly: likelihoods and answers."""
         size = 200 if evaluate.source == "sample" else 10**9
         items = [min(HUB[task].rows or size, size) for task in evaluate.tasks]
+        items += own_items(evaluate)
         few = sum(min(n, evaluate.max_items or n) for n in items)
         most = sum(min(n, evaluate.max_items_final or n) for n in items)
         tasks = (3 * few + most) * ITEM_PASSES * ITEM_TOKENS
@@ -62,6 +66,16 @@ class Volume:
         answer = PROMPT_TOKENS + evaluate.generation.max_new_tokens
         answers = evaluate.instruction_rows * evaluate.generation.num_steps * answer
         return tasks + text + NUM_MODELS * answers
+
+
+def own_items(evaluate: EvaluateParams) -> list[int]:
+    """Rows of each of somebody's own tasks: stated, counted in its files, or assumed."""
+    folder = evaluate.tasks_dir
+    tasks = read_tasks(Path(folder), setting=SETTING) if folder is not None else {}
+    return [
+        task.spec.metadata.rows or (len(task.rows().rows) if task.files() else ASSUMED_TASK_ROWS)
+        for task in tasks.values()
+    ]
 
 
 def volume_of(params: Params) -> Volume:

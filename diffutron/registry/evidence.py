@@ -41,6 +41,17 @@ class Evidence:
         sets = self.measured.get("evaluate", {}).get("sets", {})
         return {name: found.get("digest") for name, found in sets.items()}
 
+    @property
+    def own_sets(self) -> set[str]:
+        """The tasks that the builder of the version brought."""
+        return own_sets(self.measured)
+
+
+def own_sets(measured: dict[str, Any]) -> set[str]:
+    """The sets of `evaluate.tasks_dir`, by the metrics of each stage."""
+    sets = measured.get("evaluate", {}).get("sets", {})
+    return {name for name, found in sets.items() if found.get("own")}
+
 
 def read_evidence(client: "MlflowClient", name: str, version: int) -> Evidence:
     """Fetch the evidence of a version, of this release or an earlier one.

@@ -6,6 +6,7 @@ import yaml
 
 from diffutron.config.params import Params
 from diffutron.data.sources.licenses import NOT_STATED, WORDS, against, model_licenses
+from diffutron.registry.evidence import own_sets
 from diffutron.registry.registration_gate import JUDGED
 
 DATASETS = {
@@ -55,6 +56,7 @@ def model_card(
         answered={name: answered.get(name) for name in ANSWERING},
         calibration=of_final.get("calibration", {}),
         texts=_bits_per_byte(summary, evaluated),
+        own_tasks=[task for task in final["tasks"] if task in own_sets(measured)],
     )
 
 
@@ -155,7 +157,7 @@ def front_matter(params: Params, final: dict[str, Any], measured: dict[str, Any]
             {
                 "name": params.register_.name,
                 "results": [
-                    _result(params, task, score["acc"])
+                    _result(params, task, score["acc"], own=task in own_sets(measured))
                     for task, score in final["tasks"].items()
                     if score["acc"] is not None
                 ],
@@ -165,13 +167,14 @@ def front_matter(params: Params, final: dict[str, Any], measured: dict[str, Any]
     return yaml.safe_dump(head, sort_keys=False, allow_unicode=True).strip()
 
 
-def _result(params: Params, task: str, accuracy: float) -> dict[str, Any]:
+def _result(params: Params, task: str, accuracy: float, *, own: bool) -> dict[str, Any]:
     """One entry; a set that only has the schema of the published one does not get its name."""
     published = params.evaluate.source == "hub"
-    name = task if published else f"{task} ({params.evaluate.source} stand-in)"
+    name = task if published or own else f"{task} ({params.evaluate.source} stand-in)"
+    kind = DATASETS.get(task, "other") if published else "other"
     return {
         "task": {"type": "multiple-choice"},
-        "dataset": {"name": name, "type": DATASETS[task] if published else "other"},
+        "dataset": {"name": name, "type": kind},
         "metrics": [{"type": "accuracy", "value": accuracy}],
     }
 

@@ -99,13 +99,17 @@ def _against(
     found: Evidence, rival: Evidence, *, limits: PromoteParams
 ) -> tuple[dict[str, Any] | None, list[Condition]]:
     """The comparison over the items that both have answered, and its conditions."""
-    label = f"items that champion {rival.version} has answered too"
-    asked = sum(map(len, found.answers.correct.values()))
+    answered = found.answers.correct
     same = {
         task: rows
-        for task, rows in found.answers.correct.items()
+        for task, rows in answered.items()
         if found.set_digests.get(task) == rival.set_digests.get(task)
     }
+    # A task that somebody adds stops no promotion: the champion was never asked it.
+    new_tasks = sorted(found.own_sets & (answered.keys() - same.keys()))
+    label = f"items that champion {rival.version} has answered too"
+    label += f", without those of {', '.join(new_tasks)}" if new_tasks else ""
+    asked = sum(len(rows) for task, rows in answered.items() if task not in new_tasks)
     new, old = replace(found.answers, correct=same), rival.answers
     entries = compare(new, old, protocol="evaluate", alpha=limits.alpha)
     if not entries:

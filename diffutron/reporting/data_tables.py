@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from diffutron.config.names import TASK_NAMES
+from diffutron.config.names import task_name
 from diffutron.pages import format
 from diffutron.reporting.inputs import Inputs
 from diffutron.reporting.tables import Cell, Table, cell, said
@@ -59,12 +59,14 @@ def _sets(inputs: Inputs, source: str) -> list[Table]:
     rows = []
     for name, one in (inputs.measured("sets") or {}).items():
         kind = "stand-in" if one.get("stand_in") else kinds[source]
+        kind = "own task" if one.get("own") else kind
         origin, digest = one.get("origin") or "", one.get("digest") or ""
         dropped = one.get("dropped")
         lost = sum(dropped.values()) if isinstance(dropped, dict) else dropped
         numbers = [cell(format.count(n)) for n in (one.get("rows"), lost, one.get("findable"))]
-        label = TASK_NAMES.get(name) or str(name)
-        rows.append([Cell(label), Cell(kind), *numbers, Cell(str(origin)), Cell(digest[:12])])
+        rows.append(
+            [Cell(task_name(name)), Cell(kind), *numbers, Cell(str(origin)), Cell(digest[:12])]
+        )
     missing = inputs.measured("missing_sets") or []
     notes = [f"Left out, as the source has no such set: {', '.join(missing)}."] if missing else []
     columns = ["task", "kind", "rows", "dropped", "findable", "origin", "digest"]

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from diffutron.config.names import TASK_NAMES
+from diffutron.config.names import TASK_NAMES, task_name
 from diffutron.pages import format
 from diffutron.pages.render import render
 from diffutron.runtime.files import write_text
@@ -37,7 +37,6 @@ def build_view(results: dict[str, Any]) -> dict[str, Any]:
         "checks": _checks(results["rows"]),
         "parts": part_tables(results["rows"]),
         "beside": published_tables(results),
-        "seven": all((one["stand_in"] or one["task"]) in TASK_NAMES for one in results["sets"]),
         "recalls": [row for row in results["rows"] if row["acc"] is not None],
     }
 
@@ -67,7 +66,7 @@ def _table(results: dict[str, Any], protocol: str) -> dict[str, Any]:
 def _line(task: str, rows: Sequence[Row | None]) -> dict[str, Any]:
     some = next(row for row in rows if row is not None)
     return {
-        "task": TASK_NAMES.get(task, task),
+        "task": task_name(task),
         "stand_in": some["stand_in"],
         "n": format.count(some["n"]),
         "chance": format.percent(some["chance"], digits=2),

@@ -4,7 +4,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from diffutron.config.names import MODEL_NAMES, MODELS, TASK_NAMES
+from diffutron.config.names import MODEL_NAMES, MODELS, task_name
 from diffutron.config.params import Params
 from diffutron.pages import charts, format
 from diffutron.pages.render import render
@@ -70,6 +70,7 @@ def build_view(params: Params, inputs: Inputs, summary: Summary) -> dict[str, An
         "provenance": origin_facts(params),
         "tasks": tables.task_tables(summary),
         "leaderboard": tables.leaderboard_table(),
+        "probe": tables.probe_table(inputs),
         "answers_table": tables.answer_table(summary, inputs, source=params.corpus.source),
         "decisions": tables.calibration_table(inputs),
         "language": tables.language_table(summary, inputs),
@@ -105,13 +106,13 @@ def _figures(inputs: Inputs, summary: Summary) -> dict[str, Any]:
 def accuracy_rows(summary: Summary) -> list[dict[str, Any]]:
     """What the accuracy figure draws: one row per task that at least one model was scored on."""
     rows = []
-    for task, label in TASK_NAMES.items():
+    for task in summary.tasks:
         found = {model: summary.models[model].task(task) for model in MODELS}
         found = {model: score for model, score in found.items() if score.acc is not None}
         known = next(iter(found.values()), TaskScore())
         rows.append(
             {
-                "label": label,
+                "label": task_name(task),
                 "scores": {m: (score.acc, score.low, score.high) for m, score in found.items()},
                 "published": {model: published.accuracy(model, task) for model in found},
                 "chance": known.chance,

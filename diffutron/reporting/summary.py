@@ -3,8 +3,7 @@
 from dataclasses import dataclass, fields
 from typing import Any, TypeVar
 
-from diffutron.config.names import MODELS
-from diffutron.config.section import TASKS
+from diffutron.config.names import MODELS, TASK_NAMES, in_order
 from diffutron.reporting.inputs import Inputs
 
 T = TypeVar("T")
@@ -68,6 +67,12 @@ class Summary:
     seconds: dict[str, float | None]
     device: str | None
 
+    @property
+    def tasks(self) -> list[str]:
+        """The seven, then every other task that a model was asked."""
+        asked = (task for scores in self.models.values() for task in scores.tasks)
+        return in_order([*TASK_NAMES, *asked])
+
 
 def build_summary(inputs: Inputs, *, profile: str) -> Summary:
     """The summary of a run."""
@@ -82,12 +87,11 @@ def build_summary(inputs: Inputs, *, profile: str) -> Summary:
 
 def _scores(measured: dict[str, Any]) -> ModelScores:
     tasks = measured.get("tasks") or {}
-    order = [task for task in TASKS if task in tasks] + [t for t in tasks if t not in TASKS]
     return ModelScores(
         measured.get("bits_per_byte"),
         measured.get("nelbo"),
         measured.get("perplexity") or {},
-        {task: _picked(TaskScore, tasks[task]) for task in order},
+        {task: _picked(TaskScore, tasks[task]) for task in in_order(tasks)},
         _picked(AnswerScore, measured.get("instructions")),
         _picked(TextScore, measured.get("generation")),
     )

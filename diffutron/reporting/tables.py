@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from diffutron.config.names import MODEL_NAMES, TASK_NAMES
+from diffutron.config.names import MODEL_NAMES, TASK_NAMES, task_name
 from diffutron.pages import format
 from diffutron.paper import published
 from diffutron.reporting.inputs import EARLIER, Inputs
@@ -225,15 +225,16 @@ def candidate_lines(found: Mapping[str, Mapping[str, Any]]) -> list[str]:
 
 def task_tables(summary: Summary) -> list[Table]:
     """Accuracy and length-normalized accuracy of the four models on each task."""
-    claims = list(published.COLUMN.values())
     columns = ["task", "chance", "best constant", *MODEL_NAMES.values()]
     rows, normalized = [], []
-    for task, label in TASK_NAMES.items():
+    for task in summary.tasks:
+        label = task_name(task)
         scores = [summary.models[m].task(task) for m in MODEL_NAMES]
         known = next((one for one in scores if one != TaskScore()), TaskScore())
         known = [cell(format.percent(share)) for share in (known.chance, known.constant)]
-        said = [Cell(f"{published.ACCURACY[task][k]:.2f}", tone="published") for k in claims]
-        rows.append([Cell(label), *known, *map(_accuracy, scores), *said])
+        claims = (published.accuracy(model, task) for model in published.COLUMN)
+        claims = [Cell(said("{:.2f}", claim), tone="published") for claim in claims]
+        rows.append([Cell(label), *known, *map(_accuracy, scores), *claims])
         normalized.append(
             [Cell(label), *known, *(cell(format.percent(one.acc_norm)) for one in scores)]
         )
@@ -241,9 +242,9 @@ def task_tables(summary: Summary) -> list[Table]:
         "Below each score: its 95 % Wilson interval, the exact one-sided binomial test against the "
         "better of chance and the best constant answer, and the number of items."
     )
-    said = [f"published: {published.SYSTEMS[k]}" for k in claims]
+    systems = [f"published: {published.SYSTEMS[k]}" for k in published.COLUMN.values()]
     return [
-        Table("Accuracy x 100 (acc)", [*columns, *said], rows, [note]),
+        Table("Accuracy x 100 (acc)", [*columns, *systems], rows, [note]),
         Table("Accuracy x 100, length-normalized (acc_norm)", columns, normalized),
     ]
 
@@ -258,6 +259,42 @@ def _accuracy(score: TaskScore) -> Cell:
     items = f"n = {score.n}" if score.n is not None else ""
     test = ", ".join(part for part in (format.p_value(score.p_value), items) if part)
     return cell(format.percent(score.acc), format.interval(score.low, score.high), test, tone=tone)
+
+
+def probe_table(inputs: Inputs) -> Table:
+    """What a linear model reads off the frozen embeddings of each checkpoint."""
+    found = inputs.measured("probe") or {}
+    probed = {task: one for task, one in found.items() if one["models"]}
+    rows = [
+        [Cell("chance"), *(cell(format.percent(one["chance"])) for one in probed.values())],
+        [
+            Cell("bag of words"),
+            *(cell(format.percent(one["bag_of_words"])) for one in probed.values()),
+        ],
+    ]
+    for model, name in MODEL_NAMES.items():
+        scores = [one["models"][model] for one in probed.values()]
+        rows.append([Cell(name), *map(_probe_cell, scores)])
+    columns = [f"{task_name(task)}, n = {one['n']}" for task, one in probed.items()]
+    notes = [
+        "Accuracy x 100 of logistic regression on the mean of the last hidden states, which stay "
+        "as they are: the mean of five seeds, the 95 % bootstrap interval over items, and the "
+        "paired difference from the backbone. It tells what the encoder still holds."
+    ]
+    notes += [
+        f"{task_name(task)} is not probed: {one['reason']}."
+        for task, one in found.items()
+        if one["reason"]
+    ]
+    return Table("Probe of frozen embeddings", ["model", *columns], rows if probed else [], notes)
+
+
+def _probe_cell(score: Mapping[str, Any]) -> Cell:
+    against = score["against_base"]
+    low, high = (f"{100 * against[key]:+.1f}" for key in ("low", "high"))
+    difference = f"{100 * against['difference']:+.1f} ({low} to {high}) from the backbone"
+    between = format.interval(score["low"], score["high"])
+    return cell(format.percent(score["acc"]), between, difference if any(against.values()) else "")
 
 
 def answer_table(summary: Summary, inputs: Inputs, *, source: str) -> Table:

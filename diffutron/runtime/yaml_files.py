@@ -88,8 +88,10 @@ def _put(tree: Any, values: Mapping[str, Any]) -> None:
 
 
 def _comment(tree: Any, comments: Mapping[str, str], prefix: str) -> None:
+    from ruamel.yaml.comments import CommentedMap
+
     for key, value in tree.items():
-        if isinstance(value, Mapping) and value and not value.fa.flow_style():
+        if isinstance(value, CommentedMap) and value and not value.fa.flow_style():
             _comment(value, comments, f"{prefix}{key}.")
         elif said := comments.get(f"{prefix}{key}"):
             old = tree.ca.items.get(key, [None] * 3)[2]

@@ -19,6 +19,8 @@ def test_an_old_name_is_renamed_only_where_the_new_one_belongs(demo_values):
     del values["promote"]
     del values["backbone"]["objective"]
     del values["tokenizer"]["trim"]
+    for key in ("tasks_dir", "tasks_digest", "probe_rows"):
+        del values["evaluate"][key]
     for stage in ("backbone", "pretrain", "instruct_phase1", "instruct_phase2"):
         del values[stage]["training"]["mask_rates"]
         del values[stage]["training"]["optimizer"]
@@ -41,6 +43,8 @@ def test_an_old_name_is_renamed_only_where_the_new_one_belongs(demo_values):
     assert found.backbone.training.optimizer.name == "adamw"
     assert found.backbone.objective == "mlm"
     assert found.tokenizer.trim is None
+    assert found.evaluate.tasks_dir is found.evaluate.tasks_digest is None
+    assert found.evaluate.probe_rows == 0
     assert found.instruct_phase1.normalize == found.instruct_phase2.normalize == "token"
 
 

@@ -9,7 +9,7 @@ import pytest
 from ruamel.yaml import YAML
 
 from diffutron.data.evaluation_sets.findable import FORMS, findable_rows
-from diffutron.data.own_tasks import OwnTask, chance, read_tasks
+from diffutron.data.own_tasks import OwnTask, chance
 from diffutron.runtime.errors import UserError
 
 ROWS = [
@@ -117,7 +117,8 @@ def test_the_good_text_of_a_pair_has_no_fixed_place(write, tmp_path):
         ({"doc_to_choice": "soru"}, "gives a text where a list is wanted"),
         ({"doc_to_chioce": "x"}, "unknown key `doc_to_chioce`"),
         ({"task": "Soru Bankası"}, "`task` = 'Soru Bankası'"),
-        ({"task": "news_cat"}, "is one of the seven"),
+        ({"task": "news_cat"}, "is a set of this project"),
+        ({"task": "standin_mrc4_from_xquad_tr"}, "is a set of this project"),
         ({"output_type": "generate_until"}, "`output_type` = 'generate_until'"),
         ({"test_split": "validation"}, "names no file of the split 'validation'"),
         ({"dataset_kwargs": {"data_files": {"test": "yok.csv"}}}, "yok.csv does not exist"),
@@ -143,22 +144,6 @@ def test_a_template_cannot_reach_the_machine(write):
     path = write(doc_to_text="{{ soru.__class__.__mro__[1].__subclasses__() }}")
     with pytest.raises(UserError, match="doc_to_text"):
         OwnTask(path).rows()
-
-
-def test_a_folder_of_tasks(write, tmp_path):
-    write()
-    (tmp_path / "_shared.yaml").write_text("target_delimiter: ''\n")
-    second = write(task="ikinci", include="_shared.yaml")
-    assert list(read_tasks(tmp_path)) == ["ikinci", "soru_bankasi"]
-    assert read_tasks(tmp_path)["ikinci"].rows().own.delimiter == ""
-    second.write_text(second.read_text("utf-8").replace("ikinci", "soru_bankasi"), "utf-8")
-    with pytest.raises(UserError, match="is also that of"):
-        read_tasks(tmp_path)
-    for folder, said in ((tmp_path / "yok", "no such folder"), (tmp_path / "bos", "no task file")):
-        if said == "no task file":
-            folder.mkdir()
-        with pytest.raises(UserError, match=said):
-            read_tasks(folder)
 
 
 def test_items_are_looked_for_in_training_text(write, make_params):

@@ -9,10 +9,14 @@ import pytest
 
 from diffutron.config.section import TASKS
 from diffutron.data.evaluation_sets.evaluation_sets import load_rows
+from diffutron.data.sources.sources import local_digest
+from diffutron.data.task_folder import read_tasks, tasks_digest
 from diffutron.evaluation.evaluate import evaluate
+from diffutron.evaluation.leaderboard.compare import read_run
 from diffutron.evaluation.scorers.masked_diffusion import MaskedDiffusion
 from diffutron.evaluation.scoring import sanity_checks
 from diffutron.runtime.errors import UserError
+from tests.support.own_tasks import write_own_tasks
 
 pytestmark = pytest.mark.slow
 
@@ -295,8 +299,6 @@ def test_local_data_need_the_digest_of_their_files(run, local_folder):
 
 
 def test_missing_sets_are_said_and_stand_ins_keep_their_name(run, local_folder, capsys):
-    from diffutron.data.sources.sources import local_digest
-
     values, out = run({**LOCAL, "evaluate.digest": local_digest("evaluate")})
     name = "standin_nli_2way_from_sts_tr"
     assert list(values["models"]["phase2"]["tasks"]) == [name]
@@ -306,6 +308,89 @@ def test_missing_sets_are_said_and_stand_ins_keep_their_name(run, local_folder, 
     assert "sts_tr is not in the local folder and is left out" in capsys.readouterr().out
     assert (out / f"items_base_{name}.jsonl").exists()
     assert not list(out.glob("items_*_mnli_tr*"))
+
+
+def own_tasks(folder: Path) -> dict:
+    return {
+        "evaluate.tasks_dir": str(folder),
+        "evaluate.tasks_digest": tasks_digest(read_tasks(folder)),
+    }
+
+
+def test_own_tasks_stand_beside_the_seven(run, finished, tmp_path):
+    folder = write_own_tasks(tmp_path / "tasks")
+    values, out = run({**own_tasks(folder), "evaluate.tasks": ["ironytr"]})
+    for name, model in values["models"].items():
+        assert list(model["tasks"]) == ["ironytr", "ciftler", "soru_bankasi"]
+        known = finished[0]["models"][name]["tasks"]["ironytr"]
+        assert model["tasks"]["ironytr"] == known, "another task changes no number"
+        for task in ("ciftler", "soru_bankasi"):
+            found = model["tasks"][task]
+            assert found.keys() == known.keys()
+            assert found["n"] == (4 if name == "phase2" else 3)
+            assert found["stand_in"] is None
+            assert found["sanity_checks"]["oracle"] is found["sanity_checks"]["target"] is True
+            lines = (out / f"items_{name}_{task}.jsonl").read_text("utf-8").splitlines()
+            assert sum(json.loads(line)["correct"] for line in lines) == found["correct"]
+        detail = json.loads((out / f"tasks_{name}.json").read_text("utf-8"))["tasks"]
+        parts = detail["soru_bankasi"]["parts"].values()
+        assert sum(part["n"] for part in parts) == detail["soru_bankasi"]["n"]
+    for task in ("ciftler", "soru_bankasi"):
+        found = values["sets"][task]
+        assert (found["own"], found["cleaned_of"], found["rows"]) == (True, False, 30)
+        assert found["contaminated"] == 0
+        assert found["findable"] >= 0
+    assert values["sets"]["ironytr"]["own"] is False
+    results = read_run(f"{out}:phase2")
+    assert set(results.correct) == {"ironytr", "ciftler", "soru_bankasi"}
+
+
+def test_own_tasks_may_stand_alone(run, tmp_path):
+    values, _ = run({**own_tasks(write_own_tasks(tmp_path / "tasks")), "evaluate.tasks": []})
+    assert list(values["models"]["base"]["tasks"]) == ["ciftler", "soru_bankasi"]
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        ("doc_to_text", "doc_to_txt", r"soru\.yaml: unknown key `doc_to_txt`"),
+        ("{{soru}}", "{{sorun}}", r"soru\.yaml: s\.jsonl, row 1: `doc_to_text`: 'sorun' is undef"),
+        ("normalization", "rows: 31, normalization", r"soru\.yaml: `metadata\.rows` = 31"),
+    ],
+)
+def test_a_faulty_task_file_stops_the_stage_before_a_model_is_loaded(
+    run, tmp_path, monkeypatch, old, new, said
+):
+    def refuse(*_, **__):
+        raise AssertionError("a model is loaded")
+
+    monkeypatch.setattr("diffutron.evaluation.evaluate.load_model", refuse)
+    file = write_own_tasks(tmp_path / "tasks") / "soru.yaml"
+    file.write_text(file.read_text("utf-8").replace(old, new), "utf-8")
+    changes = {"evaluate.tasks_dir": str(file.parent)}
+    if old != "doc_to_text":
+        changes = own_tasks(file.parent)
+    with pytest.raises(UserError, match=said) as caught:
+        run(changes)
+    assert "\n" not in str(caught.value)
+
+
+def test_frozen_embeddings_are_probed_where_there_is_a_training_split(
+    run, finished, rows_dir, tmp_path, monkeypatch
+):
+    reasons = {one["reason"] for one in finished[0]["probe"].values()}
+    assert reasons == {"no training split: the built-in sample has none"}
+    (tmp_path / "cetvel").symlink_to(rows_dir)
+    monkeypatch.setenv("DIFFUTRON_DATA", str(tmp_path))
+    changes = {"evaluate.source": "local", "evaluate.digest": local_digest("evaluate")}
+    found = run({**changes, "evaluate.tasks": ["news_cat"]})[0]["probe"]
+    assert found["sts_tr"] == {"models": None, "reason": "the set is not evaluated"}
+    news = found["news_cat"]
+    assert (news["n"], news["training_rows"], news["reason"]) == (10, 25, None)
+    assert list(news["models"]) == ["base", "merged", "phase1", "phase2"]
+    for scores in news["models"].values():
+        assert 0 <= scores["low"] <= scores["acc"] <= scores["high"] <= 1
+        assert len(scores["acc_by_seed"]) == 5
 
 
 def test_models_with_other_tokenizers_are_refused(run, model_dirs, tmp_path):

@@ -9,42 +9,13 @@ from diffutron.evaluation.leaderboard.folder import check_folder, merge_folders
 from diffutron.evaluation.leaderboard.leaderboard import leaderboard
 from diffutron.evaluation.statistics.intervals import wilson
 from diffutron.runtime.errors import UserError
+from tests.support.own_tasks import write_own_tasks
 from tests.support.project import CLONE
-
-CHOICE = """
-task: soru_bankasi
-dataset_path: json
-dataset_kwargs: {data_files: {test: s.jsonl}}
-doc_to_text: "Soru: {{soru}}"
-doc_to_choice: ["{{a}}", "{{b}}", "{{c}}"]
-doc_to_target: dogru
-metadata: {cluster: konu, normalization: bytes}
-"""
-PAIRS = """
-task: ciftler
-dataset_path: json
-dataset_kwargs: {data_files: {test: c.jsonl}}
-doc_to_choice: ["{{iyi}}", "{{kotu}}"]
-metadata: {kind: minimal_pairs}
-"""
-NAMES = ["Kedi", "Köpek", "Kuş", "Balık"]
 
 
 @pytest.fixture(scope="module")
 def own_dir(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("own")
-    (folder / "soru.yaml").write_text(CHOICE, "utf-8")
-    (folder / "cift.yaml").write_text(PAIRS, "utf-8")
-    rows = [
-        {"soru": f"Kim {n}?", "a": NAMES[n % 4], "b": "Ev", "c": "Ağaç", "dogru": n % 3}
-        | {"konu": "ab"[n % 2]}
-        for n in range(30)
-    ]
-    pairs = [{"iyi": f"{NAMES[n % 4]} uyudu {n}.", "kotu": f"Uyudu {n}."} for n in range(30)]
-    for name, some in (("s", rows), ("c", pairs)):
-        text = "".join(json.dumps(row) + "\n" for row in some)
-        (folder / f"{name}.jsonl").write_text(text, "utf-8")
-    return folder
+    return write_own_tasks(tmp_path_factory.mktemp("own"))
 
 
 @pytest.fixture(scope="module")

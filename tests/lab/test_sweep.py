@@ -9,6 +9,7 @@ import pytest
 from diffutron.lab.page import mean_curves, table, table_rows
 from diffutron.lab.sweep import TIMING_STEPS, sweep
 from diffutron.lab.sweep_file import read_sweep
+from diffutron.lab.workshop import _from_anywhere
 from diffutron.operations.profiles import compose
 from diffutron.runtime.errors import StageFailure, UserError
 
@@ -153,6 +154,17 @@ def test_a_mistake_in_the_file_is_one_line(lab, changes, said):
 def test_more_workers_than_processors(lab):
     with pytest.raises(UserError, match="this machine has"):
         run(workers=1000)
+
+
+def test_a_step_finds_the_task_files_from_its_own_folder(tmp_path, monkeypatch):
+    """The path is a fact of the machine: what a step is named by holds it as it was written."""
+    monkeypatch.chdir(tmp_path)
+    values = {"seed": 1, "evaluate": {"tasks_dir": "my-tasks", "traces": 2}}
+    found = _from_anywhere(values)
+    assert found == {"seed": 1, "evaluate": {"tasks_dir": f"{tmp_path}/my-tasks", "traces": 2}}
+    assert values["evaluate"]["tasks_dir"] == "my-tasks"
+    without = {"seed": 1, "evaluate": {"tasks_dir": None}}
+    assert _from_anywhere(without) == without
 
 
 def test_a_file_that_is_absent(lab):

@@ -17,6 +17,7 @@ from diffutron.operations.check import check
 from diffutron.operations.profiles import compose, hub_names
 from diffutron.runtime.hub import CHECKPOINT, open_repository
 from diffutron.runtime.yaml_files import yaml_text
+from tests.support.own_tasks import write_own_tasks
 from tests.support.published_hub import write_parquet, write_published
 
 pytestmark = pytest.mark.slow
@@ -104,6 +105,17 @@ def test_all_that_is_wrong_is_told_at_once(published, tmp_path, monkeypatch):
     told = json.loads(asked.stdout)
     assert asked.exit_code == 2
     assert (told["ok"], len([one for one in told["checks"] if not one["ok"]])) == (False, 6)
+
+
+def test_own_tasks_are_looked_at(published, tmp_path):
+    folder = write_own_tasks(tmp_path / "tasks")
+    given = f"evaluate.tasks_dir={folder}"
+    params = published.params(given)
+    (found,) = [one for one in check(params) if one.name == "evaluate.tasks_dir"]
+    assert (found.ok, found.text) == (True, "ciftler (30 rows), soru_bankasi (30 rows)")
+    (folder / "s.jsonl").write_text("{}\n", "utf-8")
+    assert "does not fit the files of" in faults(params)["evaluate.tasks_dir"]
+    assert "s.jsonl, row 1: `doc_to_text`" in faults(published.params(given))["evaluate.tasks_dir"]
 
 
 def test_a_license_that_forbids_the_use(published):

@@ -8,9 +8,17 @@ import pytest
 from diffutron.config.params import load_params
 from diffutron.data.sources import sources
 from diffutron.operations import profiles
-from diffutron.operations.profiles import Written, changed_by_hand, compose, names, write_params
+from diffutron.operations.profiles import (
+    Written,
+    changed_by_hand,
+    compose,
+    differences,
+    names,
+    write_params,
+)
 from diffutron.runtime.errors import UserError
 from diffutron.runtime.yaml_files import read_yaml
+from tests.support.own_tasks import write_own_tasks
 
 ONE_VALUE = [
     ("seed", "14"),
@@ -88,6 +96,25 @@ class TestProfiles:
         after = compose("small")
         assert before["corpus"]["digest"] != after["corpus"]["digest"]
         assert before["instructions"]["digest"] == after["instructions"]["digest"]
+
+    def test_a_changed_task_file_changes_the_digest_of_the_tasks_alone(self, tmp_path):
+        folder = write_own_tasks(tmp_path / "tasks")
+        given = [f"evaluate.tasks_dir={folder}"]
+        before = compose("demo", given)
+        assert compose("demo", given) == before
+        file = folder / "s.jsonl"
+        file.write_text(file.read_text("utf-8").replace("Kim 7?", "Kim 70?"), "utf-8")
+        changed = differences(before, compose("demo", given))
+        assert [line.partition(":")[0] for line in changed] == ["evaluate.tasks_digest"]
+        assert compose("demo", [*given, "evaluate.tasks_dir=null"]) == compose("demo")
+
+    def test_a_faulty_task_file_is_told_where_its_digest_is_made(self, tmp_path):
+        folder = write_own_tasks(tmp_path / "tasks")
+        (folder / "cift.yaml").write_text("task: x y\n", "utf-8")
+        with pytest.raises(UserError, match=r"cift\.yaml: `task` = 'x y'"):
+            compose("demo", [f"evaluate.tasks_dir={folder}"])
+        with pytest.raises(UserError, match="evaluate.tasks_dir yok: no such folder"):
+            compose("demo", ["evaluate.tasks_dir=yok"])
 
     def test_small_without_a_folder_says_what_to_set(self):
         with pytest.raises(UserError, match="DIFFUTRON_DATA"):

@@ -6,8 +6,12 @@ from pathlib import Path
 
 import pytest
 
+from diffutron.operations.profiles import write_params
 from diffutron.operations.why import changes, why
 from diffutron.runtime.errors import UserError
+from diffutron.runtime.yaml_files import read_yaml
+from tests.support.own_tasks import write_own_tasks
+from tests.support.project import copy_project
 
 pytestmark = pytest.mark.slow
 PIPELINE = """
@@ -107,3 +111,25 @@ def test_mistakes():
     Path("dvc.yaml").unlink()
     with pytest.raises(UserError, match="no dvc.yaml here"):
         why("pretrain")
+
+
+def test_a_changed_task_file_runs_the_evaluation_again_and_trains_nothing(tmp_path, monkeypatch):
+    """The pipeline of the project, whose stages have all run, with outputs that hold nothing."""
+    monkeypatch.chdir(copy_project(tmp_path))
+    Path(".dvc/config.local").write_text("[core]\n  no_scm = true\n  check_update = false\n")
+    file = write_own_tasks(Path("my-tasks")) / "s.jsonl"
+    given = {"path": Path("params.yaml"), "keep_changes": True}
+    write_params("current", ["evaluate.tasks_dir=my-tasks"], **given)
+    for stage in read_yaml(Path("dvc.yaml"))["stages"].values():
+        for one in [*stage["outs"], *stage.get("metrics", []), *stage.get("plots", [])]:
+            out = Path(*one)  # a mapping of one path to its settings
+            out.parent.mkdir(parents=True, exist_ok=True)
+            out.touch()
+    dvc("commit", "-f", "-q")
+    assert changes() == {}
+    file.write_text(file.read_text("utf-8").replace("Kim 7?", "Kim 70?"), "utf-8")
+    write_params("current", [], **given)
+    assert changes().keys() == {"evaluate"}
+    assert "params.yaml evaluate.tasks_digest is " in why("evaluate")
+    assert why("report").startswith("report may run again")
+    assert why("instruct_phase2").startswith("instruct_phase2 is up to date")

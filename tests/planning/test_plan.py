@@ -9,7 +9,14 @@ from typer.testing import CliRunner
 from diffutron.cli.app import app
 from diffutron.config.params import STAGES, parse_params
 from diffutron.operations.profiles import compose
-from diffutron.planning.data_volume import Texts, Volume, volume_of
+from diffutron.planning.data_volume import (
+    ITEM_PASSES,
+    ITEM_TOKENS,
+    Texts,
+    Volume,
+    own_items,
+    volume_of,
+)
 from diffutron.planning.model_cost import (
     activation_bytes,
     communication_bytes,
@@ -19,6 +26,7 @@ from diffutron.planning.model_cost import (
 )
 from diffutron.planning.plan import Machine, plan, plan_training, this_machine
 from diffutron.planning.table import table, zero_table
+from tests.support.own_tasks import write_own_tasks
 
 CPU = Machine(ranks=None, flops_per_s=1e11, on_gpu=False)
 
@@ -178,6 +186,16 @@ def test_communication_follows_from_ring_algorithms(stage, micro_batches, scatte
     step = {"stage": stage, "micro_batches": micro_batches, "scatters": scatters}
     assert communication_bytes(**FULL, **step, ranks=4) == elements * 2 * 3 / 4
     assert communication_bytes(**FULL, **step, ranks=1) == 0
+
+
+def test_own_tasks_are_scored_too(repo, demo_plan, tmp_path):
+    folder = write_own_tasks(tmp_path / "tasks")
+    given = [f"evaluate.tasks_dir={folder}"]
+    values = compose("demo", given, folder=repo / "infra" / "profiles")
+    params = parse_params(values, origin="demo")
+    assert own_items(params.evaluate) == [30, 30]
+    more = stage(plan(params, machine=CPU), "evaluate")["tokens"]
+    assert more - stage(demo_plan, "evaluate")["tokens"] == 4 * 60 * ITEM_PASSES * ITEM_TOKENS
 
 
 def test_small_weights_stay_whole(paper_shape):

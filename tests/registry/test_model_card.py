@@ -92,6 +92,20 @@ def test_hub_results_carry_the_published_set(make_params, summary):
     assert types["xcopa_tr"] == "xcopa"
 
 
+def test_a_task_of_the_builder_is_no_stand_in(make_params, summary):
+    tasks = summary["models"]["phase2"]["tasks"]
+    tasks["soru_bankasi"] = dict(tasks["sts_tr"])
+    measured = {"evaluate": {"sets": {"soru_bankasi": {"own": True}, "sts_tr": {"own": False}}}}
+    for source in ("sample", "hub"):
+        card = model_card(make_params({"evaluate.source": source}), summary, measured, tags=TAGS)
+        (index,) = head(card)["model-index"]
+        (found,) = [r for r in index["results"] if r["dataset"]["name"] == "soru_bankasi"]
+        assert found["dataset"]["type"] == "other"
+        assert "| soru_bankasi | 200 | 70.0 % |" in card
+        assert "builder's own, which the training texts were not cleaned of: soru_bankasi." in card
+    assert "builder's own" not in model_card(make_params(), summary, MEASURED, tags=TAGS)
+
+
 def test_numbers_and_limits_stand_in_the_card(make_params, summary):
     card = model_card(make_params(), summary, MEASURED, tags=TAGS)
     for text in ("75.0 % of 300", "| mnli_tr | 200 | 70.0 % | 65.0 % to 75.0 %", "< 0.001"):

@@ -170,6 +170,33 @@ def test_items_of_other_rows_are_not_compared(evidence):
     assert [one.holds for one in held] == [False]
 
 
+def test_a_task_that_is_added_stops_no_promotion(evidence):
+    """The champion was never asked it; one of the seven still has to be answered by both."""
+    measured, limits = copy.deepcopy(evidence.measured), evidence.params.promote
+    measured["evaluate"]["sets"]["soru_bankasi"] = {"digest": "d", "own": True}
+    answers = evidence.answers
+    rows = {row: True for row in range(10)}
+    groups = {row: f"row {row}" for row in rows}
+    new = Results(
+        answers.system,
+        {**answers.correct, "soru_bankasi": rows},
+        {**answers.groups, "soru_bankasi": groups},
+    )
+    found = changed(evidence, measured=measured, answers=new)
+    compared, held = gate._against(found, evidence, limits=limits)
+    assert compared
+    assert "soru_bankasi" not in compared["tasks"]
+    assert held[0].holds
+    assert held[0].name.endswith("has answered too, without those of soru_bankasi")
+    both, held = gate._against(found, found, limits=limits)
+    assert both
+    assert both["tasks"]["soru_bankasi"]["n"] == 10
+    assert (held[0].wanted, held[0].found) == ("all 1410", 1410.0)
+    del measured["evaluate"]["sets"]["soru_bankasi"]["own"]
+    _, held = gate._against(found, evidence, limits=limits)
+    assert not held[0].holds
+
+
 @pytest.mark.usefixtures("versions")
 def test_what_register_did_not_make_has_no_evidence():
     with pytest.raises(UserError, match="no version 5; there are: 1, 2"):

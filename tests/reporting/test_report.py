@@ -133,6 +133,49 @@ def test_measured_stands_beside_published(make_report):
     assert cells[7:] == ["33.29", "32.81"]
 
 
+def test_a_task_of_any_name_stands_in_figure_tables_and_numbers(make_report, run_files):
+    path = run_files["metrics_dir"] / "evaluate.json"
+    values = json.loads(path.read_text(encoding="utf-8"))
+    for model in values["models"].values():
+        model["tasks"]["soru_bankasi"] = model["tasks"]["sts_tr"]
+    values["sets"]["soru_bankasi"] = {"own": True, "origin": "s.jsonl", "rows": 30, "dropped": {}}
+    path.write_text(json.dumps(values), encoding="utf-8")
+    page, text, full = make_report()
+    assert "7 of 8" in text
+    rows = [line for line in text.splitlines() if line.startswith("| soru_bankasi |")]
+    accuracy, normalized, data = [[c.strip() for c in row.strip("|").split("|")] for row in rows]
+    assert accuracy[6].startswith("30.0 (")
+    assert accuracy[7:] == ["", ""], "nothing is published of it"
+    assert normalized[6] == "29.0"
+    assert data[1:5] == ["own task", "30", "0", "not measured"]
+    figure = page[page.index("Accuracy of four models on each task") :]
+    assert "soru_bankasi" in figure[: figure.index("</svg>")]
+    assert list(full["models"]["phase2"]["tasks"])[-1] == "soru_bankasi"
+
+
+def test_the_probe_is_a_row_for_each_checkpoint(make_report, run_files):
+    assert "Probe of frozen embeddings" not in make_report()[1], "this run has none"
+    against = {"difference": 0.0, "low": 0.0, "high": 0.0}
+    scores = {"acc": 0.5, "low": 0.45, "high": 0.55, "against_base": against}
+    lost = scores | {"acc": 0.4, "against_base": {"difference": -0.1, "low": -0.15, "high": -0.02}}
+    models = dict.fromkeys(("base", "merged", "phase1"), scores) | {"phase2": lost}
+    news = {"n": 250, "chance": 0.2, "bag_of_words": 0.94, "models": models, "reason": None}
+    path = run_files["metrics_dir"] / "evaluate.json"
+    values = json.loads(path.read_text(encoding="utf-8"))
+    values["probe"] = {"news_cat": news, "sts_tr": {"models": None, "reason": "it is not here"}}
+    path.write_text(json.dumps(values), encoding="utf-8")
+    page, text, _ = make_report()
+    table = text[text.index("### Probe of frozen embeddings") :].splitlines()[:16]
+    assert "| model | News_Cat, n = 250 |" in table
+    assert "| bag of words | 94.0 |" in table
+    assert any(line.startswith("| Backbone | 50.0 (45.0 - 55.0) |") for line in table)
+    (final,) = [line for line in table if line.startswith("| Instruction phase 2 |")]
+    assert "40.0" in final
+    assert "-10.0 (-15.0 to -2.0) from the backbone" in final
+    assert any("STS_TR is not probed: it is not here." in line for line in table)
+    assert "Probe of frozen embeddings" in " ".join(parsed(page).text)
+
+
 def test_denoising_is_there_with_and_without_script(make_report):
     page, text, _ = make_report()
     assert page.count('<span class="slot') == 5

@@ -122,7 +122,7 @@ def test_caveats_follow_the_parameters(make_params):
     assert paper == [
         "One seed",
         "Running text after instruction tuning",
-        "Seven tests a model",
+        "A test for each task",
         "Perplexity 3.42 -> 2.75",
         "Scoring protocol",
         "Settings that are not published",

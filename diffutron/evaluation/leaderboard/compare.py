@@ -88,7 +88,7 @@ def score_models(
 ) -> dict[str, Any] | None:
     """Score each folder as a system of its own name; what is cached is not scored again.
 
-    asked: `tasks`, `data`, `protocol` and `limit` of the leaderboard.
+    asked: `tasks`, `tasks_dir`, `data`, `protocol` and `limit` of the leaderboard.
     """
     listed = read_systems(systems)
     entries = [

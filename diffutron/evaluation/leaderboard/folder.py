@@ -7,8 +7,14 @@ from pathlib import Path
 from typing import Any
 
 from diffutron.evaluation.leaderboard.leaderboard import ITEMS, RESULTS, item_file, tested_pairs
-from diffutron.evaluation.leaderboard.rows import clustered, means, parts_of
-from diffutron.evaluation.scoring.task_numbers import AnsweredItem, judged_again, numbers
+from diffutron.evaluation.leaderboard.rows import means
+from diffutron.evaluation.scoring.task_numbers import (
+    AnsweredItem,
+    clustered,
+    judged_again,
+    numbers,
+    parts_of,
+)
 from diffutron.evaluation.statistics.pair_tests import Results
 from diffutron.runtime.errors import UserError
 from diffutron.runtime.files import file_digest, read_json, write_json

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from diffutron.data.own_tasks import named_tasks, shipped_names
+from diffutron.data.own_tasks import shipped_names
+from diffutron.data.task_folder import named_tasks
 from diffutron.evaluation.cetvel.asked import (
     EvalTask,
     choose_protocols,

@@ -8,12 +8,14 @@ from diffutron.evaluation.scorers.answer import Answer
 from diffutron.evaluation.scorers.loading import Checkpoint
 from diffutron.evaluation.scorers.systems import System, Systems
 from diffutron.evaluation.scoring.score_system import Outcome
-from diffutron.evaluation.scoring.task_numbers import AnsweredItem, answered, summarize
-from diffutron.evaluation.statistics.intervals import cluster_interval, wilson
+from diffutron.evaluation.scoring.task_numbers import answered, clustered, summarize
 
 KEYS = (
     "system", "task", "stand_in", "protocol", "shots", "n", "correct", "acc", "acc_norm", "low",
     "high", "chance", "constant", "published", "sanity_checks",
+)  # fmt: skip
+OF_ANSWERS = (
+    "correct", "acc", "acc_norm", "low", "high", "p_value", "recall", "predicted", "ties", "parts",
 )  # fmt: skip
 CONTAMINATION = ("contaminated", "findable", "acc_uncontaminated")
 
@@ -35,9 +37,7 @@ def row_of(
         values = summarize(outcome.items, task.dataset)
     else:  # chance and constant stand beside a task that a system cannot answer
         sheet = [answered(one, Answer.of_choice(0, len(one.choices))) for one in task.questions]
-        values = summarize(sheet, task.dataset) | dict.fromkeys(
-            ("correct", "acc", "acc_norm", "low", "high", "p_value", "recall", "predicted", "ties")
-        )
+        values = summarize(sheet, task.dataset) | dict.fromkeys(OF_ANSWERS)
     without: dict[str, Any] = dict.fromkeys(CONTAMINATION)
     if is_answered and contaminated is not None:
         seen, can_be_found = set(contaminated[task.name]), set(findable[task.name]["document"])
@@ -56,7 +56,6 @@ def row_of(
         "published": None if task.stand_in else system.published.get(task.dataset.task),
         **outcome.check_values(not_made=outcome.why or "the system is no model"),
         "supervised": system.architecture == "supervised",
-        "parts": parts_of(outcome.items) if is_answered and _has_parts(task) else None,
         "cluster_interval": clustered(outcome.items) if is_answered and _clustered(task) else None,
         "by_length": any(answer.by_length for answer in (outcome.answers or {}).values()),
         "items_sha256": None,  # of the file of answers, once it is written
@@ -68,40 +67,6 @@ def row_of(
 
 def _clustered(task: EvalTask) -> bool:
     return task.dataset.own is not None and task.dataset.own.clustered
-
-
-def _has_parts(task: EvalTask) -> bool:
-    return _clustered(task) or any(one.part is not None for one in task.questions)
-
-
-def clustered(items: Sequence[AnsweredItem]) -> dict[str, Any] | None:
-    """The 95 % interval of `acc` whose clusters are drawn together; None for a single cluster."""
-    groups = [item.group for item in items]
-    found = cluster_interval([item.correct for item in items], groups)
-    if found is None:
-        return None
-    return {"clusters": len(set(groups)), "low": found[0], "high": found[1]}
-
-
-def parts_of(items: Sequence[AnsweredItem]) -> dict[str, dict[str, Any]]:
-    """The numbers of each part, or of each cluster where a task has no other parts, so that the
-    mean hides none."""
-    found: dict[str, list[AnsweredItem]] = {}
-    for item in items:
-        found.setdefault(item.group if item.part is None else item.part, []).append(item)
-    parts = {}
-    for name, mine in sorted(found.items()):
-        correct = sum(item.correct for item in mine)
-        low, high = wilson(correct, len(mine))
-        parts[name] = {
-            "n": len(mine),
-            "correct": correct,
-            "acc": correct / len(mine),
-            "low": low,
-            "high": high,
-            "chance": sum(1 / len(item.choices) for item in mine) / len(mine),
-        }
-    return parts
 
 
 def means(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:

@@ -8,7 +8,8 @@ from typing import Any
 from diffutron.config.section import TASKS
 from diffutron.data.evaluation_sets.evaluation_sets import EvaluationSet, load_rows, local_file
 from diffutron.data.evaluation_sets.places import HUB
-from diffutron.data.own_tasks import SHIPPED, OwnTask, chance, read_tasks, shipped_names
+from diffutron.data.own_tasks import SHIPPED, OwnTask, chance, shipped_names
+from diffutron.data.task_folder import read_tasks
 from diffutron.data.task_rows import PackageAbsent
 from diffutron.evaluation.cetvel.asked import place_of
 from diffutron.evaluation.cetvel.protocols import PROTOCOLS

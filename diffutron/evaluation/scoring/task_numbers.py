@@ -9,7 +9,7 @@ from typing import Any
 from diffutron.data.evaluation_sets.evaluation_sets import EvaluationSet
 from diffutron.evaluation.cetvel.questions import Question
 from diffutron.evaluation.scorers.answer import Answer
-from diffutron.evaluation.statistics.intervals import p_above, wilson
+from diffutron.evaluation.statistics.intervals import cluster_interval, p_above, wilson
 
 TIE = 1e-9  # nats
 
@@ -89,13 +89,14 @@ def summarize(items: Sequence[AnsweredItem], dataset: EvaluationSet) -> dict[str
 
     chance: mean of 1 / number of choices. constant: the best share that one index alone gets.
     p_value: exact one-sided binomial of `acc` against the larger of the two. low, high: 95 %
-    Wilson interval of `acc`.
+    Wilson interval of `acc`. parts: the numbers of each part, or cluster, if the set has any.
     """
     return {
         **numbers(items),
         "stand_in": dataset.stand_in,
         "origin": dataset.origin,
         "dropped": dataset.dropped,
+        "parts": parts_of(items) if _has_parts(items, dataset) else None,
     }
 
 
@@ -123,6 +124,41 @@ def numbers(items: Sequence[AnsweredItem]) -> dict[str, Any]:
         "ties": sum(item.tied for item in items),
         "exact_items": sum(item.exact for item in items),
     }
+
+
+def _has_parts(items: Sequence[AnsweredItem], dataset: EvaluationSet) -> bool:
+    clustered = dataset.own is not None and dataset.own.clustered
+    return clustered or any(item.part is not None for item in items)
+
+
+def clustered(items: Sequence[AnsweredItem]) -> dict[str, Any] | None:
+    """The 95 % interval of `acc` whose clusters are drawn together; None for a single cluster."""
+    groups = [item.group for item in items]
+    found = cluster_interval([item.correct for item in items], groups)
+    if found is None:
+        return None
+    return {"clusters": len(set(groups)), "low": found[0], "high": found[1]}
+
+
+def parts_of(items: Sequence[AnsweredItem]) -> dict[str, dict[str, Any]]:
+    """The numbers of each part, or of each cluster where a task has no other parts, so that the
+    mean hides none."""
+    found: dict[str, list[AnsweredItem]] = {}
+    for item in items:
+        found.setdefault(item.group if item.part is None else item.part, []).append(item)
+    parts = {}
+    for name, mine in sorted(found.items()):
+        correct = sum(item.correct for item in mine)
+        low, high = wilson(correct, len(mine))
+        parts[name] = {
+            "n": len(mine),
+            "correct": correct,
+            "acc": correct / len(mine),
+            "low": low,
+            "high": high,
+            "chance": sum(1 / len(item.choices) for item in mine) / len(mine),
+        }
+    return parts
 
 
 def json_lines(rows: Iterable[Mapping[str, Any]]) -> str:
