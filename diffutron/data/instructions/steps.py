@@ -6,31 +6,19 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-import numpy as np
-import pyarrow as pa
-
 from diffutron.config.data_params import InstructionsParams, NearDuplicateParams
-from diffutron.data.matching.database import database
+from diffutron.data.instructions.clusters import row_clusters
 from diffutron.data.matching.decontaminate import Contamination
-from diffutron.data.matching.dedup import (
-    BANDS,
-    PAIRS,
-    band_keys,
-    band_rows,
-    find_clusters,
-    find_near,
-)
 from diffutron.data.sources.sources import Instruction
 from diffutron.runtime.errors import UserError
 from diffutron.runtime.progress import Progress
 from diffutron.text.normalize import normalize_letters
-from diffutron.text.turkish import exact_key, words
+from diffutron.text.turkish import exact_key
 
 PHASES = (1, 2)
 SPLITS = ("train", "heldout")
 REASONS = ("bad_line", "empty", "truncated", "duplicate", "contaminated", "too_long", "quota")
 BATCH = 1000  # rows encoded at once
-STEM = 4  # letters of a word that its Turkish suffixes leave alone, near enough
 LABEL_SHARE = 0.05  # of the rows of a source; answers of so many are labels
 CUTS = 4  # times that a prompt is made shorter; its tokens are known only after
 TRUNCATED_FROM = 8  # words; a shorter answer may well end in a colon
@@ -266,42 +254,6 @@ def _hold_out(
         for row in cluster:
             row.split = "heldout"
             missing[kind(row)] -= 1
-
-
-def row_clusters(
-    rows: Sequence[Row], near: NearDuplicateParams, *, facts: bool = True
-) -> list[int]:
-    """Rows that must stand on one side of a split share a number: those with the same prompt, near
-    copies of each other, and, with `facts`, those of a phase that ask for the same fact (same
-    answer, and the word that is rarest in the set is the same)."""
-    tokens = [words(f"{row.prompt} {row.answer}") for row in rows]
-    keys = [[f"prompt {exact_key(row.prompt)}"] for row in rows]
-    for key, fact in zip(keys, _facts(rows) if facts else (), strict=facts):
-        key.append(fact)
-    first: dict[str, int] = {}
-    pairs = [(index, first.setdefault(key, index)) for index, of in enumerate(keys) for key in of]
-    same = pa.table({"index": [one for one, _ in pairs], "other": [other for _, other in pairs]})
-    found = np.arange(len(rows))
-    with database() as db:
-        db.load("exact", same.cast(PAIRS).to_batches(), PAIRS)
-        bands = band_rows(found, np.zeros(len(rows), np.int32), band_keys(tokens, near))
-        db.load("bands", [bands], BANDS)
-        find_near(db, tokens.__getitem__, near)
-        find_clusters(db)
-        for index, cluster in db.rows("select index, cluster from clusters"):
-            found[index] = cluster
-    return found.tolist()
-
-
-def _facts(rows: Sequence[Row]) -> list[str]:
-    """The phase, the answer and the rarest stem of the prompt of each row."""
-    stems = [sorted({word[:STEM] for word in words(row.prompt)}) for row in rows]
-    common = Counter(stem for mine in stems for stem in mine)
-    rarest = [min(mine, key=lambda stem: (common[stem], stem), default="") for mine in stems]
-    return [
-        f"fact {row.phase} {exact_key(row.answer)} {stem}"
-        for row, stem in zip(rows, rarest, strict=True)
-    ]
 
 
 def _number(seed: int, purpose: str, identity: str) -> bytes:

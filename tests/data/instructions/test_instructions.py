@@ -8,8 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from diffutron.data.instructions.clusters import row_clusters
 from diffutron.data.instructions.instructions import instructions
-from diffutron.data.instructions.steps import Row, cut_lines, row_clusters
+from diffutron.data.instructions.steps import Row, cut_lines
 from diffutron.data.sources.sources import local_digest
 from diffutron.modeling.tokenizer import (
     decode_answer,
