@@ -40,10 +40,14 @@ class HubDataset(HubRows):
 
 
 class HubInstructions(HubRows):
-    """Rows of instructions; `fields` tells what the set calls a field: {ours: theirs}."""
+    """Rows of instructions; `fields` tells what the set calls a field: {ours: theirs}.
+
+    The rows of a `translation` may be in any language.
+    """
 
     fields: dict[str, str] = Field(default_factory=dict)
     license: str | None = None
+    translation: bool = False
 
 
 class LanguageParams(Section):
