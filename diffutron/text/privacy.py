@@ -125,9 +125,9 @@ _RULES: tuple[tuple[str, str, re.Pattern[str], Callable[[str], bool]], ...] = (
     ("email", "[E-POSTA]", _EMAIL, lambda text: True),
     ("iban", "[IBAN]", _IBAN, iban_holds),
     ("card", "[KART]", _CARD, luhn_holds),
+    ("tax_number", "[VERGİ NO]", _TAX, tax_number_holds),
     ("phone", "[TELEFON]", _PHONE, lambda text: True),
     ("identity_number", "[KİMLİK]", _IDENTITY, identity_number_holds),
-    ("tax_number", "[VERGİ NO]", _TAX, tax_number_holds),
     ("ip", "[IP]", _IP, is_address),
     ("ip", "[IP]", _IPV6, is_address),
 )
