@@ -6,7 +6,13 @@ from random import Random
 
 from benchmarks.parts.recombine import Recombiner
 from diffutron.data.evaluation_sets.findable import as_document
-from diffutron.text.privacy import KINDS, iban_holds, identity_number_holds, luhn_holds
+from diffutron.text.privacy import (
+    KINDS,
+    iban_holds,
+    identity_number_holds,
+    luhn_holds,
+    tax_number_holds,
+)
 from diffutron.text.turkish import turkish_lower, turkish_upper
 
 NEAR_WORDS = 40  # words of a document whose near copies must be found
@@ -21,8 +27,8 @@ BOILERPLATE = (
 )
 PLACEHOLDER = dict(
     zip(
-        ("email", "iban", "card", "phone", "identity_number", "ip"),
-        ("[E-POSTA]", "[IBAN]", "[KART]", "[TELEFON]", "[KİMLİK]", "[IP]"),
+        ("email", "iban", "card", "phone", "identity_number", "tax_number", "ip"),
+        ("[E-POSTA]", "[IBAN]", "[KART]", "[TELEFON]", "[KİMLİK]", "[VERGİ NO]", "[IP]"),
         strict=True,
     )
 )
@@ -96,6 +102,11 @@ def personal_data(kind: str, numbers: Random) -> list[str]:
     if kind == "card":
         one = card(numbers)
         return [one, grouped(one, " "), grouped(one, "-"), f"({one})", f"no:{one}"]
+    if kind == "tax_number":
+        nine = digits(numbers, 9)
+        one = next(text for last in range(10) if tax_number_holds(text := f"{nine}{last}"))
+        names = ("VKN ", "VKN: ", "V.K.N. ", "vergi no: ", "Vergi Kimlik Numarası ")
+        return [f"{name}{one}" for name in names]
     first = numbers.randint(20, 223)
     rest = [numbers.randint(0, 255) for _ in range(3)]
     one = ".".join(map(str, [first, *rest]))

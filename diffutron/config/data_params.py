@@ -50,13 +50,19 @@ class HubDataset(HubRows):
 
 
 class HubInstructions(HubRows):
-    """Rows of instructions; `fields` tells what the set calls a field: {ours: theirs}."""
+    """Rows of instructions; `fields` tells what the set calls a field: {ours: theirs}.
+
+    The rows of a `translation` may be in any language.
+    """
 
     fields: dict[str, str] = Field(
         default_factory=dict, description="what the data set calls our fields: {ours: theirs}"
     )
     license: str | None = Field(
         default=None, description="of the data set, where the hub does not say it"
+    )
+    translation: bool = Field(
+        default=False, description="whether the rows translate, and so may be in any language"
     )
 
 

@@ -11,6 +11,7 @@ import numpy as np
 
 from diffutron.pages import charts
 from diffutron.pages.render import render
+from diffutron.text.normalize import REPAIRS
 
 NUMBER_WIDTH = 200  # pixels kept free for the numbers behind the longest bar
 KEPT_EXAMPLES = 20
@@ -114,6 +115,12 @@ def findable_table(findable: Mapping[str, Mapping[str, int]]) -> Rows:
     """How far the search can be trusted: items that it finds where they stand word for word."""
     rows = [[task, *(n[key] for key in FINDABLE)] for task, n in findable.items()]
     return Rows("Evaluation items that the rule can find", ["set", *FINDABLE.values()], rows)
+
+
+def repaired_table(repaired: Mapping[str, int], what: str, title: str = "") -> Rows:
+    """How many documents or rows each kind of repair changed, of those that were read."""
+    rows = [[REPAIRS[kind], number] for kind, number in repaired.items()]
+    return Rows(title or "Repaired text", ["what was broken", what], rows)
 
 
 def steps_csv(flows: Mapping[str, tuple[int, Mapping[str, int]]]) -> str:

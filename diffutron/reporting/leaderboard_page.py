@@ -251,9 +251,21 @@ def summary_lines(results: dict[str, Any]) -> list[str]:
         lines.append(f"{place}: mean {acc} of {one['tasks']} tasks ({references})")
     lines += [says(one) for one in results["pairs"] if one["task"] == MEAN]
     lines += [f"not in the folder: {task}" for task in results["missing_sets"]]
+    for (system, protocol, why), tasks in _without_score(results["rows"]).items():
+        lines.append(f"no score: {system} ({protocol}) on {', '.join(tasks)}: {why}")
     return lines + [
         f"not scored: {one['system']}: {one['reason']}" for one in results["not_scored"]
     ]
+
+
+def _without_score(rows: Sequence[Row]) -> dict[tuple[str, str, str], list[str]]:
+    """The tasks without a score, by system, protocol and reason."""
+    found: dict[tuple[str, str, str], list[str]] = {}
+    for row in rows:
+        if row["why"]:
+            key = row["system"], row["protocol"], row["why"]
+            found.setdefault(key, []).append(row["task"])
+    return found
 
 
 def print_pairs(pairs: Sequence[Row], *, as_json: bool) -> None:

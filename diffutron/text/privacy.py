@@ -9,42 +9,86 @@ from collections import Counter
 from collections.abc import Callable
 from ipaddress import ip_address
 
-_EMAIL = re.compile(r"(?<![\w.+-])[\w.+%-]{1,64}@(?:[\w-]{1,63}\.){1,5}[^\W\d_]{2,24}(?![\w-])")
+_AT = r"(?: [@＠] |[@＠] ?| ?[\[({<] ?(?:at|et|@) ?[\])}>] ?)"
+_DOT = r"(?:\.| ?[\[({<] ?(?:dot|nokta|\.) ?[\])}>] ?)"
+_COMMON_END = r"(?:com|net|org|edu|gov|info|biz|io|co|tr|de|eu)(?![\w-])"
+_NAME, _HOST, _END = r"[\w.+%-]{1,64}", r"[\w-]{1,63}", r"[^\W\d_]{2,24}(?![\w-])"
+_EMAIL = re.compile(
+    rf"(?<![\w.+-]){_NAME}@(?:{_HOST}\.){{1,5}}{_END}"
+    rf"|(?<![\w.+-]){_NAME}{_AT}(?:{_HOST}{_DOT}){{1,5}}{_END}"
+    rf"|(?<![\w.+-])[\w+%-]{{1,64}}(?:\.[\w+%-]{{1,64}})* at (?:{_HOST} dot ){{1,4}}{_COMMON_END}",
+    re.IGNORECASE,
+)
+# A number may follow dots, a dash or a slash, where those do not make it a part of another one.
+_STARTS, _ENDS = r"(?<![\w+])(?<!\d[.,/:-])", r"(?!\w|[.,]\d|-\d)"
 _IBAN = re.compile(
-    r"(?<!\w)(?:(?i:TR)\d{2}(?:[ -]?\d{4}){5}[ -]?\d{2}"
+    r"(?:(?<!\w)|(?<=IBAN))(?:(?i:TR)(?:[ .-]?\d){24}"
     r"|[A-Z]{2}\d{2}(?:[ -]?[A-Z0-9]{4}){2,7}(?:[ -]?[A-Z0-9]{1,3})?)(?!\w)"
 )
 _CARD = re.compile(  # prefixes of the issuers; a row of four-digit figures is a table
-    r"(?<![\w.,-])(?<!\d{4} )(?:4\d{3}|5[0-8]\d{2}|2[2-7]\d{2}|3[4-7]\d{2}|6\d{3}|9792)"
-    r"(?:[ -]?\d{4}[ -]?\d{4}[ -]?\d{1,7}|[ -]?\d{6}[ -]?\d{4,5})"
-    r"(?![\w-]|[.,]\d| \d{4}(?!\d))"
+    rf"{_STARTS}(?<!\d{{4}} )(?:4\d{{3}}|5[0-8]\d{{2}}|2[2-7]\d{{2}}|3[4-7]\d{{2}}|6\d{{3}}|9792)"
+    r"(?:[ -]?\d{4}[ -]?\d{4}[ -]?\d{1,7}|[ -]?\d{6}[ -]?\d{4,5}|(?:[./]\d{4}){3})"
+    rf"{_ENDS}(?! \d{{4}}(?!\d))"
 )
-_IDENTITY = re.compile(r"(?<![\w.,-])[1-9]\d{10}(?![\w-]|[.,]\d)")
-_IP = re.compile(r"(?<![\w.])(?:\d{1,3}\.){3}\d{1,3}(?![\w]|\.\d)")
+_IDENTITY = re.compile(
+    rf"(?:{_STARTS}|(?<=TC)|(?<=TCKN)|(?<=TCNO))"
+    r"(?:[1-9]\d{10}|[1-9]\d{2}([ .-])\d{3}\1\d{3}\1\d{2}|[1-9]\d{2} \d{2} \d{3} \d{3}"
+    rf"|[1-9](?: \d){{10}}){_ENDS}"
+)
+# Ten digits are often something else, so that a tax number is one where it is called so.
+_TAX = re.compile(
+    r"(?P<before>(?:\bvergi[^\d\n]{0,20}(?:no|numara|kimlik|daire)|\bv\. ?k\. ?n|\bvkn)"
+    rf"[^\d\n]{{0,25}})\d(?:[ .-]?\d){{9}}{_ENDS}",
+    re.IGNORECASE,
+)
+_OCTET = r"\d{1,3}"
+_IP = re.compile(rf"(?<![\w.]){_OCTET}(?:(?:\.{_OCTET}){{3}}|(?:\[\.\]{_OCTET}){{3}})(?![\w]|\.\d)")
 _IPV6 = re.compile(r"(?<![\w:])(?:[0-9a-f]{0,4}:){2,7}[0-9a-f]{1,4}(?![\w:])", re.IGNORECASE)
-# With country code or trunk zero: bare ten-digit numbers are more often something else.
+_SEP = r"[ .·/‐‑–-]{0,3}"
+_LAST = rf"{_SEP}\d{{3}}{_SEP}\d{{2}}{_SEP}\d{{2}}"  # after the code of a place or an operator
+_MOBILE = r"5(?:0[15-7]|1[06]|[34]\d|5[1-9]|61)"
+_UNITS = r"(?! ?(?:TL|lira|₺|dolar|euro|avro|adet|kişi|ton|oy)\b)(?! ?\d)"
+_RANGE = r"(?: ?[-/–] ?(?:\d{2} )?\d{1,2}(?!\d))?"  # 555 12 34-35
+# With country code or trunk zero: bare ten-digit numbers are more often something else, but for
+# those with the code of an operator.
 _PHONE = re.compile(
-    r"(?<![\w.,+/-])(?:"
-    r"(?:\+|00)90[ .-]?\(?[2-5]\d{2}\)?[ .-]?\d{3}[ .-]?\d{2}[ .-]?\d{2}"
-    r"|\(?0[ .-]?\(?[2-5]\d{2}\)?[ ./-]{0,3}\d{3}[ .-]?\d{2}[ .-]?\d{2}"
-    r"|\(?[2-5]\d{2}\) ?\d{3}[ .-]?\d{2}[ .-]?\d{2}"
-    r"|5\d{2}[ .-]\d{3}[ .-]\d{2}[ .-]\d{2}"
-    r"|\+(?!90)[1-9]\d{0,2}[ .-]?\(?\d{2,4}\)?(?:[ .-]?\d{2,4}){2,4}"
-    r")(?![\w-]|[.,]\d)"
+    rf"(?:{_STARTS}|(?<=(?i:tel|gsm|cep)))(?:"
+    rf"\(?(?:\+ ?|00)90\)?{_SEP}(?:\(0\)|0)?{_SEP}\(?[2-58]\d{{2}}\)?{_LAST}"
+    rf"|90{_SEP}\(?{_MOBILE}\)?{_LAST}"
+    rf"|\(?0(?:[ /-]|\.(?=\d{{3}}\D))?\(?[2-58]\d{{2}}\)?{_LAST}"
+    rf"|\(?[2-5]\d{{2}}\){_LAST}"
+    rf"|(?<!\d )(?<!ISBN )(?<!ISBN: ){_MOBILE}(?:{_LAST}){_UNITS}"
+    r"|0 [2-5](?: \d){9}(?! ?\d)"
+    r"|\+(?!90)[1-9]\d{0,2}[ .-]?(?:\(0\) ?)?\(?\d{2,4}\)?(?:[ .-]?\d{2,4}){2,4}"
+    rf"){_RANGE}{_ENDS}"
 )
-_HINT = re.compile(r"@|\d{4}|\d[ .)-]+\d|:[0-9a-f]*:", re.IGNORECASE)
+# What a text without personal data mostly lacks; quick to look for.
+_FIGURES = re.compile(r"\d(?:\d{3}|[\] .()\[·/–-]+\d)")
+_COLONS = re.compile(r":[0-9a-fA-F]*:")
+_AT_IN_WORDS = re.compile(r"[\[({<] ?(?:at|AT|et|ET) ?[\])}>]")
+_AT_SIGNS = ("@", "＠", " dot ", " DOT ")
 
 
 def identity_number_holds(number: str) -> bool:
     """The two check digits of a Turkish identity number."""
-    digits = [int(digit) for digit in number]
+    digits = [int(digit) for digit in number if digit.isdigit()]
     odd, even = sum(digits[0:9:2]), sum(digits[1:8:2])
     return digits[9] == (7 * odd - even) % 10 and digits[10] == sum(digits[:10]) % 10
 
 
+def tax_number_holds(text: str) -> bool:
+    """The check digit of a Turkish tax number, the last of its ten digits."""
+    *digits, check = [int(character) for character in text if character.isdigit()]
+    total = 0
+    for place, digit in enumerate(digits):
+        moved = (digit + 9 - place) % 10
+        total += (moved * 2 ** (9 - place)) % 9 or (9 if moved else 0)
+    return -total % 10 == check
+
+
 def iban_holds(text: str) -> bool:
     """ISO 13616: the country first moved to the end, letters as numbers, modulo 97 is 1."""
-    iban = re.sub(r"[ -]", "", text).upper()
+    iban = re.sub(r"[ .-]", "", text).upper()
     if iban.startswith("TR") and len(iban) != 26:
         return False
     return int("".join(str(int(character, 36)) for character in iban[4:] + iban[:4])) % 97 == 1
@@ -60,12 +104,19 @@ def luhn_holds(text: str) -> bool:
 
 
 def is_address(text: str) -> bool:
-    """An address of a machine, not a version number such as 1.2.3.4 or a loop-back."""
+    """An address of a machine, not a version number such as 1.2.3.4 or a loop-back, nor names with
+    colons between them (`Abc::Add`)."""
+    text = text.replace("[.]", ".")
     try:
         address = ip_address(text)
     except ValueError:
         return False
     if address.version == 4 and max(map(int, text.split("."))) < 20:
+        return False
+    groups = [group for group in text.split(":") if group]
+    if address.version == 6 and (len(groups) < 3 and len(groups[0]) < 4):
+        return False
+    if address.version == 6 and not any(map(str.isdigit, text)):
         return False
     return not (address.is_loopback or address.is_unspecified)
 
@@ -74,6 +125,7 @@ _RULES: tuple[tuple[str, str, re.Pattern[str], Callable[[str], bool]], ...] = (
     ("email", "[E-POSTA]", _EMAIL, lambda text: True),
     ("iban", "[IBAN]", _IBAN, iban_holds),
     ("card", "[KART]", _CARD, luhn_holds),
+    ("tax_number", "[VERGİ NO]", _TAX, tax_number_holds),
     ("phone", "[TELEFON]", _PHONE, lambda text: True),
     ("identity_number", "[KİMLİK]", _IDENTITY, identity_number_holds),
     ("ip", "[IP]", _IP, is_address),
@@ -86,15 +138,20 @@ PLACEHOLDERS = tuple(dict.fromkeys(placeholder for _, placeholder, *_ in _RULES)
 def replace_personal_data(text: str) -> tuple[str, Counter[str]]:
     """`text` with a placeholder for each piece of personal data, and how many of each kind."""
     found: Counter[str] = Counter()
-    if not _HINT.search(text):
-        return text, found
-    for kind, placeholder, pattern, holds in _RULES:
+    mail = any(map(text.__contains__, _AT_SIGNS)) or _AT_IN_WORDS.search(text)
+    figures = _FIGURES.search(text) or _COLONS.search(text)
+    for kind, placeholder, pattern, holds in _RULES if mail or figures else ():
+        if not (mail if kind == "email" else figures):
+            continue
 
         def put(match: re.Match[str], kind=kind, placeholder=placeholder, holds=holds) -> str:
-            if not holds(match.group()):
+            before = match.groupdict().get("before", "")
+            if not holds(match.group()[len(before) :]):
                 return match.group()
             found[kind] += 1
-            return placeholder
+            return before + placeholder
 
         text = pattern.sub(put, text)
+        if kind == "phone" and found[kind]:  # one may follow another after a dash or a slash
+            text = pattern.sub(put, text)
     return text, found

@@ -16,6 +16,7 @@ from diffutron.text.language import most_likely
 from diffutron.text.turkish import turkish_lower
 
 READ_AS = ("latin-1", "cp1252", "cp1254", "iso-8859-9")
+SEVERAL = "several"
 
 
 def _bytes_of_characters() -> dict[str, int]:
@@ -78,6 +79,23 @@ def repair_utf8(text: str) -> str:
     return text
 
 
+def read_as(text: str) -> str:
+    """As which of `READ_AS` the broken letters of `text` were read; SEVERAL where none has all.
+
+    Encodings differ in few characters. Of those that fit, the first of `READ_AS` is named.
+    """
+    lines = [line for line in text.split("\n") if _SURE.search(line)]
+    broken = "".join(found for line in lines for found in _ANY.findall(line))
+    broken = broken.replace("\ufffd", "")
+    for encoding in READ_AS:
+        try:
+            broken.encode(encoding)
+        except UnicodeError:
+            continue
+        return encoding
+    return SEVERAL
+
+
 def _repair_line(line: str) -> str:
     if not _SURE.search(line):
         return line
@@ -119,15 +137,18 @@ _WINDOWS = {
 }
 
 
+def repair_punctuation(text: str) -> str:
+    """`text` with the punctuation of Windows that was read as Latin-1."""
+    return text.translate(_WINDOWS) if _WINDOWS_PUNCTUATION.search(text) else text
+
+
 def repair_latin1(text: str) -> str:
-    """`text` with the Turkish letters and the punctuation of Windows that were read as Latin-1.
+    """`text` with the Turkish letters that were read as Latin-1.
 
     Letters are only repaired where there are two or more of them and none of the six that Latin-1
     lacks, and where the text is Turkish with them: an Icelandic name in a Turkish text is left
     alone, and so are Icelandic, Turkmen and Czech.
     """
-    if _WINDOWS_PUNCTUATION.search(text):
-        text = text.translate(_WINDOWS)
     first = _BROKEN_LETTER.search(text)
     if not first or _TURKISH_ONLY.search(text):
         return text

@@ -5,13 +5,13 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from diffutron.config.data_params import LanguageParams
 from diffutron.data.instructions.steps import (
     Encode,
     Row,
     alive,
     drop_broken,
     drop_duplicate_rows,
+    drop_languages,
     drop_long,
     hold_out,
     raw_row,
@@ -21,14 +21,13 @@ from diffutron.data.sources.row_readers import KINDS as READABLE
 from diffutron.data.sources.row_readers import BadLine, RawRow, list_files, read_file
 from diffutron.data.sources.sources import raw_instruction
 from diffutron.runtime.errors import UserError
-from diffutron.text.language import in_kept_language
 from diffutron.tuning.settings import TuneParams, held_out_of
 
 PHASE = 1  # all rows are of one phase, whatever their form
 KINDS = tuple(ending for ending in READABLE if ".txt" not in ending)
 FORMS = '{"instruction", "input", "output"}, {"Input", "Output"} or {"messages": [...]}'
 REASONS = (
-    "bad_line", "contaminated", "empty", "truncated", "duplicate", "language", "too_long",
+    "bad_line", "contaminated", "empty", "truncated", "language", "duplicate", "too_long",
 )  # fmt: skip
 EXAMPLES = 3
 
@@ -127,8 +126,8 @@ def prepare(found: TuningRows, encode: Encode, settings: TuneParams, *, sized: b
     """
     rows = found.rows
     drop_broken(rows)
+    drop_languages(rows, settings.language)
     drop_duplicate_rows(rows)
-    drop_other_languages(rows, settings.language)
     drop_long(rows, encode, most=settings.max_tokens, desc="tune, rows")
     left = sum(1 for _ in alive(rows))
     number = held_out_of(left) if sized else settings.heldout_rows
@@ -142,12 +141,3 @@ def prepare(found: TuningRows, encode: Encode, settings: TuneParams, *, sized: b
             f"--data: {left} of {counts['read']} rows are left (dropped: {dropped or 'none'}), of "
             f"which {number} cannot be held out; bring more rows that differ, or lower heldout_rows"
         )
-
-
-def drop_other_languages(rows: Sequence[Row], rules: LanguageParams) -> None:
-    """Rows whose prompt and answer are in none of the languages to keep, if any are named."""
-    if not rules.kept:
-        return
-    for row in alive(rows):
-        if not in_kept_language(f"{row.prompt} {row.answer}", rules):
-            row.reason = "language"

@@ -11,6 +11,7 @@ from diffutron.evaluation.leaderboard.leaderboard import leaderboard
 from diffutron.evaluation.leaderboard.rows import failed_checks
 from diffutron.evaluation.scorers.masked_diffusion import MaskedDiffusion
 from diffutron.evaluation.scorers.scorer import Scorer
+from diffutron.runtime.errors import UserError
 
 pytestmark = pytest.mark.slow
 
@@ -174,6 +175,18 @@ def test_a_system_that_breaks_does_not_stop_the_others(options, tmp_path, monkey
     assert results["not_scored"] == [
         {"system": "tiny", "reason": "CUDA out of memory. Tried to allocate"}
     ]
+
+
+def test_a_run_without_any_score_says_why(options, tmp_path):
+    with pytest.raises(UserError, match=r"^bow: no training split \(ironytr\)$"):
+        leaderboard(options(tmp_path, only=["bow"], tasks=["ironytr"]))
+    assert not (tmp_path / "leaderboard.json").exists()
+    results = leaderboard(options(tmp_path, only=["bow"], tasks=["ironytr", "news_cat"]))
+    assert results is not None
+    assert {row["task"]: row["why"] for row in results["rows"]} == {
+        "ironytr": "no training split",
+        "news_cat": None,
+    }
 
 
 def test_an_adapter_that_drops_the_first_token_is_caught(options, tmp_path, monkeypatch):

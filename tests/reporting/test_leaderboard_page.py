@@ -152,6 +152,11 @@ def test_the_end_of_a_run_says_what_it_came_to(results):
     assert lines[0].startswith("ours (corrected): mean 50.00 of 2 tasks (chance 20.00")
     assert lines[-1] == "not scored: turna: the hub does not give <it>"
     assert "not in the folder: xcopa_tr" in lines
+    assert [one for one in lines if one.startswith("no score: ")] == [
+        f"no score: {one['system']} (corrected) on {one['task']}: no training split"
+        for one in results["rows"]
+        if one["why"]
+    ]
 
 
 def test_a_comparison_on_the_terminal(results, capsys):

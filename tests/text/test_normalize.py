@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from diffutron.text.normalize import normalize, normalize_letters
+from diffutron.text.normalize import REPAIRS, normalize, normalize_letters
 
 TURKISH = "Çağrı, İğdır'ın şişman ördeğini gördü; ılık bir öğle vaktiydi."
 
@@ -63,3 +63,39 @@ def test_a_second_pass_changes_nothing(text):
     assert normalize(once) == once
     assert unicodedata.is_normalized("NFC", once)
     assert not any(unicodedata.category(c) == "Cc" and c != "\n" for c in once)
+
+
+@pytest.mark.parametrize(
+    ("text", "kinds"),
+    [
+        (TURKISH, set()),
+        ("Â ve Ã harfleri, kâğıt ile.", set()),
+        (TURKISH.encode().decode("latin-1"), {"utf8_as_latin-1"}),
+        (TURKISH.encode().decode("cp1252", errors="ignore"), {"utf8_as_cp1252"}),
+        ("dağ yolu ğüzel: ğŸ˜€", {"utf8_as_cp1254"}),
+        (TURKISH.encode("cp1254").decode("latin-1"), {"turkish_as_latin-1"}),
+        ("Ba&#351;kent &ccedil;ok g&uuml;zel", {"entities"}),
+        ("\x93Dağ\x94 dedi", {"windows_as_latin-1"}),
+        ("Da\x00ğ", {"control"}),
+        ("Da\u200bğ", {"invisible"}),
+        ("Dağ\u00a0yolu\r\nbitti", {"white_space"}),
+        (unicodedata.normalize("NFD", TURKISH), {"decomposed"}),
+        ("i\u0307stanbul", {"decomposed"}),
+        ("Da\x00g\u0306 &amp; ta\u015f", {"control", "decomposed", "entities"}),
+    ],
+)
+def test_each_kind_of_repair_is_named(text, kinds):
+    found = set()
+    normalize(text, found)
+    assert found == kinds
+    assert found <= REPAIRS.keys()
+    again = set()
+    normalize(normalize(text), again)
+    assert not again
+
+
+@given(st.text())
+def test_a_kind_is_named_where_letters_change_and_only_there(text):
+    found = set()
+    changed = normalize_letters(text, found) != text
+    assert bool(found) == changed

@@ -23,11 +23,13 @@ from diffutron.data.card_page import (
     histogram,
     page,
     reasons_text,
+    repaired_table,
 )
 from diffutron.data.corpus.document_table import REASONS, SPLITS, DocumentTable
 from diffutron.data.sources.bad_rows import BadRows
 from diffutron.data.sources.licenses import License
 from diffutron.runtime.files import write_json, write_text
+from diffutron.text.normalize import REPAIRS, repaired
 from diffutron.text.privacy import KINDS
 
 KEPT = "split <> ''"
@@ -62,6 +64,7 @@ def count_corpus(
         "characters_per_token": round(int(characters) / max(inner, 1), 4),
         "edited_lines": edited["lines"],
         "personal_data": {kind: edited[kind] for kind in KINDS},
+        "repaired": {kind: edited[repaired(kind)] for kind in REPAIRS},
         "cleaned_of": list(cleaned_of),
     }
 
@@ -165,6 +168,7 @@ def corpus_sections(found: Mapping[str, Any]) -> list[Section]:
         Bars("Duplicates by cluster size", found["duplicate_clusters"], "documents"),
         Rows("Rules that dropped", ["rule", "documents"], found["rules"].items()),
         Rows("Personal data replaced", ["kind", "found"], found["personal_data"].items()),
+        repaired_table(found["repaired"], "documents"),
         Words(cleaned_of_text(found["cleaned_of"]), title="Evaluation text"),
         findable_table(found["findable"]),
         Rows("Evaluation text found", ["set", "documents"], found["contaminated_by"].items()),

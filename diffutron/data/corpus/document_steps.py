@@ -23,7 +23,7 @@ from diffutron.runtime.errors import UserError
 from diffutron.runtime.files import content_digest, read_json
 from diffutron.text.filters import drop_leftover_lines, quality_reason, repetition_reason
 from diffutron.text.language import in_kept_language
-from diffutron.text.normalize import normalize
+from diffutron.text.normalize import normalize, repaired
 from diffutron.text.privacy import replace_personal_data
 from diffutron.text.turkish import exact_key, words
 
@@ -106,7 +106,8 @@ class Cleaner:
         self.contamination = Contamination(items, params.contamination)
 
     def clean(self, documents: Iterable[Document]) -> tuple[list[Row], Counter[str]]:
-        """The rows of raw documents, and what was edited: `lines`, and personal data by kind."""
+        """The rows of raw documents, and what was edited: `lines`, personal data by kind, and the
+        documents that each kind of repair changed (`repaired`)."""
         rows, edited = self.normalize(documents)
         self.drop_languages(rows)
         rows = self.tokenize(rows)
@@ -133,7 +134,9 @@ class Cleaner:
                 row.drop("too_long", f"more than {most} characters")
                 rows.append(row)
                 continue
-            text = normalize(one.text)
+            repairs = set[str]()
+            text = normalize(one.text, repairs)
+            edited.update(map(repaired, repairs))
             plain = drop_leftover_lines(text)
             edited["lines"] += text.count("\n") - plain.count("\n")
             plain, found = replace_personal_data(plain)

@@ -20,14 +20,17 @@ from diffutron.data.card_page import (
     histogram,
     page,
     reasons_text,
+    repaired_table,
 )
 from diffutron.data.instructions.steps import REASONS, SPLITS, Row
 from diffutron.data.sources.bad_rows import BadRows
 from diffutron.runtime.files import write_json, write_text
+from diffutron.text.normalize import REPAIRS, repaired
+from diffutron.text.privacy import KINDS
 
 
 def count_instructions(
-    rows: Sequence[Row], bad_rows: Mapping[int, BadRows]
+    rows: Sequence[Row], bad_rows: Mapping[int, BadRows], edited: Mapping[int, Counter[str]]
 ) -> dict[str, dict[str, Any]]:
     """The counts of the instructions stage as plain JSON, one entry per phase."""
     found = {}
@@ -46,6 +49,8 @@ def count_instructions(
             "dropped": {reason: dropped[reason] for reason in REASONS},
             "tokens": tokens,
             "answer_tokens": tokens - sum(row.answer_start for row in kept),
+            "personal_data": {kind: edited[phase][kind] for kind in KINDS},
+            "repaired": {kind: edited[phase][repaired(kind)] for kind in REPAIRS},
         }
     return found
 
@@ -107,6 +112,7 @@ def _row_examples(rows: Sequence[Row], *, seed: int) -> dict[str, list[dict[str,
 
 def _phase_sections(phase: int, entry: Mapping[str, Any]) -> list[Section]:
     rows, examples = entry["rows"], entry["examples"].items()
+    personal = entry["personal_data"].items()
     said = (
         f"{rows['kept']} of {rows['read']} rows kept: {rows['train']} for training, "
         f"{rows['heldout']} held out; {entry['answer_tokens']} of {entry['tokens']} tokens are "
@@ -126,5 +132,7 @@ def _phase_sections(phase: int, entry: Mapping[str, Any]) -> list[Section]:
         Flow(f"Phase {phase}: what each step dropped", rows["kept"], entry["dropped"]),
         Rows(f"Phase {phase}: by source", ["source", "train", "held out", "dropped"], sources),
         Bars(f"Phase {phase}: tokens of a kept row", entry["token_histogram"], "tokens from"),
+        Rows(f"Phase {phase}: personal data replaced", ["kind", "found"], personal),
+        repaired_table(entry["repaired"], "rows", f"Phase {phase}: repaired text"),
         *(Examples(f"Phase {phase}, examples: {name}", found) for name, found in examples),
     ]

@@ -1,10 +1,12 @@
 """Stage `instructions`: both instruction sets as chat rows with exact answer spans.
 
-normalize -> empty, truncated -> duplicate -> contaminated -> length -> quota -> split by cluster.
-The two phases are split together: a prompt that one holds out is trained on in neither.
+normalize, personal data -> empty, truncated -> language -> repetition -> duplicate -> contaminated
+-> length -> quota -> split by cluster. Language and repetition are judged as in the corpus. The two
+phases are split together: a prompt that one holds out is trained on in neither.
 """
 
 import time
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -39,12 +41,14 @@ def instructions(params: Params, encode: Encode, *, out: Path, metrics: Path) ->
     items = [item for one in sets for item in items_of(one.task, one.rows)]
     contamination = Contamination(items, kept_out)
     rows: list[Row] = []
-    bad_rows = {}
+    bad_rows, edited = {}, {phase: Counter[str]() for phase in PHASES}
     for phase in PHASES:
         bad_rows[phase] = BadRows("instructions", max_bad_share=rules.max_bad_share)
         found = bad_rows[phase].sift(raw_instructions(rules, phase, seed=params.seed))
-        mine = [steps.raw_row(one, phase) for one in found]
+        mine = [steps.raw_row(one, phase, edited[phase]) for one in found]
         steps.drop_broken(mine)
+        steps.drop_languages(mine, params.corpus.language)
+        steps.drop_repetition(mine, params.corpus.repetition)
         steps.drop_duplicate_rows(mine)
         steps.drop_contaminated_rows(mine, contamination)
         desc, cut = f"instructions, phase {phase}", rules.too_long == "cut"
@@ -56,7 +60,7 @@ def instructions(params: Params, encode: Encode, *, out: Path, metrics: Path) ->
         for phase in PHASES:
             for name in SPLITS:
                 write_rows(work, rows, phase, name)
-        counts = card.count_instructions(rows, bad_rows)
+        counts = card.count_instructions(rows, bad_rows, edited)
         card.write_instructions_card(
             rows, counts, bad_rows, kept_out.tasks, count_findable(sets, kept_out), work,
             seed=params.seed,

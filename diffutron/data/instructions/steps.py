@@ -6,31 +6,31 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-import numpy as np
-import pyarrow as pa
-
-from diffutron.config.data_params import InstructionsParams, NearDuplicateParams
-from diffutron.data.matching.database import database
-from diffutron.data.matching.decontaminate import Contamination
-from diffutron.data.matching.dedup import (
-    BANDS,
-    PAIRS,
-    band_keys,
-    band_rows,
-    find_clusters,
-    find_near,
+from diffutron.config.data_params import (
+    InstructionsParams,
+    LanguageParams,
+    NearDuplicateParams,
+    RepetitionParams,
 )
+from diffutron.data.instructions.clusters import row_clusters
+from diffutron.data.matching.decontaminate import Contamination
 from diffutron.data.sources.sources import Instruction
 from diffutron.runtime.errors import UserError
 from diffutron.runtime.progress import Progress
-from diffutron.text.normalize import normalize_letters
-from diffutron.text.turkish import exact_key, words
+from diffutron.text.filters import repetition_reason
+from diffutron.text.fold import folded_words
+from diffutron.text.language import in_kept_language
+from diffutron.text.normalize import normalize_letters, repaired
+from diffutron.text.privacy import replace_personal_data
+from diffutron.text.turkish import exact_key
 
 PHASES = (1, 2)
 SPLITS = ("train", "heldout")
-REASONS = ("bad_line", "empty", "truncated", "duplicate", "contaminated", "too_long", "quota")
+REASONS = (
+    "bad_line", "empty", "truncated", "language", "repetition", "duplicate", "contaminated",
+    "too_long", "quota",
+)  # fmt: skip
 BATCH = 1000  # rows encoded at once
-STEM = 4  # letters of a word that its Turkish suffixes leave alone, near enough
 LABEL_SHARE = 0.05  # of the rows of a source; answers of so many are labels
 CUTS = 4  # times that a prompt is made shorter; its tokens are known only after
 TRUNCATED_FROM = 8  # words; a shorter answer may well end in a colon
@@ -54,17 +54,36 @@ class Row:
     split: str = ""
     id: str = ""
     turns: tuple[tuple[str, str], ...] = ()  # of a conversation: role and content, answer left out
+    translation: bool = False  # may be in any language
 
     def __post_init__(self) -> None:
         text = f"{self.phase}\0{self.prompt}\0{self.answer}"
         self.id = hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
 
 
-def raw_row(found: Instruction, phase: int) -> Row:
-    prompt = normalize_letters(found.prompt).strip("\n ")
-    turns = tuple((role, normalize_letters(text).strip()) for role, text in found.turns)
-    answer = normalize_letters(found.answer).strip()
-    return Row(phase, found.source, prompt, answer, turns=turns)
+def raw_row(found: Instruction, phase: int, edited: Counter[str] | None = None) -> Row:
+    """A row in its normal form.
+
+    edited: where given, personal data is replaced, and counted here by kind, beside the rows that
+    each kind of repair changed (`repaired`).
+    """
+    kinds, told = set[str](), Counter[str]()
+
+    def tidy(text: str, told: Counter[str]) -> str:
+        text = normalize_letters(text, kinds)
+        if edited is None:
+            return text
+        text, personal = replace_personal_data(text)
+        told.update(personal)
+        return text
+
+    prompt, answer = tidy(found.prompt, told).strip("\n "), tidy(found.answer, told).strip()
+    # The prompt of a conversation is its turns, so that they are counted already.
+    turns = tuple((role, tidy(text, Counter()).strip()) for role, text in found.turns)
+    if edited is not None:
+        edited.update(told)
+        edited.update(map(repaired, kinds))
+    return Row(phase, found.source, prompt, answer, turns=turns, translation=found.translation)
 
 
 def alive(rows: Iterable[Row]) -> Iterator[Row]:
@@ -78,6 +97,38 @@ def drop_broken(rows: Sequence[Row]) -> None:
             row.reason = "empty"
         elif len(row.answer.split()) >= TRUNCATED_FROM and row.answer.endswith(_OPEN_ENDS):
             row.reason = "truncated"
+
+
+def drop_languages(rows: Iterable[Row], rules: LanguageParams) -> None:
+    """`language`: the prompt or the answer is in another language than those that are kept, if any
+    are named. A translation may be in any."""
+    if not rules.kept:
+        return
+    for row in alive(rows):
+        if not row.translation and not all(
+            in_kept_language(text, rules) for text in (row.prompt, _said_anew(row, rules))
+        ):
+            row.reason = "language"
+
+
+def _said_anew(row: Row, rules: LanguageParams) -> str:
+    """The answer; nothing where too few of its words are not those of the prompt: names that are
+    taken from there are in no language."""
+    asked = set(folded_words(row.prompt))
+    own = sum(1 for word in folded_words(row.answer) if word not in asked)
+    return row.answer if own >= rules.min_words else ""
+
+
+def drop_repetition(rows: Iterable[Row], rules: RepetitionParams) -> None:
+    """`repetition`: the prompt or the answer says the same over and over. Lines of a prompt that
+    are alike, but not the same, may be options to choose from."""
+    for row in alive(rows):
+        lines = row.prompt.split("\n")
+        if (
+            repetition_reason(row.prompt, rules) == "duplicate_lines"
+            or any(repetition_reason(text, rules) for text in (*lines, row.answer))
+        ):  # fmt: skip
+            row.reason = "repetition"
 
 
 def drop_duplicate_rows(rows: Sequence[Row]) -> None:
@@ -266,42 +317,6 @@ def _hold_out(
         for row in cluster:
             row.split = "heldout"
             missing[kind(row)] -= 1
-
-
-def row_clusters(
-    rows: Sequence[Row], near: NearDuplicateParams, *, facts: bool = True
-) -> list[int]:
-    """Rows that must stand on one side of a split share a number: those with the same prompt, near
-    copies of each other, and, with `facts`, those of a phase that ask for the same fact (same
-    answer, and the word that is rarest in the set is the same)."""
-    tokens = [words(f"{row.prompt} {row.answer}") for row in rows]
-    keys = [[f"prompt {exact_key(row.prompt)}"] for row in rows]
-    for key, fact in zip(keys, _facts(rows) if facts else (), strict=facts):
-        key.append(fact)
-    first: dict[str, int] = {}
-    pairs = [(index, first.setdefault(key, index)) for index, of in enumerate(keys) for key in of]
-    same = pa.table({"index": [one for one, _ in pairs], "other": [other for _, other in pairs]})
-    found = np.arange(len(rows))
-    with database() as db:
-        db.load("exact", same.cast(PAIRS).to_batches(), PAIRS)
-        bands = band_rows(found, np.zeros(len(rows), np.int32), band_keys(tokens, near))
-        db.load("bands", [bands], BANDS)
-        find_near(db, tokens.__getitem__, near)
-        find_clusters(db)
-        for index, cluster in db.rows("select index, cluster from clusters"):
-            found[index] = cluster
-    return found.tolist()
-
-
-def _facts(rows: Sequence[Row]) -> list[str]:
-    """The phase, the answer and the rarest stem of the prompt of each row."""
-    stems = [sorted({word[:STEM] for word in words(row.prompt)}) for row in rows]
-    common = Counter(stem for mine in stems for stem in mine)
-    rarest = [min(mine, key=lambda stem: (common[stem], stem), default="") for mine in stems]
-    return [
-        f"fact {row.phase} {exact_key(row.answer)} {stem}"
-        for row, stem in zip(rows, rarest, strict=True)
-    ]
 
 
 def _number(seed: int, purpose: str, identity: str) -> bytes:

@@ -22,6 +22,7 @@ class Instruction:
 
     `turns` are the messages (role, content) before the answer, where they are more than one of the
     user: a conversation, or one with a system message. `prompt` is then all of them as one text.
+    A `translation` is in several languages.
     """
 
     prompt: str
@@ -30,6 +31,7 @@ class Instruction:
     file: str
     line: int
     turns: tuple[tuple[str, str], ...] = ()
+    translation: bool = False
 
 
 def form_of(values: Mapping[str, Any]) -> tuple[str, ...] | None:

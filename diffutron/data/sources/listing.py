@@ -39,11 +39,17 @@ class Entry(Section):
     commercial: bool | None = None
     group: str | None = None
     quota: Positive | None = None
+    translation: bool | list[str] = False
 
     @property
     def drawn_from(self) -> str | None:
         """The group that its rows belong to; None: the one that each row names."""
         return self.group or (self.name if self.quota else None)
+
+    def translates(self, source: str) -> bool:
+        """Whether the rows of a source are translations, which are in several languages."""
+        named = self.translation
+        return named if isinstance(named, bool) else source in named
 
     def fits(self, file: Path) -> bool:
         patterns = [self.files] if isinstance(self.files, str) else self.files

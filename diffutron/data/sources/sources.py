@@ -109,8 +109,12 @@ def raw_instructions(
         for line, row in enumerate(instructions(phase, seed=seed), 1):
             yield raw_instruction(RawRow("sample", line, dict(row)), phase)
     elif params.source == "local":
+        listed = listing.entries(local_folder("instructions")[0])
         for file in _local_files("instructions", params.digest):
-            yield from _of_phase(read_file(file, columns=COLUMNS, texts=COLUMNS), phase)
+            entry = listing.entry_of(file, listed)
+            for row in _of_phase(read_file(file, columns=COLUMNS, texts=COLUMNS), phase):
+                translation = not isinstance(row, BadLine) and entry.translates(row.source)
+                yield replace(row, translation=True) if translation else row
     else:
         entry = params.phase1 if phase == 1 else params.phase2
         found = open_split(entry, setting=f"instructions.phase{phase}")
@@ -175,7 +179,10 @@ def _hub_instruction(row: RawRow, phase: int, entry: HubInstructions) -> Instruc
             f"{', '.join(row.values)}"
         )
     ours = {ours: row.values[theirs] for ours, theirs in entry.fields.items()}
-    return raw_instruction(replace(row, values=row.values | ours), phase, source=entry.name)
+    found = raw_instruction(replace(row, values=row.values | ours), phase, source=entry.name)
+    if entry.translation and not isinstance(found, BadLine):
+        return replace(found, translation=True)
+    return found
 
 
 def _encodable(found: R, *texts: str) -> R | BadLine:

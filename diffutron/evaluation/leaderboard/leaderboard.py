@@ -105,8 +105,8 @@ def leaderboard(options: Options) -> dict[str, Any] | None:
     scored, not_scored = _score_all(chosen, listed, tasks, options.out)
     if shard.rank:
         return None
-    if not scored:
-        raise UserError("; ".join(f"{one['system']}: {one['reason']}" for one in not_scored))
+    if nothing := _why_nothing(scored, not_scored):
+        raise UserError(nothing)
     rows, pairs = _compare(scored, listed, tasks, options.out)
     results = {
         "rows": rows,
@@ -147,6 +147,17 @@ def _score_all(
             release()
             bar.skip(before + total // len(chosen) - bar.done)  # baselines, and what failed
     return scored, not_scored
+
+
+def _why_nothing(scored: Sequence[Scored], not_scored: Sequence[Mapping[str, str]]) -> str:
+    """Why there is no answer to write down; "" where there is one."""
+    outcomes = [(one.system.name, outcome) for one in scored for outcome in one.outcomes]
+    if any(outcome.answers is not None for _, outcome in outcomes):
+        return ""
+    why = [f"{one['system']}: {one['reason']}" for one in not_scored]
+    for name, outcome in outcomes:
+        why.append(f"{name}: {outcome.why} ({outcome.task.name})")
+    return "; ".join(dict.fromkeys(why))
 
 
 def _score(

@@ -11,6 +11,7 @@ from diffutron.data.corpus.corpus import corpus
 from diffutron.data.corpus.document_table import REASONS
 from diffutron.modeling.tokenizer import load_tokenizer
 from diffutron.runtime.errors import UserError
+from diffutron.text.normalize import REPAIRS
 
 from .conftest import BOILERPLATE, plants, prose, table
 
@@ -31,6 +32,11 @@ def test_every_document_has_its_fate(run_corpus, planted):
     assert counts["documents"] == {"read": 73, "kept": 62, "train": 52, "heldout": 10}
     assert counts["personal_data"]["email"] == 1
     assert counts["edited_lines"] > 40
+    assert counts["documents"]["read"] == counts["documents"]["kept"] + sum(
+        counts["dropped"].values()
+    )
+    assert card["repaired"] == counts["repaired"]
+    assert set(counts["repaired"]) == set(REPAIRS)
     bad = json.loads((out / "bad_lines.jsonl").read_text(encoding="utf-8"))
     assert (bad["file"], bad["line"]) == ("a.jsonl", 31)
     assert sorted(path.name for path in out.iterdir()) == [

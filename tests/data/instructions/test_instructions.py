@@ -8,8 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from diffutron.data.instructions.clusters import row_clusters
 from diffutron.data.instructions.instructions import instructions
-from diffutron.data.instructions.steps import Row, cut_lines, row_clusters
+from diffutron.data.instructions.steps import Row, cut_lines
 from diffutron.data.sources.sources import local_digest
 from diffutron.modeling.tokenizer import (
     decode_answer,
@@ -31,7 +32,13 @@ EDGES = [
     {"instruction": "Boş", "input": "", "output": " \u200b "},
     {"instruction": "  ", "input": "", "output": "Yanıt"},
     {"instruction": "Listele", "input": "", "output": "elma, armut, kiraz ve şu dört meyve daha,"},
-    {"instruction": "Uzun yaz", "input": "", "output": "uzun " * 400},
+    {"instruction": "Uzun yaz", "input": "", "output": " ".join(map(str, range(400)))},
+    {"instruction": "Durma", "input": "", "output": "uzun " * 60},
+    {
+        "instruction": "Ayşe&#39;ye yaz: ayse@ornek.com",
+        "input": "",
+        "output": "Yazdım: ayse@ornek.com",
+    },
     {"instruction": f"Bu ironi mi? {IRONY}", "input": "", "output": "Evet"},
     {"instruction": "Ayşe hangi kentte yaşar, söyle: 0", "input": "", "output": "ANKARA"},
     {"instruction": "Bozuk", "input": 3, "output": "x"},
@@ -113,7 +120,7 @@ def test_spans_are_exact(run, tokenizer):
 
 @pytest.mark.parametrize("too_long", ["drop", "cut"])
 def test_a_long_input_is_dropped_or_cut_and_its_question_stays(run, folder, tokenizer, too_long):
-    text = " ".join(f"{name} {city} kentine gitti." for name in NAMES for city in CITIES)
+    text = " ".join(f"{name}{city} {city}{name}" for name in NAMES for city in CITIES)
     asked = {
         "Input": f"Bu metin neyi anlatır?\nMetin: {text}\nYanıt tek söz olsun.",
         "Output": "yol",
@@ -161,22 +168,27 @@ def test_reasons_are_counted(run, folder):
         "bad_line": 1,
         "empty": 2,
         "truncated": 1,
+        "language": 0,
+        "repetition": 1,
         "duplicate": 1,
         "contaminated": 1,
         "too_long": 1,
         "quota": 0,
     }
-    assert counts["phase1"]["rows"]["read"] == 108
-    assert counts["phase1"]["rows"]["kept"] == 101
+    assert counts["phase1"]["personal_data"]["email"] == 2
+    assert counts["phase1"]["repaired"]["invisible"] == 1
+    assert counts["phase1"]["repaired"]["entities"] == 1
+    assert counts["phase1"]["rows"]["read"] == 110
+    assert counts["phase1"]["rows"]["kept"] == 102
     assert counts["phase2"]["rows"]["kept"] == 101
     kept = rows_of(out, 1)
-    assert len(kept) == len({row["id"] for row in kept}) == 101
+    assert len(kept) == len({row["id"] for row in kept}) == 102
     assert counts["phase1"]["tokens"] == sum(len(row["input_ids"]) for row in kept)
     assert counts["phase1"]["answer_tokens"] == sum(
         row["answer_end"] - row["answer_start"] for row in kept
     )
     bad = json.loads((out / "phase1_bad_lines.jsonl").read_text(encoding="utf-8"))
-    assert bad["line"] == 107
+    assert bad["line"] == 109
     card = (out / "card.html").read_text(encoding="utf-8")
     assert "<h2>Phase 2</h2>" in card
     assert "<h2>Phase 1, examples: contaminated</h2>" in card
@@ -229,9 +241,9 @@ def test_quota_draws_rows_and_runs_are_equal(run, folder):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"heldout_rows": 101}, r"101 rows of phase 1 are left, .*heldout_rows = 101"),
+        ({"heldout_rows": 102}, r"102 rows of phase 1 are left, .*heldout_rows = 102"),
         ({"max_tokens": 5}, r"0 rows of phase 1 are left"),
-        ({"max_bad_share": 0.0}, r"instructions: 1 of 108 lines cannot be used"),
+        ({"max_bad_share": 0.0}, r"instructions: 1 of 110 lines cannot be used"),
     ],
 )
 def test_what_goes_wrong_is_one_line_and_leaves_no_folder(run, folder, changes, message):
