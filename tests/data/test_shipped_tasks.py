@@ -11,7 +11,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from diffutron.data.own_tasks import SHIPPED, OwnTask, named_tasks, read_tasks, shipped_names
+from diffutron.data.own_tasks import SHIPPED, OwnTask, shipped_names
+from diffutron.data.task_folder import named_tasks, read_tasks
 from diffutron.runtime.errors import UserError
 
 BUCKETS = {

@@ -187,6 +187,6 @@ def test_parts_and_published_scores_stand_beside_the_whole(results, tmp_path):
     assert beside[5] == "| ours |  | 55.00 | 30.0 - 72.0, 7 clusters | measured here |"
     page = (tmp_path / "leaderboard.html").read_text("utf-8")
     assert '<td class="published" data-value="0.8">80.00</td>' in page
-    assert "<title>Leaderboard</title>" in page
+    assert "<title>Leaderboard: Turkish tasks</title>" in page
     write_pages(results, tmp_path)
     assert "Parts of" not in (tmp_path / "leaderboard.html").read_text("utf-8")
