@@ -17,6 +17,22 @@ def test_the_python_example_runs(readme, tiny_model_dir, capsys):
     assert len(capsys.readouterr().out.splitlines()) >= 4
 
 
+def test_it_is_short(readme):
+    assert len(readme.encode()) <= 12_000
+
+
+def test_the_turkish_page_has_the_same_blocks_commands_links_and_pictures(readme, repo):
+    """Its words are others, what a reader types and opens is not."""
+    turkish = (repo / "README.tr.md").read_text(encoding="utf-8")
+    for kind in (r"```.*?```", r"!\[[^]]+\]\(([^)]+)\)", r"\]\((?!README)([^)]+)\)"):
+        found = [re.findall(kind, page, flags=re.DOTALL) for page in (readme, turkish)]
+        assert found[0] == found[1]
+    headings = [re.findall(r"^#+ ", page, flags=re.MULTILINE) for page in (readme, turkish)]
+    assert headings[0] == headings[1]
+    numbers = [re.findall(r"\d+", page) for page in (readme, turkish)]
+    assert sorted(numbers[0]) == sorted(numbers[1])
+
+
 def test_every_folder_stands_in_the_list(readme, repo):
     listed = readme.split("## The folders")[1]
     for folder in sorted(path.parent for path in (repo / "diffutron").rglob("__init__.py")):
