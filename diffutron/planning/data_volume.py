@@ -8,7 +8,6 @@ from typing import Literal
 from diffutron.config.params import EvaluateParams, Params
 from diffutron.config.training_params import TrainingParams
 from diffutron.data.evaluation_sets.places import HUB
-from diffutron.data.task_folder import SETTING, read_tasks
 from diffutron.paper.published import CORPUS, PHASE_2_ROWS
 
 BYTES_PER_TOKEN = {"hub": 4.0, "local": 4.0, "sample": 7.0}  # the sample has few different words
@@ -70,8 +69,11 @@ class Volume:
 
 def own_items(evaluate: EvaluateParams) -> list[int]:
     """Rows of each of somebody's own tasks: stated, counted in its files, or assumed."""
-    folder = evaluate.tasks_dir
-    tasks = read_tasks(Path(folder), setting=SETTING) if folder is not None else {}
+    if evaluate.tasks_dir is None:
+        return []
+    from diffutron.data.task_folder import SETTING, read_tasks  # needs pyarrow
+
+    tasks = read_tasks(Path(evaluate.tasks_dir), setting=SETTING)
     return [
         task.spec.metadata.rows or (len(task.rows().rows) if task.files() else ASSUMED_TASK_ROWS)
         for task in tasks.values()
