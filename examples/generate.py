@@ -24,5 +24,7 @@ answer = diffutron.generate(
 )[0]
 print(f"\n{PROMPT}\n-> {answer.text}")
 
-filled = diffutron.infill(lm, ["Ankara [MASK] başkentidir."])[0]
+filled = diffutron.infill(
+    lm, ["Cuma Kerem sahilde şapka buldu. Kerem cuma sahilde [MASK] buldu mu? Evet."]
+)[0]
 print(f"\ninfilled: {filled.text}")

@@ -11,8 +11,8 @@ from tests.support.project import CLONE
 
 EXAMPLES = CLONE / "examples"
 SAID = {
-    "generate.py": ("[", "-> ", "infilled: Ankara"),
-    "decide.py": ("bits per byte", "nats +- 0.000", "Evet"),
+    "generate.py": ("[", "-> ", "infilled: Cuma"),
+    "decide.py": ("bits per byte", "nats +- 0.000", "{'spor': "),
 }
 
 

@@ -5,13 +5,13 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from diffutron.config.section import (
+    FromSource,
     HubName,
     HubRows,
     NonNegative,
     Positive,
     Section,
     Share,
-    Source,
     TaskName,
 )
 
@@ -143,11 +143,7 @@ class ContaminationParams(ContaminationRules):
     tasks: list[TaskName] = Field(description="evaluation sets that the texts are cleaned of")
 
 
-class CorpusParams(Section):
-    source: Source = Field(
-        description="the hub, the folder DIFFUTRON_DATA, or the sample that ships"
-    )
-    digest: str | None = Field(description="of a local source; `diffutron params` writes it")
+class CorpusParams(FromSource):
     hub: list[HubDataset] = Field(description="data sets that are read where source is hub")
     use: Literal["research", "commercial"] = Field(
         description="what the result is for; licenses are judged by it"
@@ -186,11 +182,7 @@ class CorpusParams(Section):
     )  # a paired comparison needs two
 
 
-class InstructionsParams(Section):
-    source: Source = Field(
-        description="the hub, the folder DIFFUTRON_DATA, or the sample that ships"
-    )
-    digest: str | None = Field(description="of a local source; `diffutron params` writes it")
+class InstructionsParams(FromSource):
     phase1: HubInstructions = Field(description="data set of phase 1 where source is hub")
     phase2: HubInstructions = Field(description="data set of phase 2 where source is hub")
     max_bad_share: Share = Field(

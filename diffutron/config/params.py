@@ -15,6 +15,7 @@ from pydantic import Field
 from diffutron.config.data_params import CorpusParams, InstructionsParams, TokenizerParams
 from diffutron.config.renamed import KEYS
 from diffutron.config.section import (
+    FromSource,
     HubRows,
     NonNegative,
     Positive,
@@ -50,11 +51,7 @@ class GenerationParams(Section):
     temperature: Annotated[float, Field(ge=0)] = Field(description="0 takes the likeliest token")
 
 
-class EvaluateParams(Section):
-    source: Source = Field(
-        description="the hub, the folder DIFFUTRON_DATA, or the sample that ships"
-    )
-    digest: str | None = Field(description="of a local source; `diffutron params` writes it")
+class EvaluateParams(FromSource):
     tasks: list[TaskName] = Field(description="which of the seven are asked")
     tasks_dir: str | None = Field(
         description="folder with task files of your own, asked beside `tasks`"

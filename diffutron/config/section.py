@@ -47,3 +47,12 @@ class HubRows(HubName):
     limit: Positive | None = Field(
         default=None, description="the most rows that are read; null is all"
     )
+
+
+class FromSource(Section):
+    """A section whose material comes from one of the three places."""
+
+    source: Source = Field(
+        description="the hub, the folder DIFFUTRON_DATA, or the sample that ships"
+    )
+    digest: str | None = Field(description="of a local source; `diffutron params` writes it")

@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
+from diffutron.config.training_params import TrainingParams
 from diffutron.data.token_store import Samples
 from diffutron.diffusion.process.loss import Objective
 from diffutron.diffusion.process.noise import hash_keys, uniform
@@ -172,6 +173,14 @@ class GlobalBatch:
 
 def steps_per_epoch(num_samples: int, batch_size: int) -> int:
     return -(-num_samples // batch_size)
+
+
+def number_of_steps(params: TrainingParams, num_samples: int) -> int:
+    """The steps asked for, or those of the epochs asked for."""
+    if params.steps is not None:
+        return params.steps
+    assert params.epochs is not None
+    return max(1, round(params.epochs * steps_per_epoch(num_samples, params.batch_size)))
 
 
 def training_batch(data: TrainingSet, step: int, *, batch_size: int, layout: Layout) -> GlobalBatch:

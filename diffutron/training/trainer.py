@@ -39,6 +39,7 @@ from diffutron.training.batches import (
     TrainingSet,
     batches_ahead,
     evaluation_batches,
+    number_of_steps,
     steps_per_epoch,
     training_batch,
 )
@@ -396,11 +397,3 @@ class Trainer:
             "skipped_steps": state.skipped_steps,
             "resumed_from": self.resumed_from,
         }
-
-
-def number_of_steps(params: TrainingParams, num_samples: int) -> int:
-    """The steps asked for, or those of the epochs asked for."""
-    if params.steps is not None:
-        return params.steps
-    assert params.epochs is not None
-    return max(1, round(params.epochs * steps_per_epoch(num_samples, params.batch_size)))

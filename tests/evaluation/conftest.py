@@ -1,5 +1,6 @@
 """What a chain of stages would leave behind, in small: four models, a corpus, instructions."""
 
+import json
 import shutil
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,19 @@ TEXTS = [
     "Yarın sabah yola çıkacağız, akşam döneceğiz.",
     "Çocuklar top oynuyor.",
 ]
+SMALL = {
+    "evaluate.max_items": 3,
+    "evaluate.max_items_final": 4,
+    "evaluate.likelihood_rows": 3,
+    "evaluate.nelbo_samples": 4,
+    "evaluate.heldout_documents": 5,
+    "evaluate.perplexity_text.documents": 2,
+    "evaluate.instruction_rows": 6,
+    "evaluate.generation.max_new_tokens": 6,
+    "evaluate.generation.num_steps": 3,
+    "evaluate.generation.block_length": 3,
+    "evaluate.traces": 2,
+}
 
 
 @pytest.fixture(scope="session")
@@ -225,3 +239,37 @@ def lm_eval_tasks():
         return tasks
 
     return build
+
+
+@pytest.fixture(scope="module")
+def run(demo_values, model_dirs, corpus_dir, instructions_dir, tmp_path_factory):
+    """Runs the stage with changed parameters or inputs into a folder of its own, where it keeps
+    its answers too unless `kept` names another one."""
+    import copy
+
+    from diffutron.config.params import parse_params
+    from diffutron.evaluation.evaluate import evaluate
+
+    def start(changes: dict | None = None, *, kept: Path | None = None, **inputs: Path):
+        values = copy.deepcopy(demo_values)
+        for key, value in {**SMALL, **(changes or {})}.items():
+            *path, last = key.split(".")
+            section = values
+            for part in path:
+                section = section[part]
+            section[last] = value
+        folder = tmp_path_factory.mktemp("run")
+        given = {
+            "corpus": corpus_dir,
+            "instructions": instructions_dir,
+            "out": folder / "evaluation",
+            "metrics": folder / "evaluate.json",
+            **inputs,
+        }
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setenv("DIFFUTRON_CHECKPOINTS", str(kept or folder / "checkpoints"))
+            folders = {name: given.pop(name, folder) for name, folder in model_dirs.items()}
+            evaluate(parse_params(values, origin="test"), folders, **given)
+        return json.loads(given["metrics"].read_text()), given["out"]
+
+    return start

@@ -11,7 +11,6 @@ from diffutron.config.section import TASKS
 from diffutron.data.evaluation_sets.evaluation_sets import load_rows
 from diffutron.data.sources.sources import local_digest
 from diffutron.data.task_folder import read_tasks, tasks_digest
-from diffutron.evaluation.evaluate import evaluate
 from diffutron.evaluation.leaderboard.compare import read_run
 from diffutron.evaluation.scorers.masked_diffusion import MaskedDiffusion
 from diffutron.evaluation.scoring import sanity_checks
@@ -19,53 +18,6 @@ from diffutron.runtime.errors import UserError
 from tests.support.own_tasks import write_own_tasks
 
 pytestmark = pytest.mark.slow
-
-SMALL = {
-    "evaluate.max_items": 3,
-    "evaluate.max_items_final": 4,
-    "evaluate.likelihood_rows": 3,
-    "evaluate.nelbo_samples": 4,
-    "evaluate.heldout_documents": 5,
-    "evaluate.perplexity_text.documents": 2,
-    "evaluate.instruction_rows": 6,
-    "evaluate.generation.max_new_tokens": 6,
-    "evaluate.generation.num_steps": 3,
-    "evaluate.generation.block_length": 3,
-    "evaluate.traces": 2,
-}
-
-
-@pytest.fixture(scope="module")
-def run(demo_values, model_dirs, corpus_dir, instructions_dir, tmp_path_factory):
-    """Runs the stage with changed parameters or inputs into a folder of its own, where it keeps
-    its answers too unless `kept` names another one."""
-    import copy
-
-    from diffutron.config.params import parse_params
-
-    def start(changes: dict | None = None, *, kept: Path | None = None, **inputs: Path):
-        values = copy.deepcopy(demo_values)
-        for key, value in {**SMALL, **(changes or {})}.items():
-            *path, last = key.split(".")
-            section = values
-            for part in path:
-                section = section[part]
-            section[last] = value
-        folder = tmp_path_factory.mktemp("run")
-        given = {
-            "corpus": corpus_dir,
-            "instructions": instructions_dir,
-            "out": folder / "evaluation",
-            "metrics": folder / "evaluate.json",
-            **inputs,
-        }
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setenv("DIFFUTRON_CHECKPOINTS", str(kept or folder / "checkpoints"))
-            folders = {name: given.pop(name, folder) for name, folder in model_dirs.items()}
-            evaluate(parse_params(values, origin="test"), folders, **given)
-        return json.loads(given["metrics"].read_text()), given["out"]
-
-    return start
 
 
 @pytest.fixture(scope="module")

@@ -7,11 +7,12 @@ import torch
 
 from diffutron.modeling.encoder import encoder_matrices, load_model
 from diffutron.runtime.errors import StageFailure
+from diffutron.training.batches import number_of_steps
 from diffutron.training.checkpoint import Checkpoints
 from diffutron.training.ema import MovingAverage
 from diffutron.training.ranks import training_process
 from diffutron.training.record import rise
-from diffutron.training.trainer import MaskedLoss, Trainer, number_of_steps
+from diffutron.training.trainer import MaskedLoss, Trainer
 from tests.support.trainings import before
 
 

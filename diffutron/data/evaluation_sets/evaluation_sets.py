@@ -61,6 +61,11 @@ class EvaluationSet:
         text = json.dumps(self.rows, ensure_ascii=False, sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()
 
+    @property
+    def clustered(self) -> bool:
+        """Whether its task file says which rows belong together."""
+        return self.own is not None and self.own.clustered
+
     def draw(self, items: int | None, *, seed: int) -> list[int] | None:
         """Indices of `items` rows drawn without replacement, in order; None for all rows.
 

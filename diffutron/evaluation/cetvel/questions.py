@@ -79,7 +79,7 @@ def ask(
         group = f"row {doc['row']}"
         if field is not None:
             group = f"passage {hashlib.sha256(doc[field].encode()).hexdigest()[:12]}"
-        elif one.own is not None and one.own.clustered:
+        elif one.clustered:
             group = doc["cluster"]
         questions.append(
             Question(

@@ -56,17 +56,15 @@ def row_of(
         "published": None if task.stand_in else system.published.get(task.dataset.task),
         **outcome.check_values(not_made=outcome.why or "the system is no model"),
         "supervised": system.architecture == "supervised",
-        "cluster_interval": clustered(outcome.items) if is_answered and _clustered(task) else None,
+        "cluster_interval": clustered(outcome.items)
+        if is_answered and task.dataset.clustered
+        else None,
         "by_length": any(answer.by_length for answer in (outcome.answers or {}).values()),
         "items_sha256": None,  # of the file of answers, once it is written
         "why": outcome.why,
         **without,
     }
     return {key: values.pop(key) for key in KEYS} | values
-
-
-def _clustered(task: EvalTask) -> bool:
-    return task.dataset.own is not None and task.dataset.own.clustered
 
 
 def means(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:

@@ -113,15 +113,13 @@ def score_model(
     Raises:
         ModelUnavailable, UserError, ValueError, RuntimeError: from loading or scoring.
     """
-    caches = [
-        AnswerCache(
-            cache_folder,
-            (*identity, task.protocol.name, task.shots, task.name),
-            name=f"{name}.{task.protocol.name}.{task.name}",
-            rank=shard.rank,
-        )
-        for task in tasks
-    ]
+
+    def cache_of(task: EvalTask) -> AnswerCache:
+        asked = (task.protocol.name, task.shots, task.name)
+        title = f"{name}.{task.protocol.name}.{task.name}"
+        return AnswerCache(cache_folder, (*identity, *asked), name=title, rank=shard.rank)
+
+    caches = [cache_of(task) for task in tasks]
     kept = [_CheckFile(*each, checks) for each in zip(caches, tasks, strict=True)]
     known = [cache.read() for cache in caches]
     complete = all(

@@ -91,12 +91,13 @@ def summarize(items: Sequence[AnsweredItem], dataset: EvaluationSet) -> dict[str
     p_value: exact one-sided binomial of `acc` against the larger of the two. low, high: 95 %
     Wilson interval of `acc`. parts: the numbers of each part, or cluster, if the set has any.
     """
+    has_parts = dataset.clustered or any(item.part is not None for item in items)
     return {
         **numbers(items),
         "stand_in": dataset.stand_in,
         "origin": dataset.origin,
         "dropped": dataset.dropped,
-        "parts": parts_of(items) if _has_parts(items, dataset) else None,
+        "parts": parts_of(items) if has_parts else None,
     }
 
 
@@ -124,11 +125,6 @@ def numbers(items: Sequence[AnsweredItem]) -> dict[str, Any]:
         "ties": sum(item.tied for item in items),
         "exact_items": sum(item.exact for item in items),
     }
-
-
-def _has_parts(items: Sequence[AnsweredItem], dataset: EvaluationSet) -> bool:
-    clustered = dataset.own is not None and dataset.own.clustered
-    return clustered or any(item.part is not None for item in items)
 
 
 def clustered(items: Sequence[AnsweredItem]) -> dict[str, Any] | None:
