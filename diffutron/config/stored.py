@@ -30,7 +30,7 @@ BACKBONE = {
     "zero_outputs": False,
     "head_activation": "gelu",
 }
-OPTIMIZER = {"name": "adamw", "muon_learning_rate": 0.02, "muon_momentum": 0.95}
+OPTIMIZER = {"name": "adamw", "muon_learning_rate": 0.02, "muon_momentum": 0.95, "head_size": None}
 EVALUATE = {"tuned_format": "text", "tasks_dir": None, "tasks_digest": None, "probe_rows": 0}
 PROMOTE = {"max_drop": 0.1, "alpha": 0.05, "max_contaminated": 0.01}
 

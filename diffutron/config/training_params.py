@@ -49,6 +49,9 @@ class OptimizerParams(Section):
     muon_weight_decay: Annotated[float, Field(ge=0)] = Field(
         description="of the matrices, per unit of learning rate"
     )
+    head_size: Annotated[float, Field(gt=0)] | None = Field(
+        description="length of a row of a head's query and key matrix, kept by Muon; null is free"
+    )
 
 
 class TrainingParams(Section):

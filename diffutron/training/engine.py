@@ -6,8 +6,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-import torch
-from torch import Tensor, nn
+from torch import nn
 
 from diffutron.config.training_params import TrainingParams
 from diffutron.runtime.errors import UserError
@@ -117,45 +116,3 @@ def _with_machine_facts(config: dict[str, Any], name: str) -> dict[str, Any]:
         print(f"{name}: {key} is left out, since it needs zero_stage {NEEDS_STAGE[key]}")
         del zero[key]
     return {**config, **facts, "zero_optimization": config["zero_optimization"] | zero}
-
-
-@torch.no_grad()
-def set_exact_weights(engine: Any, weights: dict[str, Tensor]) -> None:
-    """Let a bf16 training begin at these float32 weights, which the engine has rounded."""
-    from deepspeed.utils import safe_set_full_fp32_param
-
-    exact = _exact_weights(engine)
-    for name, parameter in engine.module.named_parameters():
-        if parameter in exact:
-            exact[parameter].copy_(weights[name])
-        elif parameter.requires_grad and engine.bfloat16_enabled():
-            safe_set_full_fp32_param(parameter, weights[name].to(parameter.device))
-
-
-def gather_full_weights(engine: Any, ranks: Ranks, known: dict[str, Tensor]) -> None:
-    """Whole float32 weights back into the model of the first rank, on the CPU; ends the training.
-
-    All ranks take part: ZeRO holds the weights in pieces, bf16 training its exact ones apart.
-    known: weights by name that are exported as they are given: frozen ones, and averages.
-    """
-    from deepspeed.utils import safe_get_full_fp32_param
-
-    exact = _exact_weights(engine)
-    for name, parameter in engine.module.named_parameters():
-        if name in known:
-            whole = known[name]
-        elif engine.zero_optimization():
-            whole = safe_get_full_fp32_param(parameter)
-        else:
-            whole = exact[parameter] if parameter in exact else parameter.detach().clone()
-        if ranks.is_main:
-            assert whole is not None
-            parameter.data = whole.to("cpu", torch.float32)
-
-
-def _exact_weights(engine: Any) -> dict[Tensor, Tensor]:
-    """The float32 weights that bf16 training keeps apart where ZeRO does not, by their weight."""
-    if engine.zero_optimization() or not engine.bfloat16_enabled():
-        return {}
-    groups = zip(engine.optimizer.fp16_groups, engine.optimizer.fp32_groups, strict=True)
-    return {low: high for lows, highs in groups for low, high in zip(lows, highs, strict=True)}

@@ -45,7 +45,8 @@ from diffutron.training.batches import (
 )
 from diffutron.training.checkpoint import Checkpoints
 from diffutron.training.ema import MovingAverage
-from diffutron.training.engine import gather_full_weights, set_exact_weights, start_engine
+from diffutron.training.engine import start_engine
+from diffutron.training.full_weights import HeadNorms, gather_full_weights, set_exact_weights
 from diffutron.training.optimizer import learning_rate, runs_muon, set_learning_rates
 from diffutron.training.ranks import Ranks
 from diffutron.training.record import TrainerState, machine_facts, peak_bytes, rise, write_record
@@ -169,11 +170,11 @@ class Trainer:
         self.point_every = max(1, self.steps // CURVE_POINTS)
         self.state = TrainerState()
         self._pending: list[Tensor] = []  # [loss, masked] of steps not yet looked at
-        self._skipped_in_a_row = 0
-        self._warned = False
+        self._skipped_in_a_row, self._warned = 0, False
         self.resumed_from: int | None = None
         self.average: MovingAverage | None = None
         self.engine = self._start()
+        self.head_norms = HeadNorms(self.engine, model, params)
 
     def _start(self) -> Any:
         newest = self.checkpoints.newest()
@@ -262,6 +263,7 @@ class Trainer:
         skipped = self.engine.skipped_steps
         self.engine.step()
         self._count_skipped(step, self.engine.skipped_steps - skipped)
+        self.head_norms.restore()
         if self.average:
             self.average.update(step + 1)
         masked = total.new_full((), batch.num_masked)  # no copy, which would wait for the device
@@ -317,12 +319,9 @@ class Trainer:
         )
         if risen > params.spike_ratio:
             raise self._diverged(seen)
-        if risen > math.sqrt(params.spike_ratio):
-            if not self._warned and self.ranks.is_main:
-                print(f"{self.name}: {seen}; at {params.spike_ratio:g} times the run ends")
-            self._warned = True
-        else:
-            self._warned = False
+        warned, self._warned = self._warned, risen > math.sqrt(params.spike_ratio)
+        if self._warned and not warned and self.ranks.is_main:
+            print(f"{self.name}: {seen}; at {params.spike_ratio:g} times the run ends")
 
     def _diverged(self, what: str) -> StageFailure:
         rates = "learning_rate or max_grad_norm"

@@ -210,3 +210,29 @@ def test_another_number_of_ranks_is_refused_in_one_line(train):
     with pytest.raises(UserError, match=r"written by 2 ranks, .* Muon .* delete .*cut") as caught:
         train(**settings)
     assert "\n" not in str(caught.value)
+
+
+def head_sizes(model):
+    """Root mean square of the lengths of the query and key rows: (layers, 2 x heads)."""
+    heads = 2 * model.config.num_attention_heads
+    kept = [layer.attn.Wqkv.weight[: 2 * model.config.hidden_size] for layer in model.model.layers]
+    lengths = torch.stack([w.detach().reshape(heads, -1).norm(dim=1) for w in kept])
+    return lengths / (2 * model.config.hidden_size / heads) ** 0.5
+
+
+@pytest.mark.parametrize(("zero_stage", "precision"), [(0, "float32"), (0, "bf16"), (2, "float32")])
+def test_queries_and_keys_keep_their_size(zero_stage, precision, train):
+    settings = {"steps": 3, "zero_stage": zero_stage, "precision": precision}
+    free = head_sizes(train(name="free", **settings, **MUON).model)
+    kept = train(name="kept", **settings, **MUON, **{"optimizer.head_size": 0.7})
+    assert (free - 0.7).abs().max() > 0.1
+    torch.testing.assert_close(head_sizes(kept.model), torch.full_like(free, 0.7))
+
+
+@pytest.mark.parametrize("zero_stage", [1, 2, 3])
+def test_zero_stages_keep_the_same_size(zero_stage, train):
+    """The next forward pass reads the weights that were scaled, whole or in pieces."""
+    settings = MUON | {"steps": 3, "optimizer.head_size": 0.7}
+    plain = train(name="0", zero_stage=0, **settings)
+    zero = train(name="1", zero_stage=zero_stage, **settings)
+    torch.testing.assert_close(weights(plain), weights(zero), rtol=1e-4, atol=2e-6)
