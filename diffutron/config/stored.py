@@ -27,6 +27,7 @@ BACKBONE = {
     "objective": "mlm",
     "global_rope_theta": 160000.0,
     "embedding_range": None,
+    "embedding_window": None,
     "zero_outputs": False,
     "head_activation": "gelu",
 }

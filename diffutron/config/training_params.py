@@ -138,6 +138,9 @@ class BackboneParams(HubName):
     embedding_range: Annotated[float, Field(gt=0)] | None = Field(
         description="the same of token embeddings; null is the library's"
     )
+    embedding_window: Positive | None = Field(
+        description="neighbors whose counts token embeddings begin with; null is at random"
+    )
     zero_outputs: bool = Field(description="attention and MLP begin by adding nothing")
     attention_identity: tuple[Share, Share] = Field(
         description="start of query x key, of value x output; [0, 0] is usual"

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from diffutron.config.params import Params
-from diffutron.data.token_store import read_documents
+from diffutron.data.token_store import Samples, read_documents
 from diffutron.diffusion.process.loss import masked_language_model
 from diffutron.modeling.encoder import (
     count_parameters,
@@ -51,11 +51,27 @@ def _train(params: Params, *, tokenizer: Path, corpus: Path, out: Path, metrics:
             objective = objective_of("linear", section.training.mask_rates)
         data = TrainingSet(samples, objective, params.seed, special.mask, special.pad)
         model = scratch_model(section, special, seed=params.seed)
+        if section.embedding_window is not None:
+            _start_from_neighbors(model, samples, section.embedding_window, seed=params.seed)
 
         def save(folder: Path) -> None:
             save_model(model, folder, tokenizer=tokenizer, description=_description("scratch"))
 
         train(stage, ranks, model, data, heldout, save)
+
+
+def _start_from_neighbors(model: Any, samples: Samples, window: int, *, seed: int) -> None:
+    """Embeddings out of counts, as long as the random ones; tokens without neighbors keep those."""
+    import torch
+
+    from diffutron.modeling.cooccurrence import cooccurrence_vectors
+
+    table = model.model.embeddings.tok_embeddings.weight
+    rows, size = table.shape
+    vectors = cooccurrence_vectors(samples, vocab_size=rows, size=size, window=window, seed=seed)
+    with torch.no_grad():
+        length = table.norm(dim=1).mean()
+        table.copy_(torch.where(vectors.any(dim=1, keepdim=True), vectors * length, table))
 
 
 def _fetch(params: Params, *, tokenizer: Path, out: Path, metrics: Path) -> None:

@@ -33,6 +33,7 @@ DRIVERS = ("/proc/driver/nvidia", "/dev/nvidiactl", "/dev/kfd", "/dev/dxg")
 MEETING = timedelta(minutes=10)  # in which all ranks of a start must have come
 _TIMED_OUT = re.compile(r"timed out|wait timeout", re.IGNORECASE)
 _PR_SET_PDEATHSIG = 1
+_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # malloc.h
 
 
 @dataclass(frozen=True)
@@ -175,6 +176,7 @@ def training_process() -> Iterator[Ranks]:
     from diffutron.modeling.compiled import compile_if_possible
 
     die_with_launcher()
+    keep_freed_memory()
     alone_before = dist.is_initialized()
     try:
         with explain_collectives(), compile_if_possible():
@@ -237,6 +239,17 @@ def die_with_launcher() -> None:
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != int(launcher):  # it died before the call above
         raise SystemExit(1)
+
+
+def keep_freed_memory() -> None:
+    """Let glibc keep what tensors of up to 32 MiB have freed, for the next ones.
+
+    By default each such tensor is mapped, filled with zeros and unmapped by the kernel, every time.
+    """
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+    if mallopt is not None:
+        mallopt(_M_MMAP_THRESHOLD, 2**25)  # the largest that it takes
+        mallopt(_M_TRIM_THRESHOLD, 2**31 - 1)
 
 
 def _join() -> Ranks:
