@@ -5,9 +5,13 @@ import json
 import shutil
 
 import pytest
+import torch
 from safetensors.torch import load_file
 from transformers import AutoModelForMaskedLM, AutoTokenizer
 
+from diffutron.data.token_store import read_documents
+from diffutron.modeling.cooccurrence import cooccurrence_vectors
+from diffutron.modeling.encoder import read_special_ids, scratch_model
 from diffutron.modeling.tokenizer import save_tokenizer, trim
 from diffutron.runtime.errors import UserError
 from diffutron.runtime.hub import open_repository
@@ -60,6 +64,25 @@ def test_from_scratch_by_the_diffusion_loss(short_params, paths):
     assert values["eval_objective"] == "MDLM bound, linear schedule"
     assert values["eval_loss"] < 0.9 * values["eval_loss_before"]
     assert 0.5 < values["masked_tokens"] / values["tokens"] < 0.65
+
+
+def test_embeddings_begin_with_the_counts_of_neighbors(short_params, paths):
+    """They are as long as the random ones, which tokens without neighbors keep."""
+    changes = {"backbone.embedding_window": 2, "backbone.training.steps": 1}
+    params = short_params(changes | {"backbone.training.learning_rate": 1e-12})
+    backbone(params, **paths)
+    table = load_file(paths["out"] / "model.safetensors")["model.embeddings.tok_embeddings.weight"]
+    special = read_special_ids(paths["tokenizer"])
+    model = scratch_model(params.backbone, special, seed=params.seed)
+    begun = model.model.embeddings.tok_embeddings.weight.detach()
+    samples = read_documents(paths["corpus"], "train", max_tokens=512)
+    rows, size = table.shape
+    vectors = cooccurrence_vectors(samples, vocab_size=rows, size=size, window=2, seed=params.seed)
+    known = vectors.any(dim=1)
+    assert 0 < known.sum() < rows
+    assert torch.equal(table[~known], begun[~known])
+    expected = vectors[known] * begun.norm(dim=1).mean()
+    torch.testing.assert_close(table[known], expected, rtol=1e-4, atol=1e-5)
 
 
 def test_from_a_folder(short_params, paths, tiny_model_dir):
