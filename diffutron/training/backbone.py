@@ -64,7 +64,7 @@ def _start_from_neighbors(model: Any, samples: Samples, window: int, *, seed: in
     """Embeddings out of counts, as long as the random ones; tokens without neighbors keep those."""
     import torch
 
-    from diffutron.modeling.cooccurrence import cooccurrence_vectors
+    from diffutron.training.cooccurrence import cooccurrence_vectors
 
     table = model.model.embeddings.tok_embeddings.weight
     rows, size = table.shape

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from diffutron.data.token_store import windows
-from diffutron.modeling.cooccurrence import (
+from diffutron.training.cooccurrence import (
     CONTEXT_POWER,
     _neighbor_counts,
     _positive_information,
