@@ -50,13 +50,14 @@ def _neighbor_counts(samples: Samples, vocab_size: int, window: int) -> Tensor:
     """Symmetric, sparse [V, V]."""
     ids = torch.from_numpy(np.asarray(samples.ids[:MOST_TOKENS]).astype(np.int64))
     sample = torch.from_numpy(np.repeat(np.arange(len(samples)), samples.length)[: len(ids)])
-    counts = torch.sparse_coo_tensor(size=(vocab_size, vocab_size))
+    shape = vocab_size, vocab_size
+    counts = torch.sparse_coo_tensor(torch.empty(2, 0, dtype=torch.int64), torch.empty(0), shape)
     for distance in range(1, window + 1):
         together = sample[distance:] == sample[:-distance]
         pairs = torch.stack([ids[:-distance][together], ids[distance:][together]])
         once = torch.full((pairs.shape[1],), 1.0 / distance)
         for places in (pairs, pairs.flip(0)):
-            counts = counts + torch.sparse_coo_tensor(places, once, (vocab_size, vocab_size))
+            counts = counts + torch.sparse_coo_tensor(places, once, shape)
             counts = counts.coalesce()
     return counts
 

@@ -82,10 +82,10 @@ class HeadNorms:
     """
 
     def __init__(self, engine: Any, model: nn.Module, params: TrainingParams) -> None:
-        self.full, self.size = FullWeights(engine), params.optimizer.head_size
+        self.full, self.size = FullWeights(engine), params.optimizer.head_size or 0.0
         lm = unwrap_masked_lm(model)
         self.num_heads = lm.config.num_attention_heads
-        asked = self.size is not None and runs_muon(engine)
+        asked = self.size > 0 and runs_muon(engine)
         self.weights = [layer.attn.Wqkv.weight for layer in lm.model.layers] if asked else []
 
     def restore(self) -> None:
