@@ -24,8 +24,9 @@ from typing import Any
 
 import zstandard
 
-from benchmarks.corpus import cpu_seconds, make_tokenizer, run_stage
+from benchmarks.corpus import run_stage
 from benchmarks.parts.haystack import Text
+from benchmarks.parts.stage_run import cpu_seconds, make_tokenizer
 
 CHAIN = Path(__file__).with_name("datatrove_chain.py")
 

@@ -9,17 +9,13 @@ it and all its helpers. What it did is read from the folder that it leaves.
 import argparse
 import json
 import os
-import resource
 import shutil
-import subprocess
 import sys
 import tempfile
-import time
 from collections import Counter, defaultdict
 from pathlib import Path
 from typing import Any
 
-import psutil
 import pyarrow.parquet as pq
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # also as `benchmarks/corpus.py`
@@ -27,9 +23,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # also as `benc
 from benchmarks.parts.haystack import Place, Text  # noqa: E402
 from benchmarks.parts.pairs import jaccard_of, most_alike  # noqa: E402
 from benchmarks.parts.planted import PLACEHOLDER, Plant  # noqa: E402
+from benchmarks.parts.stage_run import command, make_tokenizer, measured, write_params  # noqa: E402
 
 QUOTA = 0.6  # of the documents, from a group that has two thirds of them
-ALONE = 2  # processes of the stage without helpers: itself and what multiprocessing leaves behind
 
 
 def main() -> None:
@@ -67,33 +63,6 @@ def read_options() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def command(*arguments: str, data: Path, capture: bool = False) -> subprocess.Popen[bytes]:
-    """`diffutron` with that data folder, its progress on standard error."""
-    environment = os.environ | {"DIFFUTRON_DATA": str(data)}
-    line = [sys.executable, "-m", "diffutron", *arguments]
-    root = Path(__file__).resolve().parent.parent
-    return subprocess.Popen(line, env=environment, cwd=root, stdout=sys.stderr)
-
-
-def finish(process: subprocess.Popen[bytes]) -> None:
-    if process.wait():
-        raise SystemExit(f"{' '.join(map(str, process.args))} ended with {process.returncode}")
-
-
-def make_tokenizer(work: Path, data: Path) -> Path:
-    """A scratch vocabulary of the size of profile `small`, on the real text."""
-    write_params(work / "tokenizer.yaml", data, {"tokenizer.max_documents": 40_000})
-    out = work / "tokenizer"
-    paths = ["--params", work / "tokenizer.yaml", "--out", out, "--metrics", work / "t.json"]
-    finish(command("tokenizer", *map(str, paths), data=data))
-    return out
-
-
-def write_params(path: Path, data: Path, changes: dict[str, Any]) -> None:
-    said = [word for key, value in changes.items() for word in ("-S", f"{key}={value}")]
-    finish(command("params", "--profile", "small", "--out", str(path), *said, data=data))
-
-
 def run_stage(work: Path, tokenizer: Path, options: argparse.Namespace) -> dict[str, Any]:
     """Seconds, documents a second and the peak of the memory of all processes together."""
     data, params, metrics = work / "data", work / "params.yaml", work / "corpus.json"
@@ -106,50 +75,17 @@ def run_stage(work: Path, tokenizer: Path, options: argparse.Namespace) -> dict[
     paths = ["--params", params, "--tokenizer", tokenizer, "--out", work / "out"]
     paths += ["--metrics", metrics, "--executor", options.executor]
     paths += ["--workers", options.workers] if options.workers else []
-    started, before = time.perf_counter(), cpu_seconds()
-    process = command("corpus", *map(str, paths), data=data)
-    peak = joins = 0
-    while process.poll() is None:
-        memory, processes = tree_memory(process.pid)
-        peak = max(peak, memory)
-        joins = max(joins, memory) if processes <= ALONE else joins
-        time.sleep(0.1)
-    finish(process)
-    seconds = time.perf_counter() - started
+    cost = measured(command("corpus", *map(str, paths), data=data))
     counts = json.loads(metrics.read_text(encoding="utf-8"))
     return {
-        "docs_per_s": round(counts["documents"]["read"] / seconds, 1),
-        "seconds": round(seconds, 1),
-        "cpu_seconds": round(cpu_seconds() - before, 1),
-        "peak_rss_gb": round(peak / 1e9, 3),
-        "peak_rss_joins_gb": round(joins / 1e9, 3),  # when the helpers have ended
+        "docs_per_s": round(counts["documents"]["read"] / cost.seconds, 1),
+        **cost.shown,
+        "peak_rss_joins_gb": round(cost.peak_alone / 1e9, 3),  # when the helpers have ended
         "workers": options.workers or len(os.sched_getaffinity(0)),
         "kept": counts["documents"]["kept"],
         "reasons": counts["dropped"],
         "personal_data": counts["personal_data"],
     }
-
-
-def cpu_seconds() -> float:
-    """Of all ended child processes and theirs: what the run cost, whoever else used the cores."""
-    used = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return used.ru_utime + used.ru_stime
-
-
-def tree_memory(pid: int) -> tuple[int, int]:
-    """Resident bytes of a process and all its descendants, and how many they are."""
-    total = processes = 0
-    try:
-        parent = psutil.Process(pid)
-        for process in (parent, *parent.children(recursive=True)):
-            try:
-                total += process.memory_info().rss
-                processes += 1
-            except psutil.Error:
-                continue
-    except psutil.Error:
-        return total, processes
-    return total, processes
 
 
 def judge(text: Text, out: Path) -> dict[str, Any]:

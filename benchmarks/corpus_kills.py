@@ -21,8 +21,8 @@ from random import Random
 
 import psutil
 
-from benchmarks.corpus import write_params
 from benchmarks.parts.haystack import Text
+from benchmarks.parts.stage_run import write_params
 from diffutron.config.params import load_params
 from diffutron.data.corpus.corpus import corpus
 

@@ -39,6 +39,7 @@ class Volume:
     """The texts of each part of the sources, after the length filter."""
 
     parts: dict[str, Texts]  # "corpus", "instruct_phase1", "instruct_phase2"
+    instruction_tokens: int = 0  # that the stage `instructions` reads, before quotas
 
     @property
     def assumptions(self) -> list[str]:
@@ -99,6 +100,7 @@ def volume_of(params: Params) -> Volume:
         (1, Texts(ASSUMED_PHASE_1_ROWS, ROW_BYTES, f"at {ROW_BYTES} bytes a text (both assumed)")),
         (2, Texts(PHASE_2_ROWS, ROW_BYTES, f"as published, at {ROW_BYTES} bytes a text (assumed)")),
     )
+    read = 0
     for phase, published in phases:
         found = _texts(
             "instructions",
@@ -109,12 +111,14 @@ def volume_of(params: Params) -> Volume:
             published=published,
             bytes_each=ROW_BYTES,
         )
+        # A folder has one set of files for both phases.
+        read = max(read, found.tokens) if section.source == "local" else read + found.tokens
         count, known = found.count, found.known
         if section.max_rows is not None and section.max_rows < count:
             count, known = section.max_rows, f"kept of {count:,} {known}"
         each = found.tokens_each / BYTES_PER_TOKEN[section.source] + CHAT_TOKENS
         parts[f"instruct_phase{phase}"] = Texts(count, min(each, section.max_tokens), known)
-    return Volume(parts)
+    return Volume(parts, round(read / BYTES_PER_TOKEN[section.source]))
 
 
 def _texts(

@@ -170,7 +170,7 @@ class Planner:
         yield self.diffusion("pretrain", adapter=True)
         merging = 2.0 * params.pretrain.lora.rank * self.shape.parameters
         yield StagePlan("merge", 0, merging, 2 * weights, START_SECONDS / 3600, weights)
-        rows = parts["instruct_phase1"].tokens + parts["instruct_phase2"].tokens
+        rows = self.volume.instruction_tokens
         yield _data("instructions", tokens=rows, disk=8 * rows)
         for name in ("instruct_phase1", "instruct_phase2"):
             yield self.phase(name)

@@ -5,6 +5,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from diffutron.data.instructions.row_table import split_rows
 from diffutron.data.instructions.steps import (
     Encode,
     Row,
@@ -13,7 +14,7 @@ from diffutron.data.instructions.steps import (
     drop_duplicate_rows,
     drop_languages,
     drop_long,
-    hold_out,
+    in_batches,
     raw_row,
 )
 from diffutron.data.sources.instruction_schemas import COLUMNS, Instruction, form_of, phase_of
@@ -21,6 +22,7 @@ from diffutron.data.sources.row_readers import KINDS as READABLE
 from diffutron.data.sources.row_readers import BadLine, RawRow, list_files, read_file
 from diffutron.data.sources.sources import raw_instruction
 from diffutron.runtime.errors import UserError
+from diffutron.runtime.progress import Progress
 from diffutron.tuning.settings import TuneParams, held_out_of
 
 PHASE = 1  # all rows are of one phase, whatever their form
@@ -127,13 +129,16 @@ def prepare(found: TuningRows, encode: Encode, settings: TuneParams, *, sized: b
     rows = found.rows
     drop_broken(rows)
     drop_languages(rows, settings.language)
-    drop_duplicate_rows(rows)
-    drop_long(rows, encode, most=settings.max_tokens, desc="tune, rows")
+    drop_duplicate_rows(rows, set())
+    with Progress(total=len(rows), desc="tune, rows", unit="rows") as bar:
+        for batch in in_batches(rows):
+            drop_long(batch, encode, most=settings.max_tokens)
+            bar.update(len(batch))
     left = sum(1 for _ in alive(rows))
     number = held_out_of(left) if sized else settings.heldout_rows
     if left > 1:
         # Rows like one's own are what the model will be asked, so the same facts may come again.
-        hold_out(rows, number, settings.near_duplicate, seed=settings.seed, facts=False)
+        split_rows(rows, number, settings.near_duplicate, seed=settings.seed, facts=False)
     counts = found.counts
     if not counts["train"] or not counts["heldout"]:
         dropped = ", ".join(f"{reason} {count}" for reason, count in found.dropped.items())

@@ -15,7 +15,7 @@ from typing import Any, Literal
 
 from diffutron.config.params import Params
 from diffutron.data.evaluation_sets.kept_out import evaluation_items
-from diffutron.data.instructions.instructions import write_rows
+from diffutron.data.instructions.row_table import rows_file, write_rows
 from diffutron.data.instructions.steps import Row, drop_contaminated_rows
 from diffutron.data.matching.decontaminate import Contamination
 from diffutron.evaluation.scoring.task_numbers import json_lines
@@ -197,7 +197,7 @@ def _prepare(request: Request, lm: LanguageModel, found: TuningRows, work: Path)
     prepare(found, encode, first, sized="heldout_rows" not in of_user)
     (work / "rows").mkdir()
     for split in ("train", "heldout"):
-        write_rows(work / "rows", found.rows, PHASE, split)
+        write_rows(rows_file(work / "rows", PHASE, split), found.of(split))
     learned = found.of("train")
     # A file may be sorted, by labels say; the order of the ids, which are hashes, is not.
     heldout = sorted(found.of("heldout"), key=lambda row: row.id)

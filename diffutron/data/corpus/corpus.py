@@ -51,7 +51,7 @@ from diffutron.data.matching.database import database
 from diffutron.data.matching.decontaminate import items_of
 from diffutron.data.sources.bad_rows import BadRows
 from diffutron.data.sources.licenses import License, check_licenses
-from diffutron.data.sources.sources import count_documents, licenses_of, quotas_of, raw_documents
+from diffutron.data.sources.sources import count_raw, licenses_of, quotas_of, raw_documents
 from diffutron.runtime.files import atomic_folder, only_run, write_json, write_text
 
 
@@ -91,7 +91,7 @@ def corpus(
             recipe,
             store=store,
             size=rules.shard_documents,
-            total=count_documents(rules),
+            total=count_raw(rules),
             kind=kind,
             workers=workers,
         )

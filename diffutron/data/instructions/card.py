@@ -1,6 +1,5 @@
 """The data card of the instruction sets, and the counts of the stage."""
 
-import hashlib
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -22,33 +21,39 @@ from diffutron.data.card_page import (
     reasons_text,
     repaired_table,
 )
-from diffutron.data.instructions.steps import REASONS, SPLITS, Row
+from diffutron.data.instructions.row_table import RowTable
+from diffutron.data.instructions.steps import REASONS, SPLITS
 from diffutron.data.sources.bad_rows import BadRows
 from diffutron.runtime.files import write_json, write_text
 from diffutron.text.normalize import REPAIRS, repaired
 from diffutron.text.privacy import KINDS
 
+FATE = "case when reason = '' then split else reason end"
+
 
 def count_instructions(
-    rows: Sequence[Row], bad_rows: Mapping[int, BadRows], edited: Mapping[int, Counter[str]]
+    table: RowTable, bad_rows: Mapping[int, BadRows], edited: Mapping[int, Counter[str]]
 ) -> dict[str, dict[str, Any]]:
     """The counts of the instructions stage as plain JSON, one entry per phase."""
     found = {}
     for phase, bad in bad_rows.items():
-        mine = [row for row in rows if row.phase == phase]
-        kept = [row for row in mine if not row.reason]
-        dropped = Counter(row.reason for row in mine if row.reason)
-        dropped["bad_line"] = bad.bad
-        tokens = sum(len(row.input_ids) for row in kept)
+        dropped = table.counts("reason", where=f"phase = {phase}")
+        kept, dropped["bad_line"] = dropped.get("", 0), bad.bad
+        splits = table.counts("split", where=f"phase = {phase} and reason = ''")
+        ((tokens, asked),) = table.db.rows(
+            "select coalesce(sum(answer_end), 0), coalesce(sum(answer_start), 0) from rows "
+            "where phase = ? and reason = ''",
+            [phase],
+        )
         found[f"phase{phase}"] = {
             "rows": {
                 "read": bad.read,
-                "kept": len(kept),
-                **{name: sum(1 for row in kept if row.split == name) for name in SPLITS},
+                "kept": kept,
+                **{name: splits.get(name, 0) for name in SPLITS},
             },
-            "dropped": {reason: dropped[reason] for reason in REASONS},
-            "tokens": tokens,
-            "answer_tokens": tokens - sum(row.answer_start for row in kept),
+            "dropped": {reason: dropped.get(reason, 0) for reason in REASONS},
+            "tokens": int(tokens),
+            "answer_tokens": int(tokens - asked),
             "personal_data": {kind: edited[phase][kind] for kind in KINDS},
             "repaired": {kind: edited[phase][repaired(kind)] for kind in REPAIRS},
         }
@@ -56,26 +61,24 @@ def count_instructions(
 
 
 def write_instructions_card(
-    rows: Sequence[Row],
+    table: RowTable,
     counts: Mapping[str, Any],
     bad_rows: Mapping[int, BadRows],
     cleaned_of: Sequence[str],
     findable: Mapping[str, Mapping[str, int]],
     out: Path,
-    *,
-    seed: int,
 ) -> None:
     """`card.json`, `card.html` and the bad lines of an instructions folder."""
     found: dict[str, Any] = {"cleaned_of": list(cleaned_of), "findable": findable}
     sections: list[Section] = [Words(cleaned_of_text(cleaned_of)), findable_table(findable)]
     for phase, bad in bad_rows.items():
-        mine = [row for row in rows if row.phase == phase]
+        lengths = table.counts("answer_end", where=f"phase = {phase} and reason = ''")
         entry = {
             **counts[f"phase{phase}"],
             "bad_lines": bad.examples,
-            "by_source": _rows_by_source(mine),
-            "token_histogram": histogram(Counter(len(row.input_ids) for row in mine if row.split)),
-            "examples": _row_examples(mine, seed=seed),
+            "by_source": _rows_by_source(table, phase),
+            "token_histogram": histogram(Counter(lengths)),
+            "examples": _row_examples(table, phase),
         }
         found[f"phase{phase}"] = entry
         sections += _phase_sections(phase, entry)
@@ -84,30 +87,36 @@ def write_instructions_card(
     write_text(out / "card.html", page("Instructions", sections))
 
 
-def _rows_by_source(rows: Sequence[Row]) -> dict[str, dict[str, int]]:
-    found: dict[str, Counter[str]] = {}
-    for row in rows:
-        found.setdefault(row.source, Counter())[row.reason or row.split] += 1
+def _rows_by_source(table: RowTable, phase: int) -> dict[str, dict[str, int]]:
+    found: dict[str, dict[str, int]] = {}
+    for (source, fate), n in table.counts("source", FATE, where=f"phase = {phase}").items():
+        found.setdefault(source, {})[fate] = n
     order = (*SPLITS, *REASONS)
     return {
-        source: {name: counts[name] for name in order if counts[name]}
+        source: {name: counts[name] for name in order if name in counts}
         for source, counts in sorted(found.items())
     }
 
 
-def _row_examples(rows: Sequence[Row], *, seed: int) -> dict[str, list[dict[str, str]]]:
-    groups: dict[str, list[Row]] = {}
-    for row in sorted(rows, key=lambda row: hashlib.sha256(f"{seed}:{row.id}".encode()).digest()):
-        groups.setdefault(row.reason or "kept", []).append(row)
-    order = ("kept", *REASONS)
-    return {
-        name: [
-            {"source": row.source, "text": f"{row.prompt} -> {row.answer}"}
-            for row in groups[name][: KEPT_EXAMPLES if name == "kept" else DROPPED_EXAMPLES]
-        ]
-        for name in order
-        if name in groups
-    }
+def _row_examples(table: RowTable, phase: int) -> dict[str, list[dict[str, str]]]:
+    """Some rows of each fate, drawn by their ids."""
+    rows = table.db.rows(
+        """
+        select rows.reason, source, prompt, answer from rows join (
+            select index, row_number() over (
+                partition by reason order by sha256(? || ':' || id), index
+            ) as place
+            from rows where phase = ?
+        ) as drawn using (index)
+        where place <= case when rows.reason = '' then ? else ? end order by place
+        """,
+        [str(table.seed), phase, KEPT_EXAMPLES, DROPPED_EXAMPLES],
+    )
+    found: dict[str, list[dict[str, str]]] = {}
+    for reason, source, prompt, answer in rows:
+        text = f"{prompt} -> {answer}"
+        found.setdefault(reason or "kept", []).append({"source": source, "text": text})
+    return {name: found[name] for name in ("kept", *REASONS) if name in found}
 
 
 def _phase_sections(phase: int, entry: Mapping[str, Any]) -> list[Section]:

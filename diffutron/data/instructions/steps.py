@@ -1,22 +1,15 @@
-"""The steps of the stage `instructions`: what makes a row unfit, and what must stay together."""
+"""The steps of the stage `instructions` that judge a row by itself: what makes it unfit."""
 
 import hashlib
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from itertools import islice
+from typing import TypeVar
 
-from diffutron.config.data_params import (
-    InstructionsParams,
-    LanguageParams,
-    NearDuplicateParams,
-    RepetitionParams,
-)
-from diffutron.data.instructions.clusters import row_clusters
+from diffutron.config.data_params import LanguageParams, RepetitionParams
 from diffutron.data.matching.decontaminate import Contamination
 from diffutron.data.sources.sources import Instruction
-from diffutron.runtime.errors import UserError
-from diffutron.runtime.progress import Progress
 from diffutron.text.filters import repetition_reason
 from diffutron.text.fold import folded_words
 from diffutron.text.language import in_kept_language
@@ -30,12 +23,12 @@ REASONS = (
     "bad_line", "empty", "truncated", "language", "repetition", "duplicate", "contaminated",
     "too_long", "quota",
 )  # fmt: skip
-BATCH = 1000  # rows encoded at once
-LABEL_SHARE = 0.05  # of the rows of a source; answers of so many are labels
+BATCH = 1000  # rows in memory
 CUTS = 4  # times that a prompt is made shorter; its tokens are known only after
 TRUNCATED_FROM = 8  # words; a shorter answer may well end in a colon
 _OPEN_ENDS = (",", ";", ":", "-", "–", "(", "/", "...", "…")
 
+T = TypeVar("T")
 Chat = list[dict[str, str]]
 Encode = Callable[[Sequence[str | Chat], Sequence[str]], list[tuple[list[int], list[int]]]]
 
@@ -131,11 +124,13 @@ def drop_repetition(rows: Iterable[Row], rules: RepetitionParams) -> None:
             row.reason = "repetition"
 
 
-def drop_duplicate_rows(rows: Sequence[Row]) -> None:
-    """Later rows that ask the same and answer the same, case and white space ignored."""
-    seen: set[tuple[int, int]] = set()
+def drop_duplicate_rows(rows: Sequence[Row], seen: set[int]) -> None:
+    """Later rows that ask the same and answer the same, case and white space ignored.
+
+    seen: the keys of the rows before, 64 bits each; those of these rows are added.
+    """
     for row in alive(rows):
-        key = (exact_key(row.prompt), exact_key(row.answer))
+        key = hash((exact_key(row.prompt), exact_key(row.answer)))
         if key in seen:
             row.reason = "duplicate"
         seen.add(key)
@@ -148,26 +143,20 @@ def drop_contaminated_rows(rows: Sequence[Row], contamination: Contamination) ->
             row.reason = "contaminated"
 
 
-def drop_long(
-    rows: Sequence[Row], encode: Encode, *, most: int, desc: str, cut: bool = False
-) -> None:
+def drop_long(rows: Iterable[Row], encode: Encode, *, most: int, cut: bool = False) -> None:
     """Encode every row; those of more than `most` tokens in all are dropped.
 
     cut: shorten prompts first (`cut_lines`); a conversation and an answer are never shortened.
     """
     left = list(alive(rows))
-    with Progress(total=len(left), desc=desc, unit="rows") as bar:
-        for start in range(0, len(left), BATCH):
-            batch = left[start : start + BATCH]
-            _encode(batch, encode)
-            long = [row for row in batch if len(row.input_ids) > most]
-            for _ in range(CUTS if cut else 0):
-                cuttable = [row for row in long if _cut(row, most)]
-                _encode(cuttable, encode)
-                long = [row for row in long if len(row.input_ids) > most]
-            for row in long:
-                row.reason = "too_long"
-            bar.update(len(batch))
+    _encode(left, encode)
+    long = [row for row in left if len(row.input_ids) > most]
+    for _ in range(CUTS if cut else 0):
+        cuttable = [row for row in long if _cut(row, most)]
+        _encode(cuttable, encode)
+        long = [row for row in long if len(row.input_ids) > most]
+    for row in long:
+        row.reason = "too_long"
 
 
 def _encode(rows: Sequence[Row], encode: Encode) -> None:
@@ -215,109 +204,14 @@ def asked(row: Row) -> str | Chat:
     return [{"role": role, "content": content} for role, content in row.turns]
 
 
-def draw(rows: Sequence[Row], rules: InstructionsParams, *, seed: int) -> None:
-    """At most `max_rows` rows, drawn uniformly, or of each source as many as of the others while
-    it has some; the draw depends on text and seed alone."""
-    if rules.max_rows is None:
-        return
-    left = sorted(alive(rows), key=lambda row: _number(seed, "quota", row.id))
-    by_source = rules.balance == "source"
-    have = Counter(row.source if by_source else "" for row in left)
-    shares = equal_shares(have, rules.max_rows)
-    for row in left:
-        share = row.source if by_source else ""
-        shares[share] -= 1
-        if shares[share] < 0:
-            row.reason = "quota"
+def number(seed: int, purpose: str, identity: str) -> int:
+    """64 bits that depend on these alone; rows are drawn in their order."""
+    text = f"{seed}:{purpose}:{identity}".encode()
+    return int.from_bytes(hashlib.blake2b(text, digest_size=8).digest())
 
 
-def equal_shares(have: Mapping[str, int], most: int) -> dict[str, int]:
-    """How many of each source make `most` in all, as equal as what each has allows."""
-    shares: dict[str, int] = {}
-    for place, (source, number) in enumerate(sorted(have.items(), key=lambda one: (one[1], one))):
-        shares[source] = min(number, (most - sum(shares.values())) // (len(have) - place))
-    return shares
-
-
-def split_rows(
-    rows: Sequence[Row], rules: InstructionsParams, near: NearDuplicateParams, *, seed: int
-) -> None:
-    """Hold out `heldout_rows` rows of each phase, by whole clusters.
-
-    Raises:
-        UserError: a phase has too few rows for that.
-    """
-    hold_out(rows, rules.heldout_rows, near, seed=seed)
-    left = Counter(row.phase for row in alive(rows))
-    held = Counter(row.phase for row in rows if row.split == "heldout")
-    for phase in PHASES:
-        if held[phase] < rules.heldout_rows or held[phase] == left[phase]:
-            raise UserError(
-                f"instructions: {left[phase]} rows of phase {phase} are left, too few to hold "
-                f"out instructions.heldout_rows = {rules.heldout_rows}; lower it or bring more rows"
-            )
-
-
-def hold_out(
-    rows: Sequence[Row], number: int, near: NearDuplicateParams, *, seed: int, facts: bool = True
-) -> None:
-    """Hold out whole clusters until `number` rows of each phase are held out, of each kind
-    (source, and label where answers are labels) its share.
-
-    Where the clusters of a kind are too large for that, others take its place. Where all are too
-    large, fewer rows are held out. The other rows are for training. facts: as `row_clusters`.
-    """
-    left = list(alive(rows))
-    members: dict[int, list[Row]] = {}
-    for row, cluster in zip(left, row_clusters(left, near, facts=facts), strict=True):
-        members.setdefault(cluster, []).append(row)
-        row.split = "train"
-    order = sorted(members, key=lambda one: _number(seed, "split", members[one][0].id))
-    drawn = [members[cluster] for cluster in order]
-    most = number // 4  # a phase holds out at most so many rows more than asked for
-    kind = _kinds(left)
-    of_phase, of_kind = Counter(row.phase for row in left), Counter(map(kind, left))
-    shares = {one: number * n // of_phase[one[0]] for one, n in of_kind.items()}
-    _hold_out(drawn, shares, kind, slack=most // 25)
-    held = Counter(row.phase for row in left if row.split == "heldout")
-    missing = {phase: number - held[phase] for phase in of_phase}
-    _hold_out(drawn, missing, lambda row: row.phase, slack=most)
-
-
-def _kinds(rows: Sequence[Row]) -> Callable[[Row], tuple[int, str, str]]:
-    """From a row to (phase, source, label); the label is "" where the answer is no common one."""
-    of_source = Counter((row.phase, row.source) for row in rows)
-    of_answer = Counter((row.phase, row.source, row.answer) for row in rows)
-    labels = {one for one, n in of_answer.items() if n >= LABEL_SHARE * of_source[one[:2]]}
-
-    def kind(row: Row) -> tuple[int, str, str]:
-        label = row.answer if (row.phase, row.source, row.answer) in labels else ""
-        return row.phase, row.source, label
-
-    return kind
-
-
-def _hold_out(
-    clusters: Sequence[Sequence[Row]],
-    wanted: Mapping[Any, int],
-    kind: Callable[[Row], Any],
-    *,
-    slack: int,
-) -> None:
-    """Hold out clusters in their order while rows of their kinds are missing, never more than
-    `slack` rows of a kind too many.
-    """
-    missing = dict(wanted)
-    for cluster in clusters:
-        kinds = Counter(map(kind, cluster))
-        if cluster[0].split == "heldout" or not any(missing[one] > 0 for one in kinds):
-            continue
-        if any(n > max(missing[one], 0) + slack for one, n in kinds.items()):
-            continue
-        for row in cluster:
-            row.split = "heldout"
-            missing[kind(row)] -= 1
-
-
-def _number(seed: int, purpose: str, identity: str) -> bytes:
-    return hashlib.blake2b(f"{seed}:{purpose}:{identity}".encode(), digest_size=8).digest()
+def in_batches(rows: Iterable[T]) -> Iterator[list[T]]:
+    """Consecutive rows, `BATCH` at a time."""
+    left = iter(rows)
+    while batch := list(islice(left, BATCH)):
+        yield batch

@@ -67,6 +67,10 @@ class Database:
         """A small answer, whole."""
         return self.connection.execute(query, values).fetchall()
 
+    def table(self, query: str, values: Values = ()) -> pa.Table:
+        """A small answer as columns."""
+        return self.connection.sql(query, params=values).to_arrow_table()
+
     def value(self, query: str, values: Values = ()) -> Any:
         """The one value that a query answers."""
         return self.rows(query, values)[0][0]

@@ -51,24 +51,24 @@ def band_keys(texts: Sequence[Sequence[str]], rules: NearDuplicateParams) -> NDA
 
     if not texts:
         return np.empty((0, rules.bands), np.uint64)
-    hashes, offsets = _shingle_hashes(texts, rules.ngram)
+    hashes, offsets = shingle_hashes(texts, rules.ngram)
     matrix = RMinHash.digest_matrix_from_flat_token_hashes(
         hashes, offsets, rules.bands * rules.rows, _MINHASH_SEED
     )
     minima = np.asarray(matrix.to_rows(), np.uint64).reshape(len(texts), rules.bands, rules.rows)
     keys = np.zeros((len(texts), rules.bands), np.uint64)
     for row in range(rules.rows):
-        keys = _mixed(keys ^ minima[:, :, row])
+        keys = mixed(keys ^ minima[:, :, row])
     return keys
 
 
-def _mixed(values: NDArray[np.uint64]) -> NDArray[np.uint64]:
+def mixed(values: NDArray[np.uint64]) -> NDArray[np.uint64]:
     """A bijection of 64 bits that spreads neighboring values (multiply, fold)."""
     values = (values + np.uint64(1)) * _MIX
     return values ^ (values >> np.uint64(29))
 
 
-def _shingle_hashes(
+def shingle_hashes(
     texts: Sequence[Sequence[str]], ngram: int
 ) -> tuple[NDArray[np.uint64], NDArray[np.uint64]]:
     """Hashes of the n-grams of all texts one after the other, and where each text starts."""
@@ -80,7 +80,7 @@ def _shingle_hashes(
         num = max(len(tokens) - ngram + 1, 1)
         rolled = np.zeros(num, np.uint64)
         for start in range(min(ngram, len(tokens))):
-            rolled = _mixed(rolled ^ word_hashes[start : start + num])
+            rolled = mixed(rolled ^ word_hashes[start : start + num])
         hashed.append(rolled)
         counts.append(num)
     return np.concatenate(hashed), np.concatenate([[0], np.cumsum(counts)]).astype(np.uint64)

@@ -7,12 +7,17 @@ Everything here yields rows one by one; what cannot be used is yielded as a `Bad
 
 import hashlib
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeVar
 
-from diffutron.config.data_params import CorpusParams, HubInstructions, InstructionsParams
+from diffutron.config.data_params import (
+    CorpusParams,
+    HubDataset,
+    HubInstructions,
+    InstructionsParams,
+)
 from diffutron.config.params import Params
 from diffutron.data.sources import listing
 from diffutron.data.sources.bad_rows import BadRows
@@ -224,31 +229,43 @@ def local_digest(section: str) -> str:
     return digest.hexdigest()
 
 
-def count_documents(params: CorpusParams) -> int | None:
-    """About how many documents there are to read, where that can be known beforehand."""
+def count_raw(params: CorpusParams | InstructionsParams) -> int | None:
+    """About how many documents or rows there are to read, where that can be known beforehand."""
+    section = _section(params)
     if params.source == "sample":
         return None
     if params.source == "local":
-        files = list_files(local_folder("corpus")[0], setting="corpus.source")
+        files = list_files(local_folder(section)[0], setting=f"{section}.source")
         return sum(map(count_rows, files))
     total = 0
-    for entry in params.hub:
-        promised = open_split(entry, setting="corpus.hub").promised
+    for setting, entry in _hub_sets(params):
+        promised = open_split(entry, setting=setting).promised
         if promised is None and entry.limit is None:
             return None
         total += min(count for count in (promised, entry.limit) if count is not None)
     return total
 
 
+def _section(params: CorpusParams | InstructionsParams) -> str:
+    return "corpus" if isinstance(params, CorpusParams) else "instructions"
+
+
+def _hub_sets(
+    params: CorpusParams | InstructionsParams,
+) -> Sequence[tuple[str, HubDataset | HubInstructions]]:
+    """The setting and the place of each set that is read from the hub."""
+    if isinstance(params, CorpusParams):
+        return [("corpus.hub", entry) for entry in params.hub]
+    return [("instructions.phase1", params.phase1), ("instructions.phase2", params.phase2)]
+
+
 def licenses_of(params: CorpusParams | InstructionsParams) -> list[License]:
     """The license of each source, as far as `sources.yaml` or `corpus.hub` states it."""
     if params.source == "sample":
         return [license_of("sample", OURS)]
-    corpus = isinstance(params, CorpusParams)
     if params.source == "hub":
-        hub = params.hub if corpus else (params.phase1, params.phase2)
-        return [license_of(entry.name, entry.license) for entry in hub]
-    section = "corpus" if corpus else "instructions"
+        return [license_of(entry.name, entry.license) for _, entry in _hub_sets(params)]
+    section = _section(params)
     folder = local_folder(section)[0]
     listed = listing.entries(folder)
     files = list_files(folder, setting=f"{section}.source")

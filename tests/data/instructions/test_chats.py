@@ -1,7 +1,6 @@
 """Chats of `messages`, answer spans on difficult texts, and equal numbers of each source."""
 
 import json
-from collections import Counter
 
 import pyarrow.parquet as pq
 import pytest
@@ -10,7 +9,9 @@ from hypothesis import strategies as st
 
 from diffutron.config.params import Params
 from diffutron.data.instructions.instructions import instructions
-from diffutron.data.instructions.steps import Row, draw, equal_shares, raw_row
+from diffutron.data.instructions.row_table import RowTable, equal_shares
+from diffutron.data.instructions.steps import Row, raw_row
+from diffutron.data.matching.database import database
 from diffutron.data.sources.instruction_schemas import Instruction, instruction_of, phase_of
 from diffutron.data.sources.row_readers import BadLine, RawRow
 from diffutron.data.sources.sources import local_digest
@@ -131,8 +132,11 @@ def test_balance_draws_the_same_number_of_each_source(make_params):
     rules = make_params({"instructions.max_rows": 9, "instructions.balance": "source"}).instructions
     sources = ["çok"] * 40 + ["az"] * 2 + ["orta"] * 20
     rows = [Row(1, source, f"soru {n}", "yanıt") for n, source in enumerate(sources)]
-    draw(rows, rules, seed=3)
-    kept = Counter(row.source for row in rows if not row.reason)
+    with database() as db:
+        table = RowTable(db, seed=3)
+        table.add(rows)
+        table.draw(1, rules)
+        kept = table.counts("source", where="reason = ''")
     assert kept["az"] == 2
     assert sorted(kept.values()) == [2, 3, 4]
 

@@ -9,9 +9,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from diffutron.config.data_params import NearDuplicateParams
-from diffutron.data.instructions.clusters import row_clusters
-from diffutron.data.instructions.steps import Row, hold_out
+from diffutron.data.instructions.row_table import split_rows
+from diffutron.data.instructions.steps import Row
 from diffutron.text.turkish import turkish_upper
+from tests.support.row_clusters import row_clusters
 
 WORDINGS = [
     "Aşağıdaki metne göre soruyu yanıtla: {q}\n{p}",
@@ -126,7 +127,7 @@ def test_what_is_held_out_shares_no_passage_with_what_is_learned():
             prompt = WORDINGS[0].format(q=" ".join(made_up(numbers, 4)), p=DISGUISES[how](words))
             rows.append(Row(1, "a", prompt, numbers.choice(["evet", "hayır"])))
             of_passage.append(passage)
-    hold_out(rows, 60, NEAR, seed=5)
+    split_rows(rows, 60, NEAR, seed=5)
     sides = {(passage, row.split) for passage, row in zip(of_passage, rows, strict=True)}
     assert len(sides) == 120
     assert sum(row.split == "heldout" for row in rows) == 60

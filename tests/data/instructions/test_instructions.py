@@ -8,9 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from diffutron.data.instructions.clusters import row_clusters
+from diffutron.data.instructions import clusters, row_table, steps
 from diffutron.data.instructions.instructions import instructions
 from diffutron.data.instructions.steps import Row, cut_lines
+from diffutron.data.matching import dedup
 from diffutron.data.sources.sources import local_digest
 from diffutron.modeling.tokenizer import (
     decode_answer,
@@ -21,6 +22,7 @@ from diffutron.modeling.tokenizer import (
 )
 from diffutron.runtime.errors import UserError
 from diffutron.text.turkish import exact_key
+from tests.support.row_clusters import row_clusters
 
 NAMES = ["Ayşe", "Mehmet", "Zeynep", "Hüseyin", "Elif", "Çağrı", "Işıl", "Ömer", "Şule", "Ali"]
 CITIES = ["Ankara", "İzmir", "Iğdır", "Şırnak", "Çorum", "Muş", "Rize", "Ağrı", "Van", "Uşak"]
@@ -236,6 +238,20 @@ def test_quota_draws_rows_and_runs_are_equal(run, folder):
     assert len(rows_of(first, 1)) == len(rows_of(first, 2)) == 60
     more = {row["id"] for row in rows_of(run("more", max_rows=80), 1)}
     assert {row["id"] for row in rows_of(first, 1)} < more
+
+
+def test_how_many_rows_are_in_memory_changes_nothing(run, monkeypatch):
+    whole = run("whole", max_rows=90)
+    for module, name in ((steps, "BATCH"), (clusters, "AT_ONCE"), (row_table, "AT_ONCE")):
+        monkeypatch.setattr(module, name, 7)
+    monkeypatch.setattr(clusters, "AHEAD", 3)
+    monkeypatch.setattr(dedup, "RECENT", 1)
+    parts = run("parts", max_rows=90)
+    for path in whole.iterdir():
+        if path.suffix == ".parquet":
+            assert pq.read_table(path).equals(pq.read_table(parts / path.name))
+        else:
+            assert path.read_bytes() == (parts / path.name).read_bytes()
 
 
 @pytest.mark.parametrize(

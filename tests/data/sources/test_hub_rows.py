@@ -12,7 +12,7 @@ from diffutron.data.sources.row_readers import BadLine, RawRow
 from diffutron.data.sources.sources import (
     Document,
     Instruction,
-    count_documents,
+    count_raw,
     raw_documents,
     raw_instructions,
 )
@@ -228,7 +228,7 @@ def test_how_much_there_is_to_read(put, make_params, splits, limits, expected):
     card = f"---\ndataset_info: {{features: [], splits: [{splits}]}}\n---\n"
     put({"train.jsonl": lines(ROWS), "README.md": card})
     params = corpus(make_params, *({"limit": limit} for limit in limits))
-    assert count_documents(params) == expected
+    assert count_raw(params) == expected
 
 
 def test_instructions_by_the_names_of_the_set(put, make_params):
