@@ -9,7 +9,7 @@ import json
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib.metadata import version
 from itertools import chain
 from pathlib import Path
@@ -30,6 +30,7 @@ from diffutron.text.turkish import exact_key, words
 # A text of more characters has too many tokens, whatever it says: no step needs to look at it.
 MAX_CHARACTERS_PER_TOKEN = 64
 NEVER_TOO_MANY = 200_000  # characters that every step can look at in little memory
+AT_ONCE = 1_000_000  # characters of documents that the steps have in memory
 MIN_LINE = 12  # characters; shorter lines repeat by chance
 # What the comparing steps alone look at: a change of these cleans no document anew.
 COMPARING_PARAMS = {
@@ -104,6 +105,28 @@ class Cleaner:
         self.params = params
         self.encode = Encoder(tokenizer)
         self.contamination = Contamination(items, params.contamination)
+        self.most_characters = max(NEVER_TOO_MANY, MAX_CHARACTERS_PER_TOKEN * params.max_tokens)
+
+    def parts(self, documents: Iterable[Document]) -> Iterator[list[Document]]:
+        """Documents of about `AT_ONCE` characters together, so that no step has more in memory.
+        With `corpus.too_long: split` a text that no step may see as a whole comes in parts of its
+        own."""
+        found, size = list[Document](), 0
+        for one in chain.from_iterable(map(self._cut, documents)):
+            found.append(one)
+            size += len(one.text)
+            if size >= AT_ONCE:
+                yield found
+                found, size = [], 0
+        if found:
+            yield found
+
+    def _cut(self, one: Document) -> Iterator[Document]:
+        if self.params.too_long == "drop":
+            yield one
+            return
+        for start, end in cuts(one.text, self.most_characters):
+            yield replace(one, text=one.text[start:end])
 
     def clean(self, documents: Iterable[Document]) -> tuple[list[Row], Counter[str]]:
         """The rows of raw documents, and what was edited: `lines`, personal data by kind, and the
@@ -127,11 +150,10 @@ class Cleaner:
     def normalize(self, documents: Iterable[Document]) -> tuple[list[Row], Counter[str]]:
         """Letters and spaces in order, leftovers of web pages and personal data taken out."""
         rows, edited = [], Counter[str]()
-        most = max(NEVER_TOO_MANY, MAX_CHARACTERS_PER_TOKEN * self.params.max_tokens)
         for one in documents:
-            if self.params.too_long == "drop" and len(one.text) > most:
+            if len(one.text) > self.most_characters:
                 row = Row(one.text, one.source, one.group, one.file, one.line)
-                row.drop("too_long", f"more than {most} characters")
+                row.drop("too_long", f"more than {self.most_characters} characters")
                 rows.append(row)
                 continue
             repairs = set[str]()
@@ -245,6 +267,19 @@ def drop_lines(text: str, keys: frozenset[int]) -> str:
         line for line in text.split("\n") if len(line) < MIN_LINE or exact_key(line) not in keys
     ]
     return "\n".join(kept).strip()
+
+
+def cuts(text: str, most: int) -> Iterator[tuple[int, int]]:
+    """Where the parts of a text begin and end, of at most `most` characters each: they end with a
+    line, else between words, else where there is no room for more."""
+    start = 0
+    while len(text) - start > most:
+        last = start + most
+        places = (text.rfind(gap, start, last) + 1 for gap in ("\n", " "))
+        end = next((place for place in places if place > start), last)
+        yield start, end
+        start = end
+    yield start, len(text)
 
 
 def split_text(

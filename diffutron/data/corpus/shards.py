@@ -117,8 +117,12 @@ def batch_digest(batch: Sequence[Document], fingerprint: str) -> str:
 
 def clean_batch(batch: Sequence[Document], cleaner: Cleaner) -> bytes:
     """A batch of raw documents as the bytes of its shard."""
-    rows, edited = cleaner.clean(batch)
-    return shard_bytes(to_table(rows), edited)
+    tables, edited = list[pa.Table](), Counter[str]()
+    for part in cleaner.parts(batch):
+        rows, told = cleaner.clean(part)
+        tables.append(to_table(rows))
+        edited.update(told)
+    return shard_bytes(pa.concat_tables(tables), edited)
 
 
 def shard_bytes(table: pa.Table, edited: Counter[str]) -> bytes:

@@ -1,24 +1,36 @@
-"""A line of megabytes is dropped as too long before any step looks at it, in bounded memory."""
+"""A line of megabytes is dropped, or cut, before any step looks at it, in bounded memory."""
 
 import json
 import tracemalloc
+from itertools import pairwise
 
-from diffutron.data.corpus.document_steps import Cleaner
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from diffutron.data.corpus import document_steps
+from diffutron.data.corpus.document_steps import Cleaner, cuts
 from diffutron.data.corpus.shards import batch_digest, clean_batch
 from diffutron.data.sources.row_readers import read_file
 from diffutron.data.sources.sources import document_of
 
 SENTENCE = "Ilık bir öğle vaktiydi, şişman ördek göle doğru yürüdü. "
-MEGABYTES = 6
 
 
-def test_memory_stays_below_ten_times_the_line(tmp_path, make_params, tiny_tokenizer_dir):
-    cleaner = Cleaner(make_params().corpus, tiny_tokenizer_dir, [])
+@pytest.mark.parametrize(
+    ("too_long", "megabytes"), [("drop", 6), pytest.param("split", 2, marks=pytest.mark.slow)]
+)
+def test_memory_stays_below_ten_times_the_line(
+    tmp_path, make_params, tiny_tokenizer_dir, monkeypatch, too_long, megabytes
+):
+    monkeypatch.setattr(document_steps, "AT_ONCE", 100_000)  # a twentieth, as of a line of 20 MB
+    rules = make_params({"corpus.too_long": too_long}).corpus
+    cleaner = Cleaner(rules, tiny_tokenizer_dir, [])
     seen: list[str] = []
     encode = cleaner.encode
     cleaner.encode = lambda texts: seen.extend(texts) or encode(texts)
     path = tmp_path / "a.jsonl"
-    text = SENTENCE * (MEGABYTES * 2**20 // len(SENTENCE.encode()))
+    text = SENTENCE * (megabytes * 2**20 // len(SENTENCE.encode()))
     with path.open("w", encoding="utf-8") as stream:
         for one in (SENTENCE * 8, text, SENTENCE * 9):
             stream.write(json.dumps({"text": one}, ensure_ascii=False) + "\n")
@@ -30,7 +42,25 @@ def test_memory_stays_below_ten_times_the_line(tmp_path, make_params, tiny_token
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert peak < 10 * path.stat().st_size
-    rows, _ = cleaner.clean(documents)
-    assert [row.reason == "too_long" for row in rows] == [False, True, False]
-    assert rows[1].rule == "more than 200000 characters"
-    assert max(map(len, seen)) < 1000
+    if too_long == "drop":
+        rows, _ = cleaner.clean(documents)
+        assert [row.reason == "too_long" for row in rows] == [False, True, False]
+        assert rows[1].rule == "more than 200000 characters"
+        assert max(map(len, seen)) < 1000
+    else:
+        assert max(map(len, seen)) <= 200_000
+
+
+@given(
+    st.text(alphabet="ab \n", max_size=60) | st.text(alphabet="ab", max_size=60), st.integers(1, 20)
+)
+def test_a_text_is_cut_into_parts_that_are_the_text(text, most):
+    parts = [text[start:end] for start, end in cuts(text, most)]
+    assert "".join(parts) == text
+    assert all(len(part) <= most for part in parts)
+    assert all(part for part in parts[:-1])
+    for part, after in pairwise(parts):
+        if not part.endswith(("\n", " ")):  # there was no gap
+            assert len(part) == most
+            assert not set(part) & {"\n", " "}
+        assert after or len(part) == most
