@@ -142,8 +142,8 @@ def compare_documents(
         publish(table, out, vocab_size=vocab_size)
         table.write(out / "fates.parquet")
         edited = sum((shard.edited for shard in shards), Counter(lines=removed_lines))
-        tasks = rules.contamination.tasks
-        counts = card.count_corpus(table, sources.bad_rows, edited, cleaned_of=tasks)
+        tasks, plates = rules.contamination.tasks, rules.personal_data.plates
+        counts = card.count_corpus(table, sources.bad_rows, edited, tasks, plates=plates)
         counts["findable"] = sources.findable
         card.write_corpus_card(table, counts, sources.bad_rows, sources.licenses, out, seed=seed)
     for folder in aside.values():

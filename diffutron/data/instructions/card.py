@@ -26,11 +26,15 @@ from diffutron.data.instructions.steps import REASONS, SPLITS, Row
 from diffutron.data.sources.bad_rows import BadRows
 from diffutron.runtime.files import write_json, write_text
 from diffutron.text.normalize import REPAIRS, repaired
-from diffutron.text.privacy import KINDS
+from diffutron.text.privacy import by_kind
 
 
 def count_instructions(
-    rows: Sequence[Row], bad_rows: Mapping[int, BadRows], edited: Mapping[int, Counter[str]]
+    rows: Sequence[Row],
+    bad_rows: Mapping[int, BadRows],
+    edited: Mapping[int, Counter[str]],
+    *,
+    plates: bool,
 ) -> dict[str, dict[str, Any]]:
     """The counts of the instructions stage as plain JSON, one entry per phase."""
     found = {}
@@ -49,7 +53,7 @@ def count_instructions(
             "dropped": {reason: dropped[reason] for reason in REASONS},
             "tokens": tokens,
             "answer_tokens": tokens - sum(row.answer_start for row in kept),
-            "personal_data": {kind: edited[phase][kind] for kind in KINDS},
+            "personal_data": by_kind(edited[phase], plates=plates),
             "repaired": {kind: edited[phase][repaired(kind)] for kind in REPAIRS},
         }
     return found

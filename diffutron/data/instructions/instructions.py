@@ -36,7 +36,7 @@ def instructions(params: Params, encode: Encode, *, out: Path, metrics: Path) ->
         UserError: a source cannot be read, or too few rows are left.
     """
     started = time.perf_counter()
-    rules = params.instructions
+    rules, plates = params.instructions, params.corpus.personal_data.plates
     sets, kept_out = kept_out_sets(params), params.corpus.contamination
     items = [item for one in sets for item in items_of(one.task, one.rows)]
     contamination = Contamination(items, kept_out)
@@ -45,7 +45,7 @@ def instructions(params: Params, encode: Encode, *, out: Path, metrics: Path) ->
     for phase in PHASES:
         bad_rows[phase] = BadRows("instructions", max_bad_share=rules.max_bad_share)
         found = bad_rows[phase].sift(raw_instructions(rules, phase, seed=params.seed))
-        mine = [steps.raw_row(one, phase, edited[phase]) for one in found]
+        mine = [steps.raw_row(one, phase, edited[phase], plates=plates) for one in found]
         steps.drop_broken(mine)
         steps.drop_languages(mine, params.corpus.language)
         steps.drop_repetition(mine, params.corpus.repetition)
@@ -60,7 +60,7 @@ def instructions(params: Params, encode: Encode, *, out: Path, metrics: Path) ->
         for phase in PHASES:
             for name in SPLITS:
                 write_rows(work, rows, phase, name)
-        counts = card.count_instructions(rows, bad_rows, edited)
+        counts = card.count_instructions(rows, bad_rows, edited, plates=plates)
         card.write_instructions_card(
             rows, counts, bad_rows, kept_out.tasks, count_findable(sets, kept_out), work,
             seed=params.seed,
