@@ -19,11 +19,11 @@ from diffutron.data.card_page import (
     Section,
     Words,
     cleaned_of_text,
-    findable_table,
     histogram,
     page,
     reasons_text,
     repaired_table,
+    search_sections,
 )
 from diffutron.data.corpus.document_table import REASONS, SPLITS, DocumentTable
 from diffutron.data.sources.bad_rows import BadRows
@@ -178,7 +178,7 @@ def corpus_sections(found: Mapping[str, Any]) -> list[Section]:
         Rows("Personal data replaced", ["kind", "found"], found["personal_data"].items()),
         repaired_table(found["repaired"], "documents"),
         Words(cleaned_of_text(found["cleaned_of"]), title="Evaluation text"),
-        findable_table(found["findable"]),
+        *search_sections(found),
         Rows("Evaluation text found", ["set", "documents"], found["contaminated_by"].items()),
         *(Examples(f"Examples: {name}", rows) for name, rows in found["examples"].items()),
     ]

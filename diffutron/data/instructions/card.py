@@ -16,11 +16,11 @@ from diffutron.data.card_page import (
     Section,
     Words,
     cleaned_of_text,
-    findable_table,
     histogram,
     page,
     reasons_text,
     repaired_table,
+    search_sections,
 )
 from diffutron.data.instructions.steps import REASONS, SPLITS, Row
 from diffutron.data.sources.bad_rows import BadRows
@@ -64,14 +64,14 @@ def write_instructions_card(
     counts: Mapping[str, Any],
     bad_rows: Mapping[int, BadRows],
     cleaned_of: Sequence[str],
-    findable: Mapping[str, Mapping[str, int]],
+    searched: Mapping[str, Any],
     out: Path,
     *,
     seed: int,
 ) -> None:
     """`card.json`, `card.html` and the bad lines of an instructions folder."""
-    found: dict[str, Any] = {"cleaned_of": list(cleaned_of), "findable": findable}
-    sections: list[Section] = [Words(cleaned_of_text(cleaned_of)), findable_table(findable)]
+    found: dict[str, Any] = {"cleaned_of": list(cleaned_of), **searched}
+    sections: list[Section] = [Words(cleaned_of_text(cleaned_of)), *search_sections(searched)]
     for phase, bad in bad_rows.items():
         mine = [row for row in rows if row.phase == phase]
         entry = {

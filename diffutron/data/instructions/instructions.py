@@ -16,7 +16,8 @@ import pyarrow.parquet as pq
 
 from diffutron.config.params import Params
 from diffutron.data.card_page import steps_csv
-from diffutron.data.evaluation_sets.findable import count_findable
+from diffutron.data.evaluation_sets.false_alarms import count_false_alarms
+from diffutron.data.evaluation_sets.findable import CACHE, count_findable
 from diffutron.data.evaluation_sets.kept_out import kept_out_sets
 from diffutron.data.instructions import card, steps
 from diffutron.data.instructions.steps import PHASES, SPLITS, Encode, Row
@@ -56,18 +57,23 @@ def instructions(params: Params, encode: Encode, *, out: Path, metrics: Path) ->
         steps.draw(mine, rules, seed=params.seed)
         rows += mine
     steps.split_rows(rows, rules, params.corpus.near_duplicate, seed=params.seed)
+    kept = sorted(steps.alive(rows), key=lambda row: row.id)  # an order that is drawn by a hash
+    clean = (f"{row.prompt}\n{row.answer}" for row in kept)
+    searched = {
+        "findable": count_findable(sets, kept_out, out.parent / CACHE),
+        "false_alarms": count_false_alarms(items, kept_out, clean),
+    }
     with atomic_folder(out) as work:
         for phase in PHASES:
             for name in SPLITS:
                 write_rows(work, rows, phase, name)
         counts = card.count_instructions(rows, bad_rows, edited, plates=plates)
         card.write_instructions_card(
-            rows, counts, bad_rows, kept_out.tasks, count_findable(sets, kept_out), work,
-            seed=params.seed,
-        )  # fmt: skip
+            rows, counts, bad_rows, kept_out.tasks, searched, work, seed=params.seed
+        )
     seconds = round(time.perf_counter() - started, 2)
     stated = [asdict(one) for one in licenses_of(rules)]
-    write_json(metrics, {**counts, "licenses": stated, "seconds": seconds})
+    write_json(metrics, {**counts, **searched, "licenses": stated, "seconds": seconds})
     steps_of = {f"{name} ": (one["rows"]["kept"], one["dropped"]) for name, one in counts.items()}
     write_text(metrics.with_name(f"{metrics.stem}_steps.csv"), steps_csv(steps_of))
 
