@@ -37,7 +37,6 @@ SLOT = "training"  # the global concurrency limit that `flows.serve` creates
 LEASE = 60  # seconds after which the slot of a run that was killed is free again
 WAIT = 15  # seconds between two log lines while waiting for the slot
 REPORT = Path("report/report.md")
-REGISTERED = Path("registry/registered.json")
 PARAMS = Path("params.yaml")
 
 Profile = Literal["current", "demo", "small", "paper"]
@@ -113,6 +112,9 @@ def bring_up_to_date(
         stale = changes()
     except RuntimeError as error:
         return Failed(message=str(error))
+    gone = gone_version() if "register" in stages else ""
+    if gone:
+        stale.setdefault("register", []).append(gone)
     if (force or stale) and (fault := lacking()):
         return Failed(message=fault)
     needs = all_needs()
@@ -126,7 +128,7 @@ def bring_up_to_date(
             stage,
             up_to_date=not must_run,
             why=why(stage, stale, needs[stage]),
-            force=force,
+            force=force or (stage == "register" and gone != ""),  # DVC sees no change in that
             bar=Bar(progress, number / len(stages), 1 / len(stages)) if must_run else None,
             extra=extra,
             return_state=True,
@@ -140,6 +142,22 @@ def bring_up_to_date(
     if "register" in ran:
         publish_mlflow_run()
     return Completed(message=f"ran {', '.join(s for s in stages if s in ran) or 'nothing'}")
+
+
+def gone_version() -> str:
+    """That the version of the last build is gone from the registry; "" where it is there.
+
+    A registry that does not answer is told in the log: it is no reason to run a stage.
+    """
+    from diffutron.registry.registered import last_registered
+
+    found = last_registered()
+    try:
+        gone = found is not None and found.aliases() is None
+    except UserError as error:
+        get_run_logger().warning("whether %s is still registered is not known: %s", found, error)
+        return ""
+    return f"{found} is gone from the registry" if gone else ""
 
 
 def lacking() -> str:
@@ -257,6 +275,8 @@ def publish_report() -> None:
 
 def publish_mlflow_run() -> None:
     """Link the MLflow run of the build, where a server shows it."""
+    from diffutron.registry.registered import REGISTERED
+
     server = os.environ.get("MLFLOW_TRACKING_URI", "")
     if not server.startswith("http") or not REGISTERED.exists():
         return

@@ -1,7 +1,5 @@
 """The flow `promote`: show the evidence, ask a person, move `champion` only on a yes."""
 
-import json
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from prefect import flow, task
@@ -14,10 +12,11 @@ from prefect.logging import get_run_logger
 from prefect.states import Completed, Failed
 from pydantic import Field
 
+from diffutron.runtime.errors import UserError
+
 if TYPE_CHECKING:
     from diffutron.registry.promotion_gate import Verdict
 
-REGISTERED = Path("registry/registered.json")
 AGAINST = (
     "the gate does not hold; nothing moved: run again and approve with `override_gate`, which "
     "stays on record, or build a better version"
@@ -51,9 +50,10 @@ def promote(
         use: What the licenses of the training data must allow.
         hours: How long to wait for an answer; without one nothing moves.
     """
-    number = version or last_registered()
-    if number is None:
-        return Failed(message=f"{REGISTERED} names no version: run `build`, or give a version")
+    try:
+        number = version or last_registered()
+    except UserError as error:
+        return Failed(message=str(error))
     judged = gate(number, max_drop, use, return_state=True)
     if judged.is_failed():
         return Failed(message=judged.message)
@@ -74,10 +74,12 @@ def promote(
     return move(found, answer)
 
 
-def last_registered() -> int | None:
-    if not REGISTERED.exists():
-        return None
-    return json.loads(REGISTERED.read_text(encoding="utf-8")).get("version")
+def last_registered() -> int:
+    """The version that the last build registered. Raises UserError where there is none."""
+    from diffutron.cli.registry import project
+    from diffutron.registry.registered import require_last_registered
+
+    return require_last_registered(project()["name"])
 
 
 @task(name="gate", task_run_name="gate", persist_result=False)
@@ -85,7 +87,6 @@ def gate(version: int, max_drop: float | None, use: Literal["research", "commerc
     """What the gate finds; one that does not hold is a finding, not a failure."""
     from diffutron.cli.registry import project
     from diffutron.registry.promotion_gate import judge
-    from diffutron.runtime.errors import UserError
 
     try:
         found = judge(version, **project(), max_drop=max_drop, use=use)
@@ -133,7 +134,6 @@ def move(found: "Verdict", answer: Decision) -> State:
     """Promote, unless another version has become the champion since the comparison."""
     from diffutron.cli.registry import project
     from diffutron.registry.promote import promote as move_alias
-    from diffutron.runtime.errors import UserError
 
     try:
         move_alias(

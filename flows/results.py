@@ -10,8 +10,8 @@ from rich.table import Table
 
 NUMBERS = Path("metrics/full.json")
 ANSWERS = Path("data/evaluation/instructions_phase2.jsonl")
-REGISTERED = Path("registry/registered.json")
 PAGE = Path("report/report.html")
+NOTHING = "Nothing was registered. Next:"
 NEXT = (
     ("open {page}", "the report: curves, intervals, answers being denoised"),
     ("diffutron up", "Prefect and MLflow in the browser; train again with other settings"),
@@ -20,7 +20,8 @@ NEXT = (
 )
 
 
-def show_results(console: Console) -> None:
+def show_results(console: Console, *, registered: bool) -> None:
+    """Print what was built; `registered` tells whether the build went as far as the registry."""
     numbers = json.loads(NUMBERS.read_text(encoding="utf-8"))
     console.print(results_table(numbers["models"]))
     console.print("* better than chance and than the best constant answer, p < 0.001\n")
@@ -31,7 +32,8 @@ def show_results(console: Console) -> None:
         console.print(first["prompt"], markup=False)
         console.print(f"-> {first['generated']}", style="green", markup=False)
         console.print(f"   (expected: {first['expected']})\n", style="dim", markup=False)
-    console.print(registered_line(), markup=False)
+    told = registered_line() if registered else NOTHING
+    console.print(told, markup=False, highlight=False, soft_wrap=True)
     for command, why in NEXT:
         line = f"  {command.format(page=PAGE):24} {why}"
         console.print(line, markup=False, highlight=False, soft_wrap=True)
@@ -71,9 +73,22 @@ def _percent(share: float) -> str:
 
 
 def registered_line() -> str:
+    """What became of the model, as the registry has it now."""
+    from diffutron.registry.registered import REGISTERED, last_registered
+    from diffutron.runtime.errors import UserError
+
     if not REGISTERED.exists():
-        return "Nothing was registered. Next:"
-    registered = json.loads(REGISTERED.read_text(encoding="utf-8"))
-    if registered["registered"]:
-        return f"Registered as version {registered['version']}, alias challenger. Next:"
-    return f"Logged but not registered: {'; '.join(registered['failed'])}. Next:"
+        return NOTHING
+    found = last_registered()
+    if found is None:
+        failed = json.loads(REGISTERED.read_text(encoding="utf-8"))["failed"]
+        return f"Logged but not registered: {'; '.join(failed)}. Next:"
+    try:
+        aliases = found.aliases()
+    except UserError as error:
+        return f"Registered as version {found.version}; whether it is there now: {error}. Next:"
+    if aliases is None:
+        gone = f"Version {found.version} of {found.name} is gone from the registry"
+        return f"{gone}; `diffutron build` registers it again. Next:"
+    told = f"alias {', '.join(aliases)}" if aliases else "no alias points at it"
+    return f"Registered as version {found.version}, {told}. Next:"

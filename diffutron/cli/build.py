@@ -56,9 +56,10 @@ def build(
     from rich.console import Console
 
     from diffutron.operations.graph import stages_between
+    from diffutron.registry.registered import REGISTERED
     from flows.pipeline import build as flow
     from flows.pipeline import check_server
-    from flows.results import REGISTERED, show_results
+    from flows.results import show_results
 
     stages_between(first, last)
     check_server()
@@ -71,6 +72,6 @@ def build(
     if not state.is_completed():
         raise StageFailure(str(state.message))
     if last in ("report", "register"):
-        show_results(Console())
+        show_results(Console(), registered=last == "register")
     if last == "register" and not (found := read_json(REGISTERED))["registered"]:
         raise StageFailure(f"the gate refuses the model: {'; '.join(found['failed'])}")

@@ -143,6 +143,12 @@ class ContaminationParams(ContaminationRules):
     tasks: list[TaskName] = Field(description="evaluation sets that the texts are cleaned of")
 
 
+class PersonalDataParams(Section):
+    """What is replaced besides mail, phone, identity and tax number, IBAN, card and IP."""
+
+    plates: bool = Field(description="licence plates of Turkey are replaced too")
+
+
 class CorpusParams(FromSource):
     hub: list[HubDataset] = Field(description="data sets that are read where source is hub")
     use: Literal["research", "commercial"] = Field(
@@ -165,6 +171,9 @@ class CorpusParams(FromSource):
         description="after Gopher (arXiv 2112.11446) and C4 (arXiv 1910.10683)"
     )
     repetition: RepetitionParams = Field(description="after Gopher (arXiv 2112.11446, table A1)")
+    personal_data: PersonalDataParams = Field(
+        description="what is replaced besides mail, phone, identity number and the like"
+    )
     boilerplate_documents: Positive = Field(
         description="a line that stands in more documents is boilerplate"
     )

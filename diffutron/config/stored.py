@@ -52,6 +52,7 @@ def parse_stored_params(values: Any, *, origin: str) -> Params:
                 found[section].setdefault("normalize", "token")
             found["corpus"]["contamination"]["tasks"] = found["evaluate"]["tasks"]
         found["corpus"]["contamination"].setdefault("whole_fields", None)
+        found["corpus"].setdefault("personal_data", {"plates": False})
         found["tokenizer"].setdefault("trim", None)
         found["backbone"] = BACKBONE | found["backbone"]
         found["instructions"].setdefault("too_long", "drop")

@@ -117,6 +117,23 @@ def findable_table(findable: Mapping[str, Mapping[str, int]]) -> Rows:
     return Rows("Evaluation items that the rule can find", ["set", *FINDABLE.values()], rows)
 
 
+def search_sections(found: Mapping[str, Any]) -> list[Section]:
+    """How far the search for evaluation text can be trusted: what it finds, what it finds wrongly.
+
+    found: `findable` by set, and `false_alarms` (empty where nothing was searched for).
+    """
+    sections: list[Section] = [findable_table(found["findable"])]
+    if alarms := found["false_alarms"]:
+        texts, wrong = alarms["texts"], alarms["found"]
+        share = wrong / max(texts, 1)
+        told = (
+            f"False alarms, estimated: in {wrong:,} of {texts:,} kept texts ({share:.3%}) the rule "
+            "finds a decoy, an item that is none."
+        )
+        sections.append(Words(told))
+    return sections
+
+
 def repaired_table(repaired: Mapping[str, int], what: str, title: str = "") -> Rows:
     """How many documents or rows each kind of repair changed, of those that were read."""
     rows = [[REPAIRS[kind], number] for kind, number in repaired.items()]

@@ -14,6 +14,7 @@ from typing import Any
 from diffutron.config.names import CALIBRATION
 from diffutron.config.params import EvaluateParams, Params
 from diffutron.data.evaluation_sets.evaluation_sets import EvaluationSet, load_sets
+from diffutron.data.evaluation_sets.findable import CACHE, findable_in
 from diffutron.data.evaluation_sets.perplexity_text import read_perplexity_text
 from diffutron.data.sources.sources import local_digest
 from diffutron.data.task_folder import params_tasks
@@ -40,7 +41,7 @@ from diffutron.evaluation.perplexity import (
 from diffutron.evaluation.probe import probe, probe_numbers, read_probes
 from diffutron.evaluation.scorers.loading import folder_digest
 from diffutron.evaluation.scoring import sanity_checks
-from diffutron.evaluation.scoring.contamination import contaminated_rows, findable_in
+from diffutron.evaluation.scoring.contamination import contaminated_rows
 from diffutron.evaluation.scoring.score_system import score_model
 from diffutron.evaluation.scoring.task_numbers import json_lines, summarize
 from diffutron.evaluation.text_baselines import text_baselines
@@ -152,7 +153,7 @@ def evaluate(
             "merged_below_base": pairs["perplexity_text"],
         },
         "sets": _describe_sets(
-            sets, params, training=[corpus, instructions], cache=cache_folder(folders[FINAL])
+            sets, params, training=[corpus, instructions], cache=out.parent / CACHE
         ),
         "missing_sets": missing,
         "seconds": round(time.perf_counter() - started, 2),

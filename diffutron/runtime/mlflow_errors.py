@@ -11,6 +11,11 @@ DATABASE = "mlflow.db"  # in the working folder, where the environment names no 
 FILE = "sqlite:///"
 SERVERS = ("postgresql", "mysql", "mssql")  # databases with a login
 
+
+class NoStoreError(UserError):
+    """There is no database file where the registry should be."""
+
+
 # What stands in the message -> what it means and what to do; {line} is its first line.
 _ADVICE = (
     (
@@ -53,13 +58,13 @@ def reach(uri: str, *, make: bool = False) -> None:
     uri: without one, MLflow's database file in the working folder.
     make: a database file that does not exist yet is no fault.
 
-    Errors: what the database says (one of `store_errors`); a missing file or driver is a
-    `UserError`.
+    Errors: what the database says (one of `store_errors`); a missing file is a
+    `NoStoreError`, a missing driver a `UserError`.
     """
     if not uri or uri.startswith(FILE):
         file = Path(unquote(uri.removeprefix(FILE)) or DATABASE)
         if not make and not file.exists():
-            raise UserError(
+            raise NoStoreError(
                 f"no registry here: {file} does not exist; run this where models were registered, "
                 "or set MLFLOW_TRACKING_URI"
             )

@@ -62,6 +62,29 @@ _PHONE = re.compile(
     r"|\+(?!90)[1-9]\d{0,2}[ .-]?(?:\(0\) ?)?\(?\d{2,4}\)?(?:[ .-]?\d{2,4}){2,4}"
     rf"){_RANGE}{_ENDS}"
 )
+# Province, one to three letters of the plates' alphabet, and as many figures as go with them:
+# https://tr.wikipedia.org/wiki/T%C3%BCrkiye_plaka_kodlar%C4%B1
+_PROVINCE, _LETTER = r"(?:0[1-9]|[1-7]\d|8[01])", r"[A-PR-VYZ]"
+_PLATE = re.compile(  # one letter alone is most often a unit, and so are small letters
+    rf"{_STARTS}(?<!\d ){_PROVINCE}(?P<gap>[ -]?)"
+    rf"(?:{_LETTER}{{2}}(?P=gap)\d{{3,4}}|{_LETTER}{{3}}(?P=gap)\d{{2,3}}){_ENDS}(?! \d)"
+)
+_GAP = r"[ .-]{0,2}"
+_ANY_PLATE = (
+    rf"{_PROVINCE}{_GAP}(?:{_LETTER}{_GAP}\d{{4,5}}"
+    rf"|{_LETTER}{{2}}{_GAP}\d{{3,4}}|{_LETTER}{{3}}{_GAP}\d{{2,3}})"
+)
+_CALLED_PLATE = re.compile(
+    rf"(?P<before>\bplaka[^\d\n]{{0,30}}(?<!\d)){_ANY_PLATE}{_ENDS}"
+    rf"|{_STARTS}{_ANY_PLATE}(?=[\s\"'’)]{{0,3}}(?:\w{{1,15}} )?plaka)",
+    re.IGNORECASE,
+)
+_WORDS = re.compile("VE|YA|DE|DA|DEN|DAN|İLE|ILE|BİN|BIN|YIL|İL|IL")
+_MEASURES = re.compile(
+    "KM|CM|MM|DM|KG|GR|MG|LT|ML|CL|DK|SN|SA|AY|OY|EV|TL|HA|AD|NO|KW|MW|HP|KV|VA|HZ|GB|MB|KB|TB"
+    "|TON|KAT|BAR|PSI|RPM|DPI|MHZ|GHZ|KWH|KVA|BIT|MAH|USD|EUR|TRY|GBP|CHF|JPY"
+    "|OCA|MAR|NIS|MAY|HAZ|TEM|EYL|EKI|KAS|ARA|JAN|FEB|APR|JUN|JUL|AUG|SEP|OCT|NOV|DEC"
+)
 # What a text without personal data mostly lacks; quick to look for.
 _FIGURES = re.compile(r"\d(?:\d{3}|[\] .()\[·/–-]+\d)")
 _COLONS = re.compile(r":[0-9a-fA-F]*:")
@@ -121,7 +144,22 @@ def is_address(text: str) -> bool:
     return not (address.is_loopback or address.is_unspecified)
 
 
-_RULES: tuple[tuple[str, str, re.Pattern[str], Callable[[str], bool]], ...] = (
+def is_plate(text: str) -> bool:
+    """A licence plate by itself: no measure and no month between two numbers (`34 KM 120`)."""
+    return may_be_plate(text) and not _MEASURES.fullmatch(_letters(text))
+
+
+def may_be_plate(text: str) -> bool:
+    """No word between two numbers (`34 ve 120`); a text that calls it a plate says the rest."""
+    return not _WORDS.fullmatch(_letters(text))
+
+
+def _letters(text: str) -> str:
+    return "".join(filter(str.isalpha, text)).upper()
+
+
+Rule = tuple[str, str, re.Pattern[str], Callable[[str], bool]]
+_RULES: tuple[Rule, ...] = (
     ("email", "[E-POSTA]", _EMAIL, lambda text: True),
     ("iban", "[IBAN]", _IBAN, iban_holds),
     ("card", "[KART]", _CARD, luhn_holds),
@@ -131,21 +169,35 @@ _RULES: tuple[tuple[str, str, re.Pattern[str], Callable[[str], bool]], ...] = (
     ("ip", "[IP]", _IP, is_address),
     ("ip", "[IP]", _IPV6, is_address),
 )
+_PLATE_RULES: tuple[Rule, ...] = (
+    ("plate", "[PLAKA]", _CALLED_PLATE, may_be_plate),
+    ("plate", "[PLAKA]", _PLATE, is_plate),
+)
 KINDS = tuple(dict.fromkeys(kind for kind, *_ in _RULES))
-PLACEHOLDERS = tuple(dict.fromkeys(placeholder for _, placeholder, *_ in _RULES))
+PLATE = "plate"  # the kind that is looked for only where it is asked for
+PLACEHOLDERS = tuple(dict.fromkeys(placeholder for _, placeholder, *_ in (*_RULES, *_PLATE_RULES)))
 
 
-def replace_personal_data(text: str) -> tuple[str, Counter[str]]:
-    """`text` with a placeholder for each piece of personal data, and how many of each kind."""
+def by_kind(found: Counter[str], *, plates: bool) -> dict[str, int]:
+    """How often each kind was found; what was not looked for is left out."""
+    return {kind: found[kind] for kind in (*KINDS, *((PLATE,) if plates else ()))}
+
+
+def replace_personal_data(text: str, *, plates: bool = False) -> tuple[str, Counter[str]]:
+    """`text` with a placeholder for each piece of personal data, and how many of each kind.
+
+    plates: replace the licence plates of Turkey too.
+    """
     found: Counter[str] = Counter()
     mail = any(map(text.__contains__, _AT_SIGNS)) or _AT_IN_WORDS.search(text)
     figures = _FIGURES.search(text) or _COLONS.search(text)
-    for kind, placeholder, pattern, holds in _RULES if mail or figures else ():
-        if not (mail if kind == "email" else figures):
+    rules = _RULES if mail or figures else ()
+    for kind, placeholder, pattern, holds in (*rules, *_PLATE_RULES) if plates else rules:
+        if not (mail if kind == "email" else kind == PLATE or figures):
             continue
 
         def put(match: re.Match[str], kind=kind, placeholder=placeholder, holds=holds) -> str:
-            before = match.groupdict().get("before", "")
+            before = match.groupdict().get("before") or ""
             if not holds(match.group()[len(before) :]):
                 return match.group()
             found[kind] += 1

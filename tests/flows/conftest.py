@@ -32,7 +32,8 @@ Path(out).parent.mkdir(exist_ok=True)
 text = f"# {name}: {mode}"
 if name == "register":
     holds = "true" if mode == "fine" else "false"
-    text = f'{{"registered": {holds}, "version": 3, "failed": ["a task fell"]}}'
+    made = '"name": "diffutron", "version": 3, "run_id": "toy"'
+    text = f'{{"registered": {holds}, {made}, "failed": ["a task fell"]}}'
 Path(out).write_text(text)
 '''
 
@@ -82,6 +83,29 @@ def toy(_toy_once: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Pat
     shutil.copytree(_toy_once, folder, symlinks=True)
     monkeypatch.chdir(folder)
     return folder
+
+
+@pytest.fixture(scope="session")
+def _toy_store_once(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    from diffutron.registry.mlflow_client import tracking
+
+    folder = tmp_path_factory.mktemp("toy-store")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        patch.delenv("MLFLOW_TRACKING_URI", raising=False)
+        with tracking(make=True) as client:
+            client.create_registered_model("diffutron")
+            for run_id in ("one", "two", "toy"):
+                place = folder.as_uri()
+                client.create_model_version("diffutron", place, tags={"run_id": run_id})
+            client.set_registered_model_alias("diffutron", "challenger", "3")
+    return folder / "mlflow.db"
+
+
+@pytest.fixture
+def toy_store(_toy_store_once: Path, toy: Path) -> Path:
+    """The registry of the toy pipeline: it holds the version 3 that the stage `register` names."""
+    return Path(shutil.copyfile(_toy_store_once, toy / "mlflow.db"))
 
 
 @pytest.fixture(scope="session")

@@ -46,7 +46,8 @@ def errors(done: "subprocess.CompletedProcess[str]") -> list[str]:
     return [line for line in done.stderr.splitlines() if line.startswith("error: ")]
 
 
-def test_exit_codes_and_last_lines(build, measured):
+@pytest.mark.usefixtures("measured", "toy_store")
+def test_exit_codes_and_last_lines(build):
     """0: done, registered or up to date. 1: refused by the gate, however often it is asked."""
     done = build("--last", "report")
     assert done.returncode == 0, done.stderr

@@ -36,7 +36,8 @@ def artifact(key: str) -> str:
     return str(max(found, key=lambda each: each.updated).data)
 
 
-def test_a_stage_runs_only_where_something_changed(toy):
+@pytest.mark.usefixtures("toy", "toy_store")
+def test_a_stage_runs_only_where_something_changed():
     first = run()
     assert first.message == "ran tokenizer, corpus, report, register"
     assert states_of(first) == dict.fromkeys(
@@ -59,6 +60,31 @@ def test_a_stage_runs_only_where_something_changed(toy):
         "register": "Completed",
     }
     assert Path("metrics/corpus.json").read_text() == "# corpus: other"
+
+
+@pytest.mark.usefixtures("toy", "toy_store")
+def test_a_version_that_was_deleted_in_the_registry_is_registered_again(caplog):
+    from diffutron.registry.mlflow_client import tracking
+
+    run()
+    assert run().message == "ran nothing"
+    with tracking() as client:
+        client.delete_model_version("diffutron", "3")
+    again = run()
+    assert again.message == "ran register"
+    assert states_of(again)["register"] == "Completed"
+    assert "Running stage 'register'" in caplog.text.rpartition("is gone from")[2]  # DVC was forced
+    told = "register will run again: version 3 of diffutron is gone from the registry."
+    assert f"| register | {told} |" in artifact("plan")
+
+
+@pytest.mark.usefixtures("toy", "toy_store")
+def test_a_registry_that_does_not_answer_is_no_reason_to_run_a_stage(monkeypatch, caplog):
+    run()
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "sqlite:///damaged.db")
+    Path("damaged.db").write_bytes(b"no database at all" * 100)
+    assert run().message == "ran nothing"
+    assert "whether version 3 of diffutron is still registered is not known" in caplog.text
 
 
 def test_what_params_name_is_looked_for_before_anything_runs(toy, repo):

@@ -1,5 +1,6 @@
 """The flow `promote` shows the comparison, asks, and moves the alias only on a yes."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -102,16 +103,40 @@ def test_rejected(answered, registry):
     assert (state.name, len(registry)) == ("Rejected", 1)
 
 
-def test_the_last_registered_version_is_the_default(answered, registry):
+def test_the_last_registered_version_is_the_default(answered, registry, toy_store, monkeypatch):
     answered("approve")
+    monkeypatch.chdir(toy_store.parent)
     nothing = promote(return_state=True)
     assert nothing.is_failed()
     assert "names no version" in nothing.message
     Path("registry").mkdir()
-    Path("registry/registered.json").write_text('{"registered": true, "version": 8}')
-    assert last_registered() == 8
+    made = {"registered": True, "name": "diffutron", "version": 3, "run_id": "toy"}
+    Path("registry/registered.json").write_text(json.dumps(made))
+    assert last_registered() == 3
     assert promote(return_state=True).name == "Promoted"
-    assert {version for name, version, _ in registry if name == "judge"} == {8}
+    assert {version for name, version, _ in registry if name == "judge"} == {3}
+
+
+@pytest.mark.parametrize(
+    ("changed", "told"),
+    [
+        ({"run_id": "of a version 3 that was deleted"}, "version 3 of diffutron, which the last"),
+        ({"version": 4}, "version 4 of diffutron, which the last build registered, is gone"),
+        ({"name": "another"}, "names no version of diffutron"),
+        ({"registered": False}, "names no version of diffutron"),
+    ],
+)
+def test_a_version_that_is_not_the_one_of_the_last_build_is_not_judged(
+    registry, toy_store, monkeypatch, changed, told
+):
+    monkeypatch.chdir(toy_store.parent)
+    made = {"registered": True, "name": "diffutron", "version": 3, "run_id": "toy"}
+    Path("registry").mkdir()
+    Path("registry/registered.json").write_text(json.dumps(made | changed))
+    state = promote(return_state=True)
+    assert state.is_failed()
+    assert told in state.message
+    assert registry == []
 
 
 def test_no_answer_moves_nothing(tmp_path, monkeypatch, registry, caplog):

@@ -7,7 +7,13 @@ import random
 
 import pytest
 
-from diffutron.text.privacy import KINDS, PLACEHOLDERS, replace_personal_data, tax_number_holds
+from diffutron.text.privacy import (
+    KINDS,
+    PLACEHOLDERS,
+    by_kind,
+    replace_personal_data,
+    tax_number_holds,
+)
 from tests.text.test_privacy import card, grouped, iban, identity_number
 
 MISSED, ALARMS = 0.05, 0.02  # shares that are allowed
@@ -179,6 +185,71 @@ RGB(53, 25, 55) ve #532555
 %53,25 oranında, 5,12/34 payla
 127.0.0.1 ile 0.0.0.0 yereldir.
 """.splitlines()
+PLATES = [  # an option
+    "34 ABC 123",
+    "34ABC123",
+    "34-ABC-12",
+    "06 AB 1234 yazıyordu",
+    "(01 ZY 987)",
+    "81TR4567'ye",
+    "araç:35 KLM 45.",
+    "plaka 34 abc 123",
+    "plakası 06 a 1234 olan",
+    "plaka no: 06.AB.1234",
+    "plakanın 34 - ABC - 123 olduğu",
+    "PLAKA:34KM120",
+    "34 km 120 plakalı araç",
+    "34 A 12345 plakalı",
+    "16 ef 789 sivil plakalı",
+    "07B1234 resmî plakalı",
+    '"45 hjk 67" plakalı',
+    "42 ıns 321 plakalı",
+    "plakası TR 34 DEF 456",
+    "78 KB 5012 PLAKALI",
+]
+NO_PLATES = """\
+Hız sınırı 34 km 120 metre sonra biter.
+KALAN YOL 34 KM 120 METRE.
+06 ocak 2020 tarihinde
+06 OCAK 2020 TARİHİNDE
+BUGÜN 15 MAR 20, YARIN 16 MAR 20.
+SON GÜN 30 HAZ 2021.
+34 TL 500 kuruş tuttu.
+50 BIN 500 LIRA
+12 VE 3456 SAYILI KARARLAR
+12 ve 345 numaralı odalar
+Saat 10:30 AB 1234 sefer.
+5237 sayılı Kanun, 06 a 1234 dosyası
+34 a 1234 ve 35 b 5678 satırları
+Derinlik 20 M 1500 değil.
+Parça 134 ABC 123
+Model 90 ABC 123
+Model 00 ABC 123
+Kod 34 ABCD 123
+Kod 34 ABC 1234
+Kod 34 AB 12
+Kod 34 A 123
+Kod 34 QW 123
+Kod 34 ŞA 123
+Kod 34 WXQ 12
+Oran 3,34 AB 123
+Dizi 12 34 AB 123 45
+Seri X34ABC123
+Seri 34ABC123X
+İstanbul'un plaka kodu 34, Ankara'nınki 06'dır.
+plaka kodu 34 ve 1234 araç
+34 plaka kodlu il
+plaka 35, 2020 yılında verildi
+İşlemci 20 MHZ 100
+Basınç 30 BAR 120
+Bellek 16 GB 1600
+Güç 75 HP 1200
+SÜRE 40 DK 300
+Fiyat 20 USD 50
+10 YIL 120 AY
+Oy 45 AY 120
+A4 80 GR 500 yaprak
+""".splitlines()
 TABLE = [(kind, text) for kind, texts in UNUSUAL.items() for text in texts]
 
 
@@ -186,6 +257,44 @@ def test_the_tables_are_large_enough():
     assert set(UNUSUAL) == set(KINDS)
     assert len(TABLE) >= 40
     assert len(set(HARMLESS)) >= 60
+
+
+def test_plates_are_found_where_they_are_asked_for():
+    missed = []
+    for text in PLATES:
+        plain, found = replace_personal_data(f"Not: {text} son.", plates=True)
+        if found != {"plate": 1} or plain.count("[PLAKA]") != 1:
+            missed.append((text, plain))
+    assert len(missed) <= MISSED * len(PLATES), missed
+    assert all(replace_personal_data(text) == (text, {}) for text in PLATES)
+
+
+def test_what_looks_like_a_plate_stays():
+    harmless = [*NO_PLATES, *HARMLESS]
+    alarms = [(one, replace_personal_data(one, plates=True)[0]) for one in harmless]
+    alarms = [pair for pair in alarms if pair[0] != pair[1]]
+    assert len(alarms) <= ALARMS * len(harmless), alarms
+
+
+def test_the_other_kinds_are_found_beside_plates():
+    for kind, text in TABLE:
+        without = replace_personal_data(text)
+        assert replace_personal_data(text, plates=True) == without, kind
+
+
+@pytest.mark.parametrize("province", range(100))
+def test_a_plate_has_a_province_and_figures_that_go_with_its_letters(province):
+    for letters, figures in [("A", (4, 5)), ("BZ", (3, 4)), ("CDE", (2, 3))]:
+        for number in range(1, 7):
+            text = f"plaka {province:02d} {letters} {'7' * number}"
+            _, found = replace_personal_data(text, plates=True)
+            assert bool(found) == (1 <= province <= 81 and number in figures), text
+
+
+def test_a_kind_that_was_not_looked_for_is_not_counted_as_none():
+    _, found = replace_personal_data("34 ABC 123, veli@ornek.com", plates=True)
+    assert by_kind(found, plates=True)["plate"] == 1
+    assert by_kind(found, plates=False) == {kind: int(kind == "email") for kind in KINDS}
 
 
 def test_unusual_spellings_are_found():

@@ -19,18 +19,18 @@ from diffutron.data.card_page import (
     Section,
     Words,
     cleaned_of_text,
-    findable_table,
     histogram,
     page,
     reasons_text,
     repaired_table,
+    search_sections,
 )
 from diffutron.data.corpus.document_table import REASONS, SPLITS, DocumentTable
 from diffutron.data.sources.bad_rows import BadRows
 from diffutron.data.sources.licenses import License
 from diffutron.runtime.files import write_json, write_text
 from diffutron.text.normalize import REPAIRS, repaired
-from diffutron.text.privacy import KINDS
+from diffutron.text.privacy import by_kind
 
 KEPT = "split <> ''"
 CHARACTERS = (0, 50, 100, 200, 400, 800, 1600, 3200, 6400)
@@ -38,9 +38,17 @@ SAID_OF_USE = {True: "allowed", False: "forbidden", None: "not known"}
 
 
 def count_corpus(
-    table: DocumentTable, bad_rows: BadRows, edited: Counter[str], cleaned_of: Sequence[str]
+    table: DocumentTable,
+    bad_rows: BadRows,
+    edited: Counter[str],
+    cleaned_of: Sequence[str],
+    *,
+    plates: bool,
 ) -> dict[str, Any]:
-    """The counts of the corpus stage as plain JSON: its metrics, and the head of its card."""
+    """The counts of the corpus stage as plain JSON: its metrics, and the head of its card.
+
+    plates: whether licence plates were looked for.
+    """
     dropped = Counter({**table.count("reason"), "bad_line": bad_rows.bad})
     split = table.count("split")
     documents, tokens, spoken, characters = table.db.rows("""
@@ -63,7 +71,7 @@ def count_corpus(
         "fertility": round(inner / max(int(spoken), 1), 4),
         "characters_per_token": round(int(characters) / max(inner, 1), 4),
         "edited_lines": edited["lines"],
-        "personal_data": {kind: edited[kind] for kind in KINDS},
+        "personal_data": by_kind(edited, plates=plates),
         "repaired": {kind: edited[repaired(kind)] for kind in REPAIRS},
         "cleaned_of": list(cleaned_of),
     }
@@ -170,7 +178,7 @@ def corpus_sections(found: Mapping[str, Any]) -> list[Section]:
         Rows("Personal data replaced", ["kind", "found"], found["personal_data"].items()),
         repaired_table(found["repaired"], "documents"),
         Words(cleaned_of_text(found["cleaned_of"]), title="Evaluation text"),
-        findable_table(found["findable"]),
+        *search_sections(found),
         Rows("Evaluation text found", ["set", "documents"], found["contaminated_by"].items()),
         *(Examples(f"Examples: {name}", rows) for name, rows in found["examples"].items()),
     ]

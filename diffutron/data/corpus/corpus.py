@@ -45,7 +45,8 @@ from diffutron.data.corpus.document_table import DocumentTable
 from diffutron.data.corpus.executors import Kind, chosen_executor, clean_all
 from diffutron.data.corpus.publish import publish
 from diffutron.data.corpus.shards import ShardFile, ShardStore
-from diffutron.data.evaluation_sets.findable import count_findable
+from diffutron.data.evaluation_sets.false_alarms import MOST, count_false_alarms
+from diffutron.data.evaluation_sets.findable import CACHE, count_findable
 from diffutron.data.evaluation_sets.kept_out import kept_out_sets
 from diffutron.data.matching.database import database
 from diffutron.data.matching.decontaminate import items_of
@@ -80,7 +81,7 @@ def corpus(
     check_licenses(licenses, use=rules.use, allowed=rules.allowed_licenses)
     bad_rows = BadRows("corpus", max_bad_share=rules.max_bad_share)
     sets = kept_out_sets(params)
-    findable = count_findable(sets, rules.contamination)
+    findable = count_findable(sets, rules.contamination, out.parent / CACHE)
     sources = Sources(bad_rows, licenses, quotas_of(rules), findable)
     recipe = Recipe.of(rules, tokenizer, [i for one in sets for i in items_of(one.task, one.rows)])
     documents = bad_rows.sift(raw_documents(rules, seed=seed))
@@ -142,9 +143,12 @@ def compare_documents(
         publish(table, out, vocab_size=vocab_size)
         table.write(out / "fates.parquet")
         edited = sum((shard.edited for shard in shards), Counter(lines=removed_lines))
-        tasks = rules.contamination.tasks
-        counts = card.count_corpus(table, sources.bad_rows, edited, cleaned_of=tasks)
+        tasks, plates = rules.contamination.tasks, rules.personal_data.plates
+        counts = card.count_corpus(table, sources.bad_rows, edited, tasks, plates=plates)
         counts["findable"] = sources.findable
+        counts["false_alarms"] = count_false_alarms(
+            recipe.items, rules.contamination, table.some_kept_texts(MOST)
+        )
         card.write_corpus_card(table, counts, sources.bad_rows, sources.licenses, out, seed=seed)
     for folder in aside.values():
         shutil.rmtree(folder, ignore_errors=True)

@@ -161,7 +161,7 @@ class Cleaner:
             edited.update(map(repaired, repairs))
             plain = drop_leftover_lines(text)
             edited["lines"] += text.count("\n") - plain.count("\n")
-            plain, found = replace_personal_data(plain)
+            plain, found = replace_personal_data(plain, plates=self.params.personal_data.plates)
             edited.update(found)
             rows.append(Row(plain, one.source, one.group, one.file, one.line))
         return rows, edited

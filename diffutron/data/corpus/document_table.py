@@ -131,6 +131,16 @@ class DocumentTable:
 
         return text
 
+    def some_kept_texts(self, most: int) -> Iterator[str]:
+        """At most so many kept documents, drawn by a hash of their text, in the order of input."""
+        drawn = self.db.rows(
+            """select index from (
+                select index, key from documents where split <> '' order by key, index limit ?
+            ) order by index""",
+            [most],
+        )
+        return map(self.texts(), (index for (index,) in drawn))
+
     def write(self, path: Path) -> None:
         """What became of each document, as parquet without any text."""
         rows = self.db.batches("""

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from diffutron.config.data_params import PersonalDataParams
 from diffutron.config.params import Params
 from diffutron.data.corpus.boilerplate import drop_boilerplate
 from diffutron.data.corpus.comparing_steps import (
@@ -87,18 +88,18 @@ def _judge(documents: list[Document], recipe: Recipe, params: Params) -> list[Ex
         explained = []
         for index, line, reason, rule, copied in rows:
             text = text_of(index)
-            steps = _edits(raw[line]) | _verdicts(text, cleaner)
+            steps = _edits(raw[line], cleaner.params.personal_data) | _verdicts(text, cleaner)
             steps["duplicate"] = GOOD if copied is None else f"{rule} copy of line {copied}"
             explained.append(Explained(line, not reason, reason or None, rule, text, steps))
         return explained
 
 
-def _edits(raw: str) -> dict[str, str]:
+def _edits(raw: str, rules: PersonalDataParams) -> dict[str, str]:
     """What the steps that change a text did to it."""
     text = normalize(raw)
     plain = drop_leftover_lines(text)
     gone = text.count("\n") - plain.count("\n")
-    _, personal = replace_personal_data(plain)
+    _, personal = replace_personal_data(plain, plates=rules.plates)
     said = ", ".join(f"{kind} {number}" for kind, number in sorted(personal.items()))
     return {
         "normalize": GOOD if text == raw else "changed",

@@ -4,14 +4,26 @@ An item that is too short to be told from chance is not found, wherever it stand
 contaminated items says nothing of it. So each item is planted, and what is found is counted.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+import hashlib
+import json
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from diffutron.config.data_params import ContaminationRules
 from diffutron.data.evaluation_sets.evaluation_sets import EvaluationSet
 from diffutron.data.matching.decontaminate import Contamination, item_texts, items_of
+from diffutron.runtime.files import content_digest, read_json, write_json
 
 Row = Mapping[str, Any]
+CACHE = ".contamination"  # beside the output of a stage: what was measured and searched
+RULES = set(ContaminationRules.model_fields)
+PACKAGE = Path(__file__).resolve().parents[2]
+DECIDING_CODE = (
+    "data/evaluation_sets/findable.py",
+    "data/matching/decontaminate.py",
+    *(f"text/{name}.py" for name in ("fold", "language", "normalize", "repair", "turkish")),
+)
 AROUND = "Bu yazı başka bir konudan söz eder."  # before and after a planted item
 
 
@@ -64,12 +76,32 @@ def findable_rows(one: EvaluationSet, rules: ContaminationRules) -> dict[str, li
     return found
 
 
+def findable_in(
+    sets: Iterable[EvaluationSet], rules: ContaminationRules, cache_folder: Path
+) -> dict[str, dict[str, list[int]]]:
+    """`findable_rows` of each set, by name; measured once, kept in `cache_folder`.
+
+    What is kept belongs to the rows, the rule and the code that decides.
+    """
+    code = content_digest(PACKAGE / name for name in DECIDING_CODE)
+    found = {}
+    for one in sets:
+        asked = [rules.model_dump(include=RULES), one.name, one.task, one.digest, code]
+        key = hashlib.sha256(json.dumps(asked).encode()).hexdigest()[:16]
+        path = cache_folder / f"findable-{key}.json"
+        if not path.is_file():
+            write_json(path, findable_rows(one, rules))
+        found[one.name] = read_json(path)
+    return found
+
+
 def count_findable(
-    sets: Iterable[EvaluationSet], rules: ContaminationRules
+    sets: Sequence[EvaluationSet], rules: ContaminationRules, cache_folder: Path
 ) -> dict[str, dict[str, int]]:
     """By task: `items`, and how many of them are findable in each form."""
+    found = findable_in(sets, rules, cache_folder)
     return {
         one.task: {"items": len(one.rows)}
-        | {form: len(rows) for form, rows in findable_rows(one, rules).items()}
+        | {form: len(rows) for form, rows in found[one.name].items()}
         for one in sets
     }

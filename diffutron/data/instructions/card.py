@@ -15,24 +15,28 @@ from diffutron.data.card_page import (
     Section,
     Words,
     cleaned_of_text,
-    findable_table,
     histogram,
     page,
     reasons_text,
     repaired_table,
+    search_sections,
 )
 from diffutron.data.instructions.row_table import RowTable
 from diffutron.data.instructions.steps import REASONS, SPLITS
 from diffutron.data.sources.bad_rows import BadRows
 from diffutron.runtime.files import write_json, write_text
 from diffutron.text.normalize import REPAIRS, repaired
-from diffutron.text.privacy import KINDS
+from diffutron.text.privacy import by_kind
 
 FATE = "case when reason = '' then split else reason end"
 
 
 def count_instructions(
-    table: RowTable, bad_rows: Mapping[int, BadRows], edited: Mapping[int, Counter[str]]
+    table: RowTable,
+    bad_rows: Mapping[int, BadRows],
+    edited: Mapping[int, Counter[str]],
+    *,
+    plates: bool,
 ) -> dict[str, dict[str, Any]]:
     """The counts of the instructions stage as plain JSON, one entry per phase."""
     found = {}
@@ -54,7 +58,7 @@ def count_instructions(
             "dropped": {reason: dropped.get(reason, 0) for reason in REASONS},
             "tokens": int(tokens),
             "answer_tokens": int(tokens - asked),
-            "personal_data": {kind: edited[phase][kind] for kind in KINDS},
+            "personal_data": by_kind(edited[phase], plates=plates),
             "repaired": {kind: edited[phase][repaired(kind)] for kind in REPAIRS},
         }
     return found
@@ -65,12 +69,12 @@ def write_instructions_card(
     counts: Mapping[str, Any],
     bad_rows: Mapping[int, BadRows],
     cleaned_of: Sequence[str],
-    findable: Mapping[str, Mapping[str, int]],
+    searched: Mapping[str, Any],
     out: Path,
 ) -> None:
     """`card.json`, `card.html` and the bad lines of an instructions folder."""
-    found: dict[str, Any] = {"cleaned_of": list(cleaned_of), "findable": findable}
-    sections: list[Section] = [Words(cleaned_of_text(cleaned_of)), findable_table(findable)]
+    found: dict[str, Any] = {"cleaned_of": list(cleaned_of), **searched}
+    sections: list[Section] = [Words(cleaned_of_text(cleaned_of)), *search_sections(searched)]
     for phase, bad in bad_rows.items():
         lengths = table.counts("answer_end", where=f"phase = {phase} and reason = ''")
         entry = {

@@ -15,7 +15,8 @@ from pathlib import Path
 
 from diffutron.config.params import Params
 from diffutron.data.card_page import steps_csv
-from diffutron.data.evaluation_sets.findable import count_findable
+from diffutron.data.evaluation_sets.false_alarms import MOST, count_false_alarms
+from diffutron.data.evaluation_sets.findable import CACHE, count_findable
 from diffutron.data.evaluation_sets.kept_out import kept_out_sets
 from diffutron.data.instructions import card, steps
 from diffutron.data.instructions.row_table import RowTable
@@ -38,7 +39,7 @@ def instructions(params: Params, encode: Encode, *, out: Path, metrics: Path) ->
         UserError: a source cannot be read, or too few rows are left.
     """
     started = time.perf_counter()
-    rules = params.instructions
+    rules, plates = params.instructions, params.corpus.personal_data.plates
     sets, kept_out = kept_out_sets(params), params.corpus.contamination
     items = [item for one in sets for item in items_of(one.task, one.rows)]
     contamination = Contamination(items, kept_out)
@@ -52,9 +53,9 @@ def instructions(params: Params, encode: Encode, *, out: Path, metrics: Path) ->
             with Progress(total=count_raw(rules), desc="instructions", unit="rows") as bar:
                 for phase in PHASES:
                     raw = bad_rows[phase].sift(raw_instructions(rules, phase, seed=params.seed))
-                    seen: set[int] = set()
+                    seen, told = set[int](), edited[phase]
                     for batch in steps.in_batches(raw):
-                        rows = [steps.raw_row(one, phase, edited[phase]) for one in batch]
+                        rows = [steps.raw_row(one, phase, told, plates=plates) for one in batch]
                         _judge(rows, seen, params, contamination, encode)
                         table.add(rows)
                         bar.update(len(batch))
@@ -63,14 +64,16 @@ def instructions(params: Params, encode: Encode, *, out: Path, metrics: Path) ->
             for phase in PHASES:
                 for name in SPLITS:
                     table.write(work, phase, name)
-            counts = card.count_instructions(table, bad_rows, edited)
-            card.write_instructions_card(
-                table, counts, bad_rows, kept_out.tasks, count_findable(sets, kept_out), work
-            )
+            counts = card.count_instructions(table, bad_rows, edited, plates=plates)
+            searched = {
+                "findable": count_findable(sets, kept_out, out.parent / CACHE),
+                "false_alarms": count_false_alarms(items, kept_out, table.some_kept_texts(MOST)),
+            }
+            card.write_instructions_card(table, counts, bad_rows, kept_out.tasks, searched, work)
         shutil.rmtree(work / ".joins")
     seconds = round(time.perf_counter() - started, 2)
     stated = [asdict(one) for one in licenses_of(rules)]
-    write_json(metrics, {**counts, "licenses": stated, "seconds": seconds})
+    write_json(metrics, {**counts, **searched, "licenses": stated, "seconds": seconds})
     steps_of = {f"{name} ": (one["rows"]["kept"], one["dropped"]) for name, one in counts.items()}
     write_text(metrics.with_name(f"{metrics.stem}_steps.csv"), steps_csv(steps_of))
 

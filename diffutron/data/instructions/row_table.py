@@ -189,6 +189,13 @@ class RowTable:
                 [start, start + AT_ONCE],
             )
 
+    def some_kept_texts(self, most: int) -> list[str]:
+        """At most so many kept rows as texts, drawn by their ids."""
+        rows = self.db.rows(
+            "select prompt, answer from rows where reason = '' order by id, index limit ?", [most]
+        )
+        return [f"{prompt}\n{answer}" for prompt, answer in rows]
+
     def write(self, folder: Path, phase: int, split: str) -> None:
         """The rows of a phase in a split, as trainings and evaluations read them."""
         names = ", ".join(PUBLISHED.names)

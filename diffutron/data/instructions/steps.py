@@ -54,11 +54,13 @@ class Row:
         self.id = hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
 
 
-def raw_row(found: Instruction, phase: int, edited: Counter[str] | None = None) -> Row:
+def raw_row(
+    found: Instruction, phase: int, edited: Counter[str] | None = None, *, plates: bool = False
+) -> Row:
     """A row in its normal form.
 
     edited: where given, personal data is replaced, and counted here by kind, beside the rows that
-    each kind of repair changed (`repaired`).
+    each kind of repair changed (`repaired`). plates: whether licence plates are personal data.
     """
     kinds, told = set[str](), Counter[str]()
 
@@ -66,7 +68,7 @@ def raw_row(found: Instruction, phase: int, edited: Counter[str] | None = None) 
         text = normalize_letters(text, kinds)
         if edited is None:
             return text
-        text, personal = replace_personal_data(text)
+        text, personal = replace_personal_data(text, plates=plates)
         told.update(personal)
         return text
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from diffutron.data.evaluation_sets.findable import findable_in
 from diffutron.data.own_tasks import shipped_names
 from diffutron.data.task_folder import named_tasks
 from diffutron.evaluation.cetvel.asked import (
@@ -30,7 +31,6 @@ from diffutron.evaluation.scorers.systems import (
 )
 from diffutron.evaluation.scoring.contamination import (
     contaminated_rows,
-    findable_in,
     training_files,
     training_texts,
 )

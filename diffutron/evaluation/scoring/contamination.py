@@ -13,12 +13,10 @@ import polars
 
 from diffutron.config.data_params import ContaminationRules
 from diffutron.data.evaluation_sets.evaluation_sets import EvaluationSet
-from diffutron.data.evaluation_sets.findable import findable_rows
 from diffutron.data.matching.decontaminate import Contamination, items_of
 from diffutron.runtime.files import content_digest, read_json, write_json
 from diffutron.runtime.progress import Progress
 
-RULES = set(ContaminationRules.model_fields)
 FILES = ("train.parquet", "phase*_train.parquet")  # of the stages `corpus` and `instructions`
 
 
@@ -35,21 +33,6 @@ def training_texts(files: Sequence[Path]) -> Iterator[str]:
         else:
             for prompt, answer in zip(table["prompt"], table["answer"], strict=True):
                 yield f"{prompt}\n{answer}"
-
-
-def findable_in(
-    sets: Iterable[EvaluationSet], rules: ContaminationRules, cache_folder: Path
-) -> dict[str, dict[str, list[int]]]:
-    """`findable_rows` of each set, by name; measured once, kept in `cache_folder`."""
-    found = {}
-    for one in sets:
-        asked = json.dumps([rules.model_dump(include=RULES), one.name, one.task, one.digest])
-        key = hashlib.sha256(asked.encode()).hexdigest()[:16]
-        path = cache_folder / f"findable-{key}.json"
-        if not path.is_file():
-            write_json(path, findable_rows(one, rules))
-        found[one.name] = read_json(path)
-    return found
 
 
 def contaminated_rows(

@@ -36,6 +36,8 @@ def test_every_document_has_its_fate(run_corpus, planted):
         counts["dropped"].values()
     )
     assert card["repaired"] == counts["repaired"]
+    assert card["false_alarms"] == counts["false_alarms"] == {"texts": 62, "found": 0}
+    assert "in 0 of 62 kept texts (0.000%)" in (out / "card.html").read_text(encoding="utf-8")
     assert set(counts["repaired"]) == set(REPAIRS)
     bad = json.loads((out / "bad_lines.jsonl").read_text(encoding="utf-8"))
     assert (bad["file"], bad["line"]) == ("a.jsonl", 31)
@@ -146,7 +148,7 @@ def test_what_goes_wrong_is_one_line_and_leaves_no_folder(run_corpus, planted, c
     with pytest.raises(UserError, match=message):
         run_corpus(**changes)
     left = {path.name for path in planted.iterdir()}
-    assert left - {".out.shards"} == {"corpus", "cetvel"}
+    assert left - {".out.shards", ".contamination"} == {"corpus", "cetvel"}
 
 
 def test_a_folder_without_tokenizer_or_mask_is_named(planted, make_params, tmp_path_factory):

@@ -57,6 +57,19 @@ def test_every_line_has_its_fate(file, params, tiny_tokenizer_dir):
     assert to_text(found[3]).startswith("line 4: dropped: duplicate (exact)\n")
 
 
+def test_plates_are_personal_data_where_the_settings_say_so(
+    tmp_path, make_params, tiny_tokenizer_dir
+):
+    path = tmp_path / "a.txt"
+    path.write_text(f"{TEXT} Sonra 34 ABC 123 plakalı araçla gittik.", encoding="utf-8")
+    said = {}
+    for plates in (False, True):
+        params = make_params({"corpus.personal_data.plates": plates})
+        (one,) = explain(params, tokenizer=tiny_tokenizer_dir, file=path)
+        said[plates] = one.steps["personal_data"], "[PLAKA]" in one.text
+    assert said == {False: ("ok", False), True: ("replaced: plate 1", True)}
+
+
 def test_a_file_with_nothing_usable_is_explained_too(tmp_path, params, tiny_tokenizer_dir):
     path = tmp_path / "a.jsonl"
     path.write_text('{"text": 1}\n', encoding="utf-8")

@@ -195,7 +195,10 @@ def test_reasons_are_counted(run, folder):
     assert "<h2>Phase 2</h2>" in card
     assert "<h2>Phase 1, examples: contaminated</h2>" in card
     said = json.loads((out / "card.json").read_text(encoding="utf-8"))
-    assert list(said) == ["cleaned_of", "findable", "phase1", "phase2"]
+    assert list(said) == ["cleaned_of", "findable", "false_alarms", "phase1", "phase2"]
+    assert said["false_alarms"] == counts["false_alarms"] == {"texts": 203, "found": 0}
+    assert said["findable"] == counts["findable"]
+    assert "in 0 of 203 kept texts (0.000%)" in card
     assert f"Cleaned of the evaluation sets: {', '.join(said['cleaned_of'])}." in card
 
 

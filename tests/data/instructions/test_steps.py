@@ -82,6 +82,15 @@ def test_personal_data_and_repairs_are_counted_once_a_row():
     assert own.prompt == "Ara: 0532 555 12 34"  # of one's own rows nothing is taken out
 
 
+def test_plates_are_replaced_and_counted_where_the_settings_say_so():
+    asked = Instruction("34 ABC 123 kimin?", "Ali'nin.", "s", "f", 1)
+    edited = {plates: Counter() for plates in (False, True)}
+    rows = {plates: raw_row(asked, 1, edited[plates], plates=plates) for plates in edited}
+    assert rows[False].prompt == asked.prompt
+    assert rows[True].prompt == "[PLAKA] kimin?"
+    assert edited == {False: {}, True: {"plate": 1}}
+
+
 def test_sources_yaml_names_the_translations(tmp_path, monkeypatch, make_params):
     monkeypatch.setenv("DIFFUTRON_DATA", str(tmp_path))
     folder = tmp_path / "instruct"
