@@ -15,7 +15,6 @@ from pathlib import Path
 
 from diffutron.config.params import Params
 from diffutron.data.card_page import steps_csv
-from diffutron.data.evaluation_sets.false_alarms import MOST, count_false_alarms
 from diffutron.data.evaluation_sets.findable import CACHE, count_findable
 from diffutron.data.evaluation_sets.kept_out import kept_out_sets
 from diffutron.data.instructions import card, steps
@@ -23,6 +22,7 @@ from diffutron.data.instructions.row_table import RowTable
 from diffutron.data.instructions.steps import PHASES, SPLITS, Encode, Row
 from diffutron.data.matching.database import database
 from diffutron.data.matching.decontaminate import Contamination, items_of
+from diffutron.data.matching.false_alarms import MOST, count_false_alarms
 from diffutron.data.sources.bad_rows import BadRows
 from diffutron.data.sources.sources import count_raw, licenses_of, raw_instructions
 from diffutron.runtime.files import atomic_folder, write_json, write_text
