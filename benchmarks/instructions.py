@@ -48,7 +48,11 @@ def run(num: int, work: Path, data: Path, tokenizer: Path) -> dict[str, Any]:
     (work / "data" / "cetvel").symlink_to((data / "cetvel").resolve())
     write_rows(work / "data" / "instruct" / "rows.jsonl", num, data)
     params, metrics = work / "params.yaml", work / "instructions.json"
-    changes = {"corpus.source": "sample", "instructions.max_rows": "null"}
+    changes = {
+        "corpus.source": "sample",
+        "instructions.balance": "none",
+        "instructions.max_rows": "null",
+    }
     write_params(params, work / "data", changes)
     paths = ["--params", params, "--tokenizer", tokenizer, "--out", work / "out"]
     cost = measured(

@@ -30,7 +30,7 @@ from diffutron.text.turkish import exact_key, words
 # A text of more characters has too many tokens, whatever it says: no step needs to look at it.
 MAX_CHARACTERS_PER_TOKEN = 64
 NEVER_TOO_MANY = 200_000  # characters that every step can look at in little memory
-AT_ONCE = 1_000_000  # characters of documents that the steps have in memory
+AT_ONCE = 250_000  # characters of documents that the steps have in memory
 MIN_LINE = 12  # characters; shorter lines repeat by chance
 # What the comparing steps alone look at: a change of these cleans no document anew.
 COMPARING_PARAMS = {
