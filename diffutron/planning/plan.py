@@ -26,6 +26,9 @@ from diffutron.planning.model_cost import (
 
 START_SECONDS = 12.0  # imports and launch of a stage that needs torch, two busy cores
 DATA_TOKENS_PER_SECOND = 50_000.0  # filters and duplicates of the corpus on one core
+# Of the texts a data stage has a part in memory; the others lie on disk. Measured by
+# `benchmarks.corpus` and `benchmarks.instructions`.
+DATA_START_MEMORY, DATA_MEMORY = 400_000_000, 1_200_000_000
 CHECKPOINTS_KEPT = 2
 ANSWER_SHARE = 0.5  # of an instruction sample's tokens
 ZERO_STAGES = (0, 1, 2, 3)
@@ -316,4 +319,5 @@ def flops_of(shape: Shape, tokens: int, *, masked: float, length: float, adapter
 
 def _data(name: str, *, tokens: int, disk: int) -> StagePlan:
     hours = (3.0 + tokens / DATA_TOKENS_PER_SECOND) / 3600
-    return StagePlan(name, tokens, 0.0, 40 * tokens, hours, disk)
+    memory = min(DATA_START_MEMORY + 40 * tokens, DATA_MEMORY)
+    return StagePlan(name, tokens, 0.0, memory, hours, disk)

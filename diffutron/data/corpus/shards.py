@@ -6,6 +6,7 @@ file more only the shards of that file are cleaned. Memory stays bounded by a fe
 """
 
 import hashlib
+import io
 import json
 import os
 from collections import Counter
@@ -111,7 +112,8 @@ def batch_digest(batch: Sequence[Document], fingerprint: str) -> str:
     for one in batch:
         text = one.text.encode()
         place = f"\0{one.file}\0{one.line}\0{one.source}\0{one.group}\0{len(text)}\0"
-        digest.update(place.encode() + text)
+        digest.update(place.encode())
+        digest.update(text)
     return digest.hexdigest()
 
 
@@ -127,10 +129,10 @@ def clean_batch(batch: Sequence[Document], cleaner: Cleaner) -> bytes:
 
 def shard_bytes(table: pa.Table, edited: Counter[str]) -> bytes:
     schema = SCHEMA.with_metadata({"edited": json.dumps(edited, sort_keys=True)})
-    sink = pa.BufferOutputStream()
+    sink = io.BytesIO()  # gives its bytes away without a copy
     with pa.ipc.new_file(sink, schema) as writer:
         writer.write_table(table.cast(schema))
-    return sink.getvalue().to_pybytes()
+    return sink.getvalue()
 
 
 def read_shard(path: Path) -> pa.Table:
