@@ -24,9 +24,9 @@ from diffutron.config.data_params import ContaminationParams
 from diffutron.config.params import load_params
 from diffutron.config.section import TASKS
 from diffutron.data.evaluation_sets.evaluation_sets import EvaluationSet, load_sets
-from diffutron.data.evaluation_sets.false_alarms import decoys
 from diffutron.data.evaluation_sets.findable import as_document, as_instruction
 from diffutron.data.matching.decontaminate import Contamination, Item, items_of
+from diffutron.data.matching.false_alarms import decoys
 from diffutron.sample import documents
 from diffutron.text.normalize import normalize
 from diffutron.text.turkish import turkish_lower, turkish_upper

@@ -45,11 +45,11 @@ from diffutron.data.corpus.document_table import DocumentTable
 from diffutron.data.corpus.executors import Kind, chosen_executor, clean_all
 from diffutron.data.corpus.publish import publish
 from diffutron.data.corpus.shards import ShardFile, ShardStore
-from diffutron.data.evaluation_sets.false_alarms import MOST, count_false_alarms
 from diffutron.data.evaluation_sets.findable import CACHE, count_findable
 from diffutron.data.evaluation_sets.kept_out import kept_out_sets
 from diffutron.data.matching.database import database
 from diffutron.data.matching.decontaminate import items_of
+from diffutron.data.matching.false_alarms import MOST, count_false_alarms
 from diffutron.data.sources.bad_rows import BadRows
 from diffutron.data.sources.licenses import License, check_licenses
 from diffutron.data.sources.sources import count_documents, licenses_of, quotas_of, raw_documents

@@ -16,12 +16,12 @@ import pyarrow.parquet as pq
 
 from diffutron.config.params import Params
 from diffutron.data.card_page import steps_csv
-from diffutron.data.evaluation_sets.false_alarms import count_false_alarms
 from diffutron.data.evaluation_sets.findable import CACHE, count_findable
 from diffutron.data.evaluation_sets.kept_out import kept_out_sets
 from diffutron.data.instructions import card, steps
 from diffutron.data.instructions.steps import PHASES, SPLITS, Encode, Row
 from diffutron.data.matching.decontaminate import Contamination, items_of
+from diffutron.data.matching.false_alarms import count_false_alarms
 from diffutron.data.sources.bad_rows import BadRows
 from diffutron.data.sources.sources import licenses_of, raw_instructions
 from diffutron.runtime.files import atomic_folder, write_json, write_text

@@ -5,10 +5,10 @@ from collections import Counter
 import pytest
 
 from diffutron.config.section import TASKS
-from diffutron.data.evaluation_sets import false_alarms
 from diffutron.data.evaluation_sets.evaluation_sets import load_sets
-from diffutron.data.evaluation_sets.false_alarms import count_false_alarms, decoys
+from diffutron.data.matching import false_alarms
 from diffutron.data.matching.decontaminate import Contamination, items_of
+from diffutron.data.matching.false_alarms import count_false_alarms, decoys
 from diffutron.sample import documents
 
 
