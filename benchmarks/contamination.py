@@ -3,7 +3,8 @@
     DIFFUTRON_DATA=... python -m benchmarks.contamination --json
 
 Every item is planted in a document that is none of them. Without DIFFUTRON_DATA the built-in sets
-and documents are taken.
+and documents are taken. `--estimate` holds the estimate of false alarms that the stages make
+against the alarms themselves, under ever looser rules: nearly all of those are false.
 """
 
 import argparse
@@ -24,7 +25,8 @@ from diffutron.config.params import load_params
 from diffutron.config.section import TASKS
 from diffutron.data.evaluation_sets.evaluation_sets import EvaluationSet, load_sets
 from diffutron.data.evaluation_sets.findable import as_document, as_instruction
-from diffutron.data.matching.decontaminate import Contamination, items_of
+from diffutron.data.matching.decontaminate import Contamination, Item, items_of
+from diffutron.data.matching.false_alarms import decoys
 from diffutron.sample import documents
 from diffutron.text.normalize import normalize
 from diffutron.text.turkish import turkish_lower, turkish_upper
@@ -36,6 +38,16 @@ CHANGED_FROM = 20  # words of an item whose words are changed
 HYPHEN_EVERY = 6  # words, one is cut at the end of a line
 PLAIN = str.maketrans("çğıöşüâîûÇĞİÖŞÜÂÎÛ", "cgiosuaiuCGIOSUAIU")
 APOSTROPHES = "'’‘`´"
+LOOSER: dict[str, dict[str, Any]] = {
+    "as it is": {},
+    "questions of 2 words, another field 200 words away": {
+        "whole_fields": {"words": 2, "reach": 200}
+    },
+    "half of the words of the short fields": {"short_threshold": 0.5},
+    "a tenth of the 4-grams": {"ngram": 4, "threshold": 0.1},
+    "15 % of the 3-grams": {"ngram": 3, "threshold": 0.15},
+    "a tenth of the 3-grams": {"ngram": 3, "threshold": 0.1},
+}
 SOME = 10_000  # documents that hosts are taken from, and that the rule is timed on
 
 
@@ -43,22 +55,49 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--params", type=Path, default=Path("infra/profiles/demo.yaml"))
     parser.add_argument("--documents", type=int, help="clean ones that are searched; else all")
+    parser.add_argument("--estimate", action="store_true", help="only the estimate, and alarms")
     parser.add_argument("--json", action="store_true", help="one object on standard output")
     options = parser.parse_args()
     data = os.environ.get("DIFFUTRON_DATA")
     rules = load_params(options.params).corpus.contamination
-    said = measure(Path(data) if data else None, rules, most=options.documents)
+    run = estimates if options.estimate else measure
+    said = run(Path(data) if data else None, rules, most=options.documents)
     print(json.dumps(said, ensure_ascii=False) if options.json else json.dumps(said, indent=1))
 
 
-def measure(data: Path | None, rules: ContaminationParams, *, most: int | None) -> dict[str, Any]:
+def read(data: Path | None) -> tuple[list[EvaluationSet], list[str]]:
+    """The sets, and all documents in an order drawn by SEED."""
     sets, _ = load_sets(TASKS, source="local" if data else "sample", folder=data)
-    started = time.process_time()
-    items = [item for one in sets for item in items_of(one.name, one.rows, one.task)]
-    index = Contamination(items, rules)
-    seconds = {"index": round(time.process_time() - started, 2)}
     texts = list(real_texts(data)) if data else [one["text"] for one in documents()]
     Random(SEED).shuffle(texts)
+    return sets, texts
+
+
+def all_items(sets: list[EvaluationSet]) -> list[Item]:
+    return [item for one in sets for item in items_of(one.name, one.rows, one.task)]
+
+
+def estimates(data: Path | None, rules: ContaminationParams, *, most: int | None) -> dict[str, Any]:
+    """By rule: documents in which it finds an item, and those of the others with a decoy."""
+    sets, texts = read(data)
+    texts, items = list(map(normalize, texts[:most])), all_items(sets)
+    found = {}
+    for name, changes in LOOSER.items():
+        changed = type(rules).model_validate(rules.model_dump() | changes)
+        index, other = Contamination(items, changed), Contamination(decoys(items), changed)
+        clean = [text for text in texts if index.find(text) is None]
+        found[name] = {
+            "alarms": len(texts) - len(clean),
+            "estimated": sum(other.find(text) is not None for text in clean),
+        }
+    return {"documents": len(texts), "rules": found}
+
+
+def measure(data: Path | None, rules: ContaminationParams, *, most: int | None) -> dict[str, Any]:
+    sets, texts = read(data)
+    started = time.process_time()
+    index = Contamination(all_items(sets), rules)
+    seconds = {"index": round(time.process_time() - started, 2)}
     hosts = [one for one in texts[:SOME] if len(one) > HOST and index.find(one) is None]
     planted = {one.name: plant(one, index, hosts) for one in sets}
     clean = {"corpus": texts[:most]}
@@ -153,13 +192,13 @@ def total(planted: dict[str, Any]) -> dict[str, Any]:
 def other_rows(data: Path) -> dict[str, Iterator[str]]:
     """Instructions and essays."""
 
-    def read(folder: str, pattern: str) -> Iterator[str]:
+    def lines(folder: str, pattern: str) -> Iterator[str]:
         for path in sorted((data / folder).glob(pattern)):
             for line in path.read_text(encoding="utf-8").splitlines():
                 row = json.loads(line)
                 yield "\n".join(value for value in row.values() if isinstance(value, str))
 
-    return {"instruct": read("instruct", "*.jsonl"), "writings": read("writings", "*.jsonl")}
+    return {"instruct": lines("instruct", "*.jsonl"), "writings": lines("writings", "*.jsonl")}
 
 
 def false_alarms(texts: list[str], index: Contamination) -> dict[str, Any]:

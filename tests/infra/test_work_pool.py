@@ -37,8 +37,6 @@ def machines(tmp_path_factory, repo) -> dict[str, Path]:
     for folder in folders.values():
         shutil.copytree(repo / "flows", folder / "flows")
         shutil.copytree(repo / "infra", folder / "infra")
-        (folder / "registry").mkdir()
-        (folder / "registry/registered.json").write_text('{"registered": true, "version": 1}')
     return folders
 
 
@@ -112,7 +110,7 @@ def states(api: str, runs: list[str]) -> list[dict]:
 
 def test_each_machine_takes_a_run_into_its_own_clone(api, pool, machines):
     logs = pool("machines", machines)
-    runs = [PrefectApi(api).run("promote") for _ in MACHINES]
+    runs = [PrefectApi(api).run("promote", version=1) for _ in MACHINES]
     ended = wait_for(lambda: states(api, runs), seconds=300, what="the end of both runs")
     told = {name: log.read_text() for name, log in logs.items()}
     for name in machines:

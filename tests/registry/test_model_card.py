@@ -17,6 +17,7 @@ MEASURED = {
         "tokens": {"train": 237978, "heldout": 14617},
         "dropped": {"duplicate": 2, "contaminated": 3},
         "findable": {"ironytr": {"items": 480, "document": 477, "instruction": 476}},
+        "false_alarms": {"texts": 6835, "found": 1},
     },
     "backbone": {
         "objective": "masked language model, rate 0.3",
@@ -210,4 +211,5 @@ def test_a_tuned_version_says_what_it_was_tuned_on(make_params, summary):
 
 def test_the_card_says_how_much_of_a_set_the_search_can_find(make_params, summary):
     said = "word for word in a document: ironytr 477 of 480.\n"
+    said += "- Of 6 835 clean documents the search would have dropped 1 by chance"
     assert said in model_card(make_params(), summary, MEASURED, tags=TAGS)
