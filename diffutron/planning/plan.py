@@ -26,9 +26,10 @@ from diffutron.planning.model_cost import (
 
 START_SECONDS = 12.0  # imports and launch of a stage that needs torch, two busy cores
 DATA_TOKENS_PER_SECOND = 50_000.0  # filters and duplicates of the corpus on one core
+INSTRUCTION_TOKENS_PER_SECOND = 65_000.0  # of 200 000 rows on two cores
 # Of the texts a data stage has a part in memory; the others lie on disk. Measured by
 # `benchmarks.corpus` and `benchmarks.instructions`.
-DATA_START_MEMORY, DATA_MEMORY = 400_000_000, 1_200_000_000
+DATA_START_MEMORY, DATA_MEMORY = 400_000_000, 1_400_000_000
 CHECKPOINTS_KEPT = 2
 ANSWER_SHARE = 0.5  # of an instruction sample's tokens
 ZERO_STAGES = (0, 1, 2, 3)
@@ -174,7 +175,8 @@ class Planner:
         merging = 2.0 * params.pretrain.lora.rank * self.shape.parameters
         yield StagePlan("merge", 0, merging, 2 * weights, START_SECONDS / 3600, weights)
         rows = self.volume.instruction_tokens
-        yield _data("instructions", tokens=rows, disk=8 * rows)
+        speed = INSTRUCTION_TOKENS_PER_SECOND
+        yield _data("instructions", tokens=rows, disk=8 * rows, tokens_per_second=speed)
         for name in ("instruct_phase1", "instruct_phase2"):
             yield self.phase(name)
         yield self.evaluation()
@@ -317,7 +319,9 @@ def flops_of(shape: Shape, tokens: int, *, masked: float, length: float, adapter
     )
 
 
-def _data(name: str, *, tokens: int, disk: int) -> StagePlan:
-    hours = (3.0 + tokens / DATA_TOKENS_PER_SECOND) / 3600
+def _data(
+    name: str, *, tokens: int, disk: int, tokens_per_second: float = DATA_TOKENS_PER_SECOND
+) -> StagePlan:
+    hours = (3.0 + tokens / tokens_per_second) / 3600
     memory = min(DATA_START_MEMORY + 40 * tokens, DATA_MEMORY)
     return StagePlan(name, tokens, 0.0, memory, hours, disk)
