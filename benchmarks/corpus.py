@@ -68,7 +68,7 @@ def run_stage(work: Path, tokenizer: Path, options: argparse.Namespace) -> dict[
     data, params, metrics = work / "data", work / "params.yaml", work / "corpus.json"
     changes = {
         "corpus.near_duplicate.threshold": options.threshold,
-        "+corpus.quotas.karma": int(QUOTA * options.documents),
+        "corpus.quotas.karma": int(QUOTA * options.documents),
         "instructions.source": "sample",
     }
     write_params(params, data, changes)
