@@ -12,7 +12,7 @@ from diffutron.data.corpus import document_steps
 from diffutron.data.corpus.document_steps import Cleaner, cuts
 from diffutron.data.corpus.shards import batch_digest, clean_batch
 from diffutron.data.sources.row_readers import read_file
-from diffutron.data.sources.sources import document_of
+from diffutron.data.sources.sources import Document, document_of
 
 SENTENCE = "Ilık bir öğle vaktiydi, şişman ördek göle doğru yürüdü. "
 
@@ -23,18 +23,21 @@ SENTENCE = "Ilık bir öğle vaktiydi, şişman ördek göle doğru yürüdü. "
 def test_memory_stays_below_ten_times_the_line(
     tmp_path, make_params, tiny_tokenizer_dir, monkeypatch, too_long, megabytes
 ):
-    monkeypatch.setattr(document_steps, "AT_ONCE", 100_000)  # a twentieth, as of a line of 20 MB
+    if too_long == "split":  # a tenth of everything
+        monkeypatch.setattr(document_steps, "AT_ONCE", 25_000)
+        monkeypatch.setattr(document_steps, "NEVER_TOO_MANY", 20_000)
     rules = make_params({"corpus.too_long": too_long}).corpus
     cleaner = Cleaner(rules, tiny_tokenizer_dir, [])
-    seen: list[str] = []
+    lengths: list[int] = []
     encode = cleaner.encode
-    cleaner.encode = lambda texts: seen.extend(texts) or encode(texts)
+    cleaner.encode = lambda texts: lengths.extend(map(len, texts)) or encode(texts)
     path = tmp_path / "a.jsonl"
     text = SENTENCE * (megabytes * 2**20 // len(SENTENCE.encode()))
     with path.open("w", encoding="utf-8") as stream:
         for one in (SENTENCE * 8, text, SENTENCE * 9):
             stream.write(json.dumps({"text": one}, ensure_ascii=False) + "\n")
     del text
+    clean_batch([Document(SENTENCE * 8, "a", "a", "b.jsonl", 1)], cleaner)  # loads what is shared
     tracemalloc.start()
     documents = [document_of(row) for row in read_file(path)]
     batch_digest(documents, "recipe")
@@ -46,9 +49,9 @@ def test_memory_stays_below_ten_times_the_line(
         rows, _ = cleaner.clean(documents)
         assert [row.reason == "too_long" for row in rows] == [False, True, False]
         assert rows[1].rule == "more than 200000 characters"
-        assert max(map(len, seen)) < 1000
+        assert max(lengths) < 1000
     else:
-        assert max(map(len, seen)) <= 200_000
+        assert max(lengths) <= cleaner.most_characters
 
 
 @given(
