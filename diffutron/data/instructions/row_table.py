@@ -180,15 +180,6 @@ class RowTable:
         for cluster, mine in groupby(rows, key=lambda row: row[0]):
             yield cluster, Counter({tuple(row[1:4]): row[4] for row in mine})
 
-    def parts(self, columns: str, where: str) -> Iterator[pa.Table]:
-        """Some columns of the rows for which a condition holds, in their order."""
-        for start in range(0, self.size, AT_ONCE):
-            yield self.db.table(
-                f"select {columns} from rows where index >= ? and index < ? and {where} "
-                "order by index",
-                [start, start + AT_ONCE],
-            )
-
     def some_kept_texts(self, most: int) -> list[str]:
         """At most so many kept rows as texts, drawn by their ids."""
         rows = self.db.rows(
@@ -198,9 +189,13 @@ class RowTable:
 
     def write(self, folder: Path, phase: int, split: str) -> None:
         """The rows of a phase in a split, as trainings and evaluations read them."""
-        names = ", ".join(PUBLISHED.names)
+        asked = (
+            f"select {', '.join(PUBLISHED.names)} from rows where index >= ? and index < ? "
+            "and phase = ? and split = ? order by index"
+        )
         with pq.ParquetWriter(rows_file(folder, phase, split), PUBLISHED) as writer:
-            for part in self.parts(names, f"phase = {phase} and split = '{split}'"):
+            for start in range(0, self.size, AT_ONCE):
+                part = self.db.table(asked, [start, start + AT_ONCE, phase, split])
                 writer.write_table(part.cast(PUBLISHED))
 
 
