@@ -12,6 +12,7 @@ import pytest
 
 import flows.stage
 from tests.support.project import CLONE
+from tests.support.store import STORE, new_store
 
 WORK = '''
 """A stage of the toy pipeline: does what the file that it reads says."""
@@ -87,19 +88,13 @@ def toy(_toy_once: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Pat
 
 @pytest.fixture(scope="session")
 def _toy_store_once(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    from diffutron.registry.mlflow_client import tracking
-
     folder = tmp_path_factory.mktemp("toy-store")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(folder)
-        patch.delenv("MLFLOW_TRACKING_URI", raising=False)
-        with tracking(make=True) as client:
-            client.create_registered_model("diffutron")
-            for run_id in ("one", "two", "toy"):
-                place = folder.as_uri()
-                client.create_model_version("diffutron", place, tags={"run_id": run_id})
-            client.set_registered_model_alias("diffutron", "challenger", "3")
-    return folder / "mlflow.db"
+    with new_store(folder) as client:
+        client.create_registered_model("diffutron")
+        for run_id in ("one", "two", "toy"):
+            client.create_model_version("diffutron", folder.as_uri(), tags={"run_id": run_id})
+        client.set_registered_model_alias("diffutron", "challenger", "3")
+    return folder / STORE
 
 
 @pytest.fixture

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from diffutron.config.section import TASKS
+from tests.support.store import STORE, new_store
 
 BASELINES = {"unigram": 1.7, "bigram": 0.9, "five_gram": 0.67}
 
@@ -106,15 +107,10 @@ def write_build(folder: Path, summary: dict, model: Path) -> dict[str, Path]:
 @pytest.fixture(scope="session")
 def empty_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A database with MLflow's tables: making them takes seconds, copying them does not."""
-    from diffutron.registry.mlflow_client import tracking
-
     folder = tmp_path_factory.mktemp("store")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(folder)
-        patch.delenv("MLFLOW_TRACKING_URI", raising=False)
-        with tracking(make=True) as client:
-            client.search_registered_models()
-    return folder / "mlflow.db"
+    with new_store(folder) as client:
+        client.search_registered_models()
+    return folder / STORE
 
 
 @pytest.fixture
