@@ -13,6 +13,7 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     "params": (
         "diffutron params --profile small -S seed=14",
         "diffutron params --profile current -S corpus.use=commercial",
+        "diffutron params --profile demo -S corpus.source=hub -S 'corpus.hub=[fineweb2, muhaz]'",
     ),
     "plan": ("diffutron plan", "diffutron plan --profile paper --gpu-tflops 400 --ranks 8"),
     "up": ("diffutron up", "diffutron up --prefect-port 4201 --mlflow-port 5001"),

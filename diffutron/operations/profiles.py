@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from diffutron.config.params import parse_params
 from diffutron.config.reference import comments
 from diffutron.config.renamed import KEYS
+from diffutron.operations.corpora import with_entries
 from diffutron.runtime.errors import UserError
 from diffutron.runtime.files import write_text
 from diffutron.runtime.project import require_project
@@ -55,6 +56,8 @@ def compose(
         origin = f"override {' '.join(overrides)}"
     for section in LOCAL_SECTIONS if isinstance(values, dict) else ():
         entry = values.get(section)
+        if isinstance(entry, dict) and "hub" in entry:
+            values[section] = entry = {**entry, "hub": with_entries(entry["hub"])}
         if isinstance(entry, dict) and entry.get("source") == "local":
             from diffutron.data.sources.sources import local_digest
 

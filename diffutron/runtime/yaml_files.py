@@ -85,6 +85,9 @@ def _put(tree: Any, values: Mapping[str, Any]) -> None:
             _put(old, value)
         elif key not in tree or old != value:
             tree[key] = _in_one_line(value)
+            said = tree.ca.items.get(key, [None] * 3)[2]
+            if isinstance(old, list | Mapping) and said:  # it stood behind what may be a long line
+                said.column = COMMENT_COLUMN
 
 
 def _comment(tree: Any, comments: Mapping[str, str], prefix: str) -> None:
