@@ -22,8 +22,8 @@ from diffutron.modeling.encoding import (
     EncodedPair,
     begin_ids,
     encode_pairs,
-    fill_canvas,
     move_space,
+    on_one_canvas,
 )
 from diffutron.modeling.tokenizer import encode_answers, encode_prompts
 from diffutron.runtime.json_lines import require_unicode
@@ -87,7 +87,8 @@ def encode_questions(
             prompt = tuple(encode_prompts(tokenizer, [one.prompt])[0])
             answers = encode_answers(tokenizer, one.options)
             pairs = [EncodedPair(prompt, tuple(ids), split_token=False) for ids in answers]
-            pairs = fill_canvas(pairs, tokenizer.eos_token_id)
+            (closing,) = encode_answers(tokenizer, [""])
+            pairs = on_one_canvas(pairs, closing, mask_token_id=lm.mask_token_id)
         else:
             begin = tuple(begin_ids(tokenizer))
             moved = [move_space(one.prompt, f" {option}") for option in one.options]
@@ -96,11 +97,10 @@ def encode_questions(
                 for pair in encode_pairs(tokenizer, moved)
             ]
         for pair in pairs:
-            length = len(pair.context) + len(pair.continuation)
-            if length > lm.max_length:
+            if len(pair) > lm.max_length:
                 which = f"number {number} " if len(questions) > 1 else ""
                 raise ValueError(
-                    f"question: {which}has {length} tokens with an option; "
+                    f"question: {which}has {len(pair)} tokens with an option; "
                     f"the model holds {lm.max_length}"
                 )
         found.append(pairs)
@@ -121,11 +121,12 @@ def score_questions(
     max_rows: model rows that an option may cost; it is exact where 2^tokens - 1 rows are allowed.
     """
     flat = [(pair.context, pair.continuation) for pairs in encoded for pair in pairs]
-    longest = max((len(context) + len(option) for context, option in flat), default=1)
+    longest = max((len(pair) for pairs in encoded for pair in pairs), default=1)
     scores = iter(
         score_continuations(
             fn,
             flat,
+            endings=[pair.ending for pairs in encoded for pair in pairs],
             mask_token_id=lm.mask_token_id,
             pad_token_id=lm.pad_token_id,
             max_rows=max_rows,

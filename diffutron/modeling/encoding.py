@@ -16,12 +16,17 @@ from diffutron.runtime.json_lines import require_unicode
 class EncodedPair:
     """Ids without begin or end tokens.
 
-    split_token: a token crossed the border, so the two strings were encoded apart.
+    split_token: a token crossed the border, so the two strings were encoded apart. ending: what a
+    model that reads in both directions sees behind the continuation; it is not scored.
     """
 
     context: tuple[int, ...]
     continuation: tuple[int, ...]
     split_token: bool
+    ending: tuple[int, ...] = ()
+
+    def __len__(self) -> int:
+        return len(self.context) + len(self.continuation) + len(self.ending)
 
 
 def begin_ids(tokenizer: Any) -> list[int]:
@@ -103,19 +108,34 @@ def _cut(
     return EncodedPair(tuple(ids[:first]), tuple(ids[first:]), split_token=False)
 
 
-def fill_canvas(pairs: Sequence[EncodedPair], end_token_id: int) -> list[EncodedPair]:
-    """The choices of a question at one length, as end tokens follow the shorter ones.
+def on_one_canvas(
+    pairs: Sequence[EncodedPair], closing: Sequence[int], *, mask_token_id: int
+) -> list[EncodedPair]:
+    """The choices of a question, each ending in `closing`, on a canvas of one length.
 
-    Otherwise the number of masks would tell which choice is meant.
+    Otherwise the number of masks would tell which choice is meant. A choice is scored up to the
+    first token that closes it, and what lies behind stays masked: no other choice begins so. Where
+    all choices close at the same place, that is no news, so the closing is given and they are
+    scored without it: log p(choice, closing) = log p(closing) + log p(choice | closing), and the
+    first term is that of all.
     """
-    most = max(len(pair.continuation) for pair in pairs)
-    return [
-        replace(
-            pair,
-            continuation=(*pair.continuation, *[end_token_id] * (most - len(pair.continuation))),
-        )
-        for pair in pairs
-    ]
+    closed = min(_common_end(pair.continuation, closing) for pair in pairs)
+    lengths = [len(pair.continuation) for pair in pairs]
+    found = []
+    for pair in pairs:
+        if min(lengths) == max(lengths):
+            scored = max(lengths) - closed
+            ending = pair.continuation[scored:]
+        else:
+            scored = len(pair.continuation) - max(0, closed - 1)
+            ending = (mask_token_id,) * (max(lengths) - scored)
+        found.append(replace(pair, continuation=pair.continuation[:scored], ending=ending))
+    return found
+
+
+def _common_end(ids: Sequence[int], others: Sequence[int]) -> int:
+    pairs = enumerate(zip(reversed(ids), reversed(others), strict=False))
+    return next((n for n, (one, other) in pairs if one != other), min(len(ids), len(others)))
 
 
 def move_space(context: str, continuation: str) -> tuple[str, str]:

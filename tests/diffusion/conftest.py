@@ -67,13 +67,14 @@ class Table:
         for number, row in enumerate(ids):
             yield (row if attention_mask is None else row[attention_mask[number]]).tolist()
 
-    def bound(self, context: Sequence[int], x: Sequence[int]) -> float:
-        """The any-order bound, written from the equation."""
+    def bound(self, context: Sequence[int], x: Sequence[int], ending: Sequence[int] = ()) -> float:
+        """The any-order bound of `x`, written from the equation; `ending` is given."""
         total = 0.0
         for k in range(1, len(x) + 1):
             sums = []
             for masked in itertools.combinations(range(len(x)), k):
-                row = [*context, *(self.mask if i in masked else v for i, v in enumerate(x))]
+                noisy = (self.mask if i in masked else v for i, v in enumerate(x))
+                row = [*context, *noisy, *ending]
                 sums.append(
                     sum(float(self.probs(row, len(context) + i)[x[i]].log()) for i in masked)
                 )

@@ -35,6 +35,18 @@ def test_score_is_the_bound_by_enumeration(table, length: int) -> None:
     assert score.num_rows == 2**length - 1 == table.rows
 
 
+@pytest.mark.parametrize("ending", [(1,), (3, 3), (2, 3, 0)])
+def test_an_ending_is_read_and_not_scored(table, ending: tuple[int, ...]) -> None:
+    """It may hold masks (3), and equal continuations before other endings are other rows."""
+    context, x = [2, 1], X[:3]
+    items, ends = [(context, x)] * 2, [ending, ()]
+    scores = score_continuations(table.logprob_fn, items, endings=ends, **ids_of(table))
+    assert table.rows == 2 * 7
+    for score, end in zip(scores, ends, strict=True):
+        assert score.logprob == pytest.approx(table.bound(context, x, end), rel=1e-12)
+        assert (score.num_tokens, score.num_rows) == (3, 7)
+
+
 @pytest.fixture(scope="module")
 def subset_sums(make_table) -> tuple[float, torch.Tensor]:
     """The exact bound of X given [1], and f(S) of each of its 255 subsets by their bits."""

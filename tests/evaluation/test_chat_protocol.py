@@ -1,5 +1,6 @@
 """A tuned model is asked as it was tuned, and the number of masks tells no choice from another."""
 
+import itertools
 from dataclasses import replace
 
 import pytest
@@ -13,7 +14,7 @@ from diffutron.evaluation.cetvel.questions import Question
 from diffutron.evaluation.scorers.masked_diffusion import MaskedDiffusion
 from diffutron.evaluation.scoring import sanity_checks
 from diffutron.evaluation.scoring.answering import answer_batches
-from diffutron.modeling.tokenizer import decode_answer, encode_answer, encode_prompt
+from diffutron.modeling.tokenizer import END_OF_ANSWER, decode_answer, encode_answer, encode_prompt
 
 CHAT, TEXT = PROTOCOLS["chat"], PROTOCOLS["corrected"]
 CHOICES = st.lists(st.text("açsğ ye", min_size=1, max_size=12), min_size=2, max_size=4)
@@ -29,13 +30,20 @@ def test_all_choices_fill_one_canvas_after_the_same_prompt(tiny, context, choice
     model, tokenizer = tiny
     scorer = MaskedDiffusion(model, tokenizer)
     (found,) = scorer.encode_questions([question(context, choices)], CHAT)
-    assert len({len(pair.continuation) for pair in found}) == 1
-    for pair, choice in zip(found, choices, strict=True):
+    answers = [tuple(encode_answer(tokenizer, choice)) for choice in choices]
+    closing = tuple(tokenizer.convert_tokens_to_ids([END_OF_ANSWER, tokenizer.eos_token]))
+    assert {len(pair) for pair in found} == {len(found[0].context) + max(map(len, answers))}
+    for pair, answer, choice in zip(found, answers, choices, strict=True):
         assert pair.context == tuple(encode_prompt(tokenizer, context))
-        answer = encode_answer(tokenizer, choice)
-        assert pair.continuation[: len(answer)] == tuple(answer)
-        assert set(pair.continuation[len(answer) :]) <= {tokenizer.eos_token_id}
         assert decode_answer(tokenizer, pair.continuation) == choice.strip()
+        if len({*map(len, answers)}) == 1:  # that they close here tells none from another
+            assert (pair.continuation, pair.ending) == (answer[: -len(closing)], closing)
+        else:  # the first token that closes a choice is scored, so that none begins as another
+            assert pair.continuation == answer[: len(answer) - len(closing) + 1]
+            assert {*pair.ending} <= {tokenizer.mask_token_id}
+    different = {pair.continuation for pair in found}
+    for one, other in itertools.permutations(different, 2):
+        assert other[: len(one)] != one
     (plain,) = scorer.encode_questions([question(context, choices)], TEXT)
     assert plain == scorer.encode(question(context, choices).pairs, TEXT)
 
@@ -57,9 +65,26 @@ def test_with_everything_masked_the_choices_are_one_row(tiny, monkeypatch):
         seen.clear()
         (pairs,) = scorer.encode_questions([asked], protocol)
         scorer.score(pairs)
-        whole = {(*p.context, *[tokenizer.mask_token_id] * len(p.continuation)) for p in pairs}
+        mask = tokenizer.mask_token_id
+        whole = {(*p.context, *[mask] * len(p.continuation), *p.ending) for p in pairs}
         assert whole <= seen
         assert len(whole) == rows
+
+
+def test_what_all_choices_end_with_costs_no_row(tiny, monkeypatch):
+    model, tokenizer = tiny
+    scorer = MaskedDiffusion(model, tokenizer)
+    closing = tokenizer.convert_tokens_to_ids([END_OF_ANSWER, tokenizer.eos_token])
+    texts = [tokenizer.decode([token]).strip() for token in range(20, len(tokenizer))]
+    short = [text for text in texts if len(encode_answer(tokenizer, text)) == 1 + len(closing)]
+    (pairs,) = scorer.encode_questions([question("Hangisi?", short[:3])], CHAT)
+    seen, plain = [], scorer.fn
+    monkeypatch.setattr(scorer, "fn", lambda ids, *rest: seen.extend(ids) or plain(ids, *rest))
+    scores = scorer.score(pairs)
+    (row,) = seen
+    first = len(pairs[0].context)
+    assert row[first:].tolist() == [tokenizer.mask_token_id, *closing]
+    assert [(score.num_tokens, score.exact) for score in scores] == [(1, True)] * 3
 
 
 @pytest.fixture

@@ -69,6 +69,7 @@ def score_continuations(
     seed: int = 0,
     shared_draws: bool = True,
     turns: Sequence[int] | None = None,
+    endings: Sequence[Sequence[int]] | None = None,
     device: torch.device | str = "cpu",
 ) -> list[Score]:
     """The any-order bound on log p(continuation | context) of each item, in the order given.
@@ -76,7 +77,8 @@ def score_continuations(
     max_rows: model rows allowed for each item; continuations of L tokens with 2^L - 1 <= max_rows
     are exact. batch_rows: rows run at a time, without influence on the values beyond rounding.
     Items that share a context share the rows that are equal: all one-token choices of a question
-    together need one. Items of one context with different `turns` have independent draws. An empty
+    together need one. Items of one context with different `turns` have independent draws. endings:
+    what stands behind each continuation, read as it is and not scored; masks are allowed. An empty
     continuation scores 0. Raises ValueError for a mask token in a continuation (it has no
     probability) and for `max_rows` < 2 where a sample is needed.
     """
@@ -99,7 +101,8 @@ def score_continuations(
             own = () if shared_draws else continuation
             key = _fold(seed, context, own, turns[number] if turns else 0)
             plan = plan_subsets(len(continuation), max_rows=max_rows, seed=key)
-            plans.append((number, plan, *rows.add(context, continuation, plan.masked)))
+            ending = endings[number] if endings else ()
+            plans.append((number, plan, *rows.add(context, continuation, plan.masked, ending)))
         logprobs = rows.logprobs(
             logprob_fn, pad_token_id=pad_token_id, batch_rows=batch_rows, device=device
         )
@@ -139,8 +142,16 @@ def _groups(items: Sequence[Item], *, most_rows: int, max_rows: int) -> Iterable
     yield group
 
 
-def score_texts(fn: LogprobFn, texts: Sequence[Sequence[Item]], **options: Any) -> list[Score]:
+def score_texts(
+    fn: LogprobFn,
+    texts: Sequence[Sequence[Item]],
+    *,
+    endings: Sequence[Sequence[int]] | None = None,
+    **options: Any,
+) -> list[Score]:
     """The score of each text, given as its consecutive windows, by `score_continuations`.
+
+    endings: of each text; it stands behind its last window.
 
     A window whose context comes again in its text takes the next turn. Equal windows with equal
     draws would have equal errors, and those do not add up as independent ones do.
@@ -148,7 +159,12 @@ def score_texts(fn: LogprobFn, texts: Sequence[Sequence[Item]], **options: Any) 
     flat = [item for items in texts for item in items]
     contexts = [[context for context, _ in items] for items in texts]
     turns = [some[:n].count(context) for some in contexts for n, context in enumerate(some)]
-    scores = iter(score_continuations(fn, flat, turns=turns, **options))
+    behind = [
+        ending if number == len(items) - 1 else ()
+        for items, ending in zip(texts, endings or [()] * len(texts), strict=True)
+        for number in range(len(items))
+    ]
+    scores = iter(score_continuations(fn, flat, turns=turns, endings=behind, **options))
     return [add_scores(next(scores) for _ in items) for items in texts]
 
 

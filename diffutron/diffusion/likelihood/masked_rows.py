@@ -81,9 +81,13 @@ class MaskedRows:
         self.num_asked = 0
 
     def add(
-        self, context: Sequence[int], continuation: Sequence[int], masked: Tensor
+        self,
+        context: Sequence[int],
+        continuation: Sequence[int],
+        masked: Tensor,
+        ending: Sequence[int] = (),
     ) -> tuple[Tensor, slice]:
-        """Asks for every masked token.
+        """Asks for every masked token; `ending` stands behind the continuation in each row.
 
         Which row of `masked` each belongs to, and where the answers will be.
         """
@@ -91,8 +95,9 @@ class MaskedRows:
         noisy = torch.where(masked, self.mask_token_id, clean)
         shared = tuple(context)
         head = torch.tensor(shared, dtype=torch.int64)
+        tail = torch.tensor(ending, dtype=torch.int64)
         place: list[int] = []
-        for row in noisy:
+        for row in torch.cat([noisy, tail.expand(len(noisy), -1)], dim=1):
             key = (shared, row.numpy().tobytes())
             if key not in self.known:
                 self.known[key] = len(self.rows)

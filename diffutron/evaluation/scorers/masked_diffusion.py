@@ -10,8 +10,9 @@ from diffutron.diffusion.likelihood.masked_rows import Item
 from diffutron.evaluation.cetvel.protocols import Protocol
 from diffutron.evaluation.cetvel.questions import Question
 from diffutron.evaluation.scorers.scorer import Scorer, pad_id
-from diffutron.modeling.encoding import EncodedPair, begin_ids, fill_canvas
+from diffutron.modeling.encoding import EncodedPair, begin_ids, on_one_canvas
 from diffutron.modeling.head import logprob_fn
+from diffutron.modeling.tokenizer import encode_answers
 
 
 class MaskedDiffusion(Scorer):
@@ -39,7 +40,9 @@ class MaskedDiffusion(Scorer):
         found = super().encode_questions(questions, protocol)
         if not protocol.chat:
             return found
-        return [fill_canvas(pairs, self.tokenizer.eos_token_id) for pairs in found]
+        (closing,) = encode_answers(self.tokenizer, [""])
+        mask = int(self.tokenizer.mask_token_id)
+        return [on_one_canvas(pairs, closing, mask_token_id=mask) for pairs in found]
 
     def rows(self, pair: EncodedPair) -> int:
         return min(self.max_rows, 2 ** len(pair.continuation) - 1)
@@ -56,13 +59,14 @@ class MaskedDiffusion(Scorer):
         mask = int(self.tokenizer.mask_token_id)
         asked = []
         for pair in pairs:
-            ((context, _),) = self._fit(pair.context, [mask])
-            asked.append([((*context, mask), len(context), pair.continuation[0])])
+            ((context, _),) = self._fit(pair)
+            row = (*context, mask, *pair.ending)
+            asked.append([(row, len(context), pair.continuation[0])])
         return [Score(value, 0.0, 1, 1, exact=True) for value in self.score_tokens(asked)]
 
-    def _fit(self, context: Sequence[int], continuation: Sequence[int]) -> list[Item]:
-        begin = len(self.begin)
-        return fit(self.begin, context[begin:], continuation, max_length=self.max_length)[0]
+    def _fit(self, pair: EncodedPair) -> list[Item]:
+        context, room = pair.context[len(self.begin) :], self.max_length - len(pair.ending)
+        return fit(self.begin, context, pair.continuation, max_length=room)[0]
 
     def logprobs(
         self,
@@ -76,11 +80,12 @@ class MaskedDiffusion(Scorer):
         return self.fn(ids, attention_mask, rows, cols, targets)
 
     def _score_bound(self, pairs: Sequence[EncodedPair]) -> list[Score]:
-        parts = [self._fit(pair.context, pair.continuation) for pair in pairs]
+        parts = [self._fit(pair) for pair in pairs]
         longest = max((len(c) + len(x) for part in parts for c, x in part), default=1)
         return score_texts(
             self.fn,
             parts,
+            endings=[pair.ending for pair in pairs],
             mask_token_id=self.tokenizer.mask_token_id,
             pad_token_id=pad_id(self.tokenizer),
             max_rows=self.max_rows,

@@ -53,7 +53,7 @@ class Scorer(ABC):
 
     def cost(self, pair: EncodedPair) -> int:
         """Tokens that a pair may cost."""
-        return self.rows(pair) * (len(pair.context) + len(pair.continuation))
+        return self.rows(pair) * len(pair)
 
     def cut(self, context: Sequence[int], room: int) -> tuple[int, ...]:
         """The context as it fits: the special tokens stay, the text loses its beginning."""

@@ -60,7 +60,7 @@ def answer_batches(
     """Questions with their answers, short ones first, a batch of like lengths at a time."""
     encoded = scorer.encode_questions(questions, protocol)
     costs = [sum(map(scorer.cost, each)) for each in encoded]
-    lengths = [max(len(p.context) + len(p.continuation) for p in each) for each in encoded]
+    lengths = [max(map(len, each)) for each in encoded]
     chunks: list[list[int]] = []
     cost = 0
     for number in sorted(range(len(questions)), key=lambda n: lengths[n]):

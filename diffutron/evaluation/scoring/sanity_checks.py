@@ -75,7 +75,7 @@ def target(scorer: "Scorer", task: EvalTask, answers: Answers) -> SanityCheck:
             wrong.append((choice, scored))
     lost = sum(count != len(pair.continuation) for count, pair in zip(counts, pairs, strict=True))
     unknown = sum(tokenizer.unk_token_id in pair.continuation for pair in pairs)
-    long = sum(len(p.context) + len(p.continuation) > scorer.max_length for p in pairs)
+    long = sum(len(pair) > scorer.max_length for pair in pairs)
     detail = f"{len(pairs)} choices, {unknown} with unknown tokens, {long} prompts cut to fit"
     if wrong:
         detail += f"; {wrong[0][0]!r} was scored as {wrong[0][1]!r} ({len(wrong)} such)"
