@@ -1,4 +1,8 @@
-"""Real services on this machine, each on free ports and in a folder of its own."""
+"""Real services on this machine, each on free ports and in a folder of its own.
+
+Two processes share the tests out by what they are set up on: the services, the tiny project, or
+the file of a test.
+"""
 
 import os
 import shutil
@@ -8,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks.parts.tiny_project import make_project
 from diffutron.training.hosts import free_port
 from tests.support.processes import wait_for
 
@@ -49,6 +54,30 @@ CgroupAutomount=no
 ConstrainCores=no
 ConstrainRAMSpace=no
 """
+
+SHARED = {
+    **dict.fromkeys(("team", "postgres", "swift", "moto"), "services"),
+    "tiny_project": "tiny_project",
+}
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """A file belongs to what one of its tests is set up on."""
+    mine = [item for item in items if item.path.parent == Path(__file__).parent]
+    groups = {
+        item.path: SHARED[name]
+        for item in mine
+        for name in getattr(item, "fixturenames", ())
+        if name in SHARED
+    }
+    for item in mine:
+        item.add_marker(pytest.mark.xdist_group(groups.get(item.path, item.path.stem)))
+
+
+@pytest.fixture(scope="session")
+def tiny_project(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A project of the real stages up to the instructions; a test works in a copy of it."""
+    return make_project(tmp_path_factory.mktemp("tiny-project"), steps=40)
 
 
 @pytest.fixture(scope="session")

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from benchmarks.kill import newest, weights
-from benchmarks.parts.tiny_project import make_project, select
+from benchmarks.parts.tiny_project import select, write_params
+from diffutron.runtime.yaml_files import read_yaml
 from tests.support.processes import wait_for
 
 from .conftest import need, output
@@ -18,8 +19,12 @@ STEPS = 400
 
 
 @pytest.fixture(scope="module")
-def project(tmp_path_factory):
-    return make_project(tmp_path_factory.mktemp("slurm-project"), steps=STEPS)
+def project(tmp_path_factory, tiny_project):
+    folder = shutil.copytree(tiny_project, tmp_path_factory.mktemp("slurm") / "project")
+    values = read_yaml(folder / "params.yaml")
+    values["pretrain"]["training"]["steps"] = STEPS
+    write_params(folder, values)
+    return folder
 
 
 @pytest.fixture

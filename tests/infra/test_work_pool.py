@@ -11,7 +11,7 @@ import psutil
 import pytest
 
 from benchmarks.kill import newest, uninterrupted, weights
-from benchmarks.parts.tiny_project import make_project, select, write_params
+from benchmarks.parts.tiny_project import select, write_params
 from diffutron.runtime.yaml_files import read_yaml
 from tests.support.prefect_api import PrefectApi
 from tests.support.processes import processes_in, wait_for
@@ -123,9 +123,9 @@ def test_each_machine_takes_a_run_into_its_own_clone(api, pool, machines):
 
 
 @pytest.fixture(scope="module")
-def shared(tmp_path_factory, repo) -> Path:
-    """A project on a file system that all machines see, and its training without any of them."""
-    folder = make_project(tmp_path_factory.mktemp("shared"), steps=40)
+def shared(tmp_path_factory, tiny_project, repo) -> Path:
+    """A project on a file system that all machines see."""
+    folder = shutil.copytree(tiny_project, tmp_path_factory.mktemp("shared") / "project")
     for name in ("flows", "infra"):
         shutil.copytree(repo / name, folder / name)
     return folder
