@@ -1,4 +1,4 @@
-"""Rules for personal data beside libraries, on the tables of spellings of the tests.
+"""Rules for personal data beside libraries, on the spellings of the tests and on drawn ones.
 
     python -m venv ENV && ENV/bin/pip install presidio-analyzer==2.2.366 kvkk==0.1.2 \
         kvkk-pii==0.2.0 telveguard-core==0.4.0 phonenumbers==9.0.43 python-stdnum==2.2 \
@@ -7,22 +7,26 @@
 
 A value is found where every letter and digit of it is inside what is marked, under whatever name.
 A row that only looks like personal data is an alarm where anything in it is marked. Each is asked
-for the kinds that are promised, and for licence plates apart. Time is that of the processor.
+for the kinds that are promised, and for licence plates apart. Drawn are the groups in which a
+number stands, and figures of other kinds. Time is that of the processor.
 """
 
 import argparse
 import json
 import statistics
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from random import Random
 from typing import Any
 
+from benchmarks.parts.drawn_numbers import harmless, spellings
 from benchmarks.parts.personal_data_libraries import LIBRARIES, Find, Library
 from diffutron.runtime.tables import markdown_table
 from diffutron.text.privacy import KINDS, PLATE
 from tests.support.personal_data import AROUND, HARMLESS, NO_PLATES, PLATES, UNUSUAL, USUAL, spot
 
 REPEATS = 5
+SEED, EACH, OTHERS = 31, 100, 3000  # drawn numbers of each kind, and other figures
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -34,6 +38,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         parser.error(f"--repeats {given.repeats}: at least 1")
     said = {
         "libraries": [measure(one, given.repeats) for one in LIBRARIES if not one.missing],
+        "seed": SEED,
         "not_installed": {one.name: one.missing for one in LIBRARIES if one.missing},
     }
     print(json.dumps(said, ensure_ascii=False) if given.json else as_text(said))
@@ -42,28 +47,32 @@ def main(arguments: Sequence[str] | None = None) -> None:
 def measure(library: Library, repeats: int) -> dict[str, Any]:
     """Of each table: rows, and how many were found or marked wrongly; what was missed, in full."""
     find = library.load(library.names(KINDS))
-    found = {kind: missed(find, rows) for kind, rows in UNUSUAL.items()}
+    numbers = Random(SEED)
+    drawn, others = spellings(numbers, EACH), harmless(numbers, OTHERS)
     said = {
         "library": library.name,
         "version": library.versions(),
         "license": library.licenses(),
         "unknown": [kind for kind in (*KINDS, PLATE) if not library.names([kind])],
-        "unusual": {kind: counts(UNUSUAL[kind], gone) for kind, gone in found.items()},
-        "usual": {kind: counts(rows, missed(find, rows)) for kind, rows in USUAL.items()},
-        "missed": [row for rows in found.values() for row in rows],
+        **{
+            name: {kind: counts(find, rows) for kind, rows in table.items()}
+            for name, table in (("unusual", UNUSUAL), ("usual", USUAL), ("drawn", drawn))
+        },
+        "missed": [row for rows in UNUSUAL.values() for row in missed(find, rows)],
         "alarms": alarms(find, HARMLESS),
         "harmless": len(HARMLESS),
+        "drawn_alarms": {"rows": len(others), "marked": len(alarms(find, others))},
         "rows_per_second": speed(find, repeats),
     }
     if plates := library.names([PLATE]):
         find = library.load(plates)
-        said["plates"] = counts(PLATES, missed(find, PLATES))
+        said["plates"] = counts(find, PLATES)
         said["plate_alarms"], said["no_plates"] = alarms(find, NO_PLATES), len(NO_PLATES)
     return said
 
 
-def counts(rows: Sequence[str], gone: Sequence[str]) -> dict[str, int]:
-    return {"rows": len(rows), "found": len(rows) - len(gone)}
+def counts(find: Find, rows: Sequence[str]) -> dict[str, int]:
+    return {"rows": len(rows), "found": len(rows) - len(missed(find, rows))}
 
 
 def missed(find: Find, rows: Sequence[str]) -> list[str]:
@@ -94,51 +103,63 @@ def speed(find: Find, repeats: int) -> int:
     return round(len(texts) / statistics.median(seconds))
 
 
-def share(counted: dict[str, dict[str, int]], unknown: Sequence[str] = ()) -> str:
+def share(counted: Mapping[str, dict[str, int]], unknown: Sequence[str] = ()) -> str:
     """Found of all rows, but for those of the kinds that a library does not know."""
     known = [numbers for kind, numbers in counted.items() if kind not in unknown]
     found, rows = sum(one["found"] for one in known), sum(one["rows"] for one in known)
-    return f"{found} of {rows} ({found / rows:.0%})"
+    return f"{part(found, rows)} ({found / rows:.0%})"
 
 
 def as_text(said: dict[str, Any]) -> str:
-    """The tables, and a line for each library that is not there."""
-    rows = said["libraries"]
-    whole = [
-        (
-            one["library"],
-            one["version"],
-            one["license"],
-            share(one["unusual"]),
-            share(one["unusual"], one["unknown"]),
-            share(one["usual"]),
-            share(one["usual"], one["unknown"]),
-            f"{len(one['alarms'])} of {one['harmless']}",
-            one["rows_per_second"],
-        )
-        for one in rows
-    ]
-    head = ("library", "version", "license", "unusual", "of its kinds", "usual", "of its kinds")
-    kinds = [(one["library"], *by_kind(one)) for one in rows]
+    """What is found, by kind too, and what is marked wrongly; then what is not installed."""
+    rows, tables = said["libraries"], ("unusual", "drawn", "usual")
+    head = [cell for name in tables for cell in (name, "of its kinds")]
+    whole = markdown_table(
+        ("library", "version", "license", *head),
+        [
+            (
+                *(one[key] for key in ("library", "version", "license")),
+                *(share(one[name], no) for name in tables for no in ((), one["unknown"])),
+            )
+            for one in rows
+        ],
+    )
+    wrong = markdown_table(
+        ("library", "look-alikes marked", "drawn ones", "no plates", "rows/s"),
+        [
+            (
+                one["library"],
+                part(len(one["alarms"]), one["harmless"]),
+                part(one["drawn_alarms"]["marked"], one["drawn_alarms"]["rows"]),
+                part(len(one["plate_alarms"]), one["no_plates"]) if "plates" in one else "unknown",
+                one["rows_per_second"],
+            )
+            for one in rows
+        ],
+    )
     absent = [
         f"{name}: not installed ({', '.join(modules)})"
         for name, modules in said["not_installed"].items()
     ]
-    first = markdown_table((*head, "alarms", "rows/s"), whole)
-    second = markdown_table(("unusual", *KINDS, PLATE, "no plate, marked"), kinds)
-    return "\n\n".join(filter(None, (first, second, "\n".join(absent))))
+    by = [by_kind("unusual", rows, (*KINDS, PLATE)), by_kind("drawn", rows, rows[0]["drawn"])]
+    return "\n\n".join(filter(None, (whole, wrong, *by, "\n".join(absent))))
 
 
-def by_kind(one: dict[str, Any]) -> list[str]:
-    cells = [
-        "unknown" if kind in one["unknown"] else f"{numbers['found']} of {numbers['rows']}"
-        for kind, numbers in ((kind, one["unusual"][kind]) for kind in KINDS)
-    ]
-    if PLATE in one["unknown"]:
-        return [*cells, "unknown", ""]
-    plates = one["plates"]
-    marked = f"{len(one['plate_alarms'])} of {one['no_plates']}"
-    return [*cells, f"{plates['found']} of {plates['rows']}", marked]
+def by_kind(table: str, rows: Sequence[dict[str, Any]], kinds: Iterable[str]) -> str:
+    kinds = list(kinds)
+
+    def cell(one: dict[str, Any], kind: str) -> str:
+        if kind in one["unknown"]:
+            return "unknown"
+        counted = one["plates"] if kind == PLATE else one[table][kind]
+        return part(counted["found"], counted["rows"])
+
+    cells = [(one["library"], *(cell(one, kind) for kind in kinds)) for one in rows]
+    return markdown_table((table, *kinds), cells)
+
+
+def part(some: int, many: int) -> str:
+    return f"{some} of {many}"
 
 
 if __name__ == "__main__":

@@ -58,6 +58,12 @@ UNUSUAL = {
         "«ayse_1+is%2@alt.örnek.com.tr»;",
         "e-posta:«ayse@ornek.com»,veli",
         "«ayse<at>ornek<nokta>com»",
+        "«ayse(a)ornek.com» ile",
+        "«ayse [kuyruklu a] ornek.com»",
+        "«ayse et ornek nokta com»",
+        "«ayse (at) ornek nokta com»",
+        "«ayse @ ornek . com . tr»",
+        "«ayse at gmail.com»",
     ],
     "phone": [
         "Tel...0«212 555 12 34»",
@@ -89,6 +95,18 @@ UNUSUAL = {
         "0«850 555 12 34»",
         "0«5325551234»-Ayşe",
         "2) 0«532 555 12 34» dahili 12",
+        "0«532 55 51 234»",
+        "0«532 5551 234»",
+        "+90 «532.55.512.34»",
+        "0 «53 25 55 12 34»",
+        "0«5 32 555 12 34»",
+        "0«532_555_12_34»",
+        "[0«532] 555 12 34»",
+        "+90 «5 3 2 5 5 5 1 2 3 4»",
+        "Tel: «212 555 12 34»",
+        "faks no: «312-555-1234»",
+        "0«216 555 12 34»/35/36",
+        "0«216 555 12 34» - 555 12 35",
     ],
     "identity_number": [
         f"TC«{ID}»",
@@ -101,6 +119,14 @@ UNUSUAL = {
         f"«{A}-{B}-{C}-{D}»",
         f"«{ID[:3]} {ID[3:5]} {ID[5:8]} {ID[8:]}»",
         f"«{' '.join(ID)}»",
+        f"«{'-'.join(ID)}»",
+        f"«{ID[:5]} {ID[5:]}»",
+        f"«{ID[:4]}-{ID[4:8]}-{ID[8:]}»",
+        f"«{ID[:2]}.{ID[2:5]}.{ID[5:8]}.{ID[8:]}»",
+        f"«{A}/{B}/{C}/{D}»",
+        f"«{A} - {B} - {C} - {D}»",
+        f"tckn«{ID}»",
+        f"tc_«{ID}»",
     ],
     "tax_number": [
         f"VKN «{TAX}»",
@@ -109,6 +135,12 @@ UNUSUAL = {
         f"VERGİ KİMLİK NUMARASI («{TAX}»)",
         f"vergi dairesi Çankaya, no «{grouped(TAX, 5, ' ')}»",
         f"vergi numaram «{TAX[:3]} {TAX[3:6]} {TAX[6:]}».",
+        f"«{TAX}» vergi numaralı",
+        f"«{TAX}» VKN'li şirket",
+        f"Çankaya V.D. «{TAX}»",
+        f"V.No: «{TAX}»",
+        f"VKN «{TAX[:3]}/{TAX[3:6]}/{TAX[6:]}»",
+        f"Vergi No:\n«{TAX}»",
     ],
     "iban": [
         f"«TR {grouped(ACCOUNT[2:], 4, ' ')}»",
@@ -118,6 +150,10 @@ UNUSUAL = {
         f"«{ACCOUNT[:10]} {ACCOUNT[10:18]} {ACCOUNT[18:]}»",
         f"«TR {' '.join(ACCOUNT[2:])}»",
         f"«{grouped(ACCOUNT, 4, '-')}»",
+        f"«{grouped(ACCOUNT, 4, '/')}»",
+        f"«{grouped(ACCOUNT, 4, ' - ')}»",
+        f"iban_«{ACCOUNT}»",
+        f"TR: «{ACCOUNT[2:]}»",
     ],
     "card": [
         f"kart...«{grouped(PAY, 4, ' ')}»",
@@ -125,6 +161,10 @@ UNUSUAL = {
         f"kart «{grouped(PAY, 4, '/')}»",
         f"No.«{PAY}»",
         f"«{grouped(PAY, 4, '-')}» - 12/29",
+        f"«{grouped(PAY, 4, ' - ')}»",
+        f"«{grouped(PAY, 4, '_')}»",
+        f"«{PAY[:6]} {PAY[6:]}»",
+        f"«{PAY[:4]} {PAY[4:10]} {PAY[10:]}»",
     ],
     "ip": [
         "IP=«85.96.12.7»:8080",
@@ -132,6 +172,9 @@ UNUSUAL = {
         "[«2001:DB8::8A2E:370:7334»]:443",
         "«fe80::1ff:fe23:4567:890a»%eth0",
         "«85.96.12.7»/24 ağı",
+        "«85.96.12[.]7»",
+        "«85(.)96(.)12(.)7»",
+        "«85[dot]96[dot]12[dot]7»",
     ],
 }
 USUAL = {
@@ -251,6 +294,16 @@ Oy: 541 320, 512 415, 505 118
 RGB(53, 25, 55) ve #532555
 %53,25 oranında, 5,12/34 payla
 127.0.0.1 ile 0.0.0.0 yereldir.
+Gelir 75.326.948.442 TL oldu.
+Borç 2.194.195.185 TL idi.
+05.12.2018 123 sayılı
+Eksen 0 250 500 750 1000
+Vergi dairesi müdürü 12 Mart 2018 tarihinde
+Kitap, vd., 2018 2019 2020
+Madde 5(a) ve 6(b) uygulanır.
+Piyango 05 12 23 34 41 49
+Telefon 250 bin 500 liraya satıldı.
+Maç 3 @ 5 nokta farkla
 """.splitlines()
 PLATES = [  # an option
     "«34 ABC 123»",
