@@ -18,15 +18,8 @@ from diffutron.text.privacy import KINDS, PLACEHOLDERS, PLATE, replace_personal_
 
 Mark = tuple[int, int]  # from where to where in a text
 Find = Callable[[str], list[Mark]]
-ADDRESS, CARD, EMAIL, IBAN, ID, PHONE, TAX = (
-    "ip",
-    "card",
-    "email",
-    "iban",
-    "identity_number",
-    "phone",
-    "tax_number",
-)
+ADDRESS, CARD, EMAIL, IBAN = "ip", "card", "email", "iban"
+ID, PHONE, TAX = "identity_number", "phone", "tax_number"
 
 
 @dataclass(frozen=True)
@@ -50,13 +43,20 @@ class Library:
     def names(self, kinds: Collection[str]) -> list[str]:
         return [name for name, kind in self.kinds.items() if kind in kinds]
 
+    @property
     def versions(self) -> str:
-        return ", ".join(metadata(name)["Version"] for name in self.distributions)
+        """Of its distributions; a dash for what is none, such as ours from a checkout."""
+        return ", ".join(metadata(name)["Version"] for name in self.distributions) or "-"
 
+    @property
     def licenses(self) -> str:
-        """As the packages name them themselves."""
-        said = map(metadata, self.distributions)
-        return ", ".join(one["License-Expression"] or one["License"] or "not named" for one in said)
+        """As the distributions name them themselves."""
+        return ", ".join(map(_license, self.distributions)) or "-"
+
+
+def _license(distribution: str) -> str:
+    said = metadata(distribution)
+    return next((said[key] for key in ("License-Expression", "License") if key in said), "?")
 
 
 def ours(names: Collection[str]) -> Find:

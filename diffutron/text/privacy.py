@@ -44,8 +44,8 @@ _IDENTITY = re.compile(
     rf"(?:{_STARTS}|(?<=(?i:tc))|(?<=(?i:kn))|(?<=(?i:no))|(?<=(?<!\d)_))"
     r"(?:[1-9]\d{10}|[1-9]\d{2}([ .-])\d{3}\1\d{3}\1\d{2}|[1-9]\d{2} \d{2} \d{3} \d{3}"
     r"|[1-9]([ .-])\d(?:\2\d){9}"
-    rf"|(?<!\d )(?<!\d - )[1-9]\d{{1,5}}({_ONE_SEP})\d{{2,6}}(?:\3\d{{2,6}}){{0,3}}(?!\3\d)"
-    rf"){_ENDS}{_UNITS}"
+    rf"|(?<!\d )(?<!\d - )[1-9]\d{{1,5}}({_ONE_SEP})\d{{2,6}}(?:\3\d{{2,6}}){{0,3}}(?!\3\d){_UNITS}"
+    rf"){_ENDS}"
 )
 # Ten digits are often something else, so that a tax number is one where it is called so.
 _TAX_FIGURES = rf"\d(?:{_SEP}\d){{9}}"
@@ -117,7 +117,7 @@ _MEASURES = re.compile(
 )
 # What a text without personal data mostly lacks; quick to look for.
 _FIGURES = re.compile(r"\d(?:\d{3}|[\] \u00a0\u2009\u202f._(){}\[·/–-]+\d|[\[({](?:dot|nokta))")
-_LONG = re.compile(r"\d(?:[\W_]{0,4}\d){8}")  # shorter than any number but that of a plate
+_LONG = re.compile(r"\d(?:[\W_]{0,4}\d){8}")  # only addresses and plates have fewer
 _COLONS = re.compile(r":[0-9a-fA-F]*:")
 _AT_IN_WORDS = re.compile(r"[\[({<] ?(?:at|et|kuyruklu a|a) ?[\])}>]", re.IGNORECASE)
 _AT_SIGNS = ("@", "＠", " dot ", " DOT ", " nokta ", " NOKTA ", " at ", " AT ")

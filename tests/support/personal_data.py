@@ -41,7 +41,7 @@ def spot(row: str) -> tuple[str, int, int]:
 
 NUMBERS = random.Random(41)
 ID, ACCOUNT, PAY = identity_number(NUMBERS), iban(NUMBERS), card(NUMBERS)
-TAX = next(one for one in map(str, range(4810030570, 4810030670)) if tax_number_holds(one))
+TAX = next(one for one in map(str, range(4810030571, 4810030671)) if tax_number_holds(one))
 A, B, C, D = ID[:3], ID[3:6], ID[6:9], ID[9:]
 UNUSUAL = {
     "email": [
