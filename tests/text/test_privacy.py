@@ -13,27 +13,7 @@ from diffutron.text.privacy import (
     luhn_holds,
     replace_personal_data,
 )
-
-
-def identity_number(random_numbers: random.Random) -> str:
-    digits = [random_numbers.randint(1, 9)] + [random_numbers.randint(0, 9) for _ in range(8)]
-    tenth = (7 * sum(digits[0::2]) - sum(digits[1::2])) % 10
-    return "".join(map(str, [*digits, tenth, (sum(digits) + tenth) % 10]))
-
-
-def iban(random_numbers: random.Random) -> str:
-    rest = "".join(str(random_numbers.randint(0, 9)) for _ in range(22))
-    check = 98 - int(rest + "292700") % 97  # T = 29, R = 27
-    return f"TR{check:02d}{rest}"
-
-
-def card(random_numbers: random.Random) -> str:
-    body = "4" + "".join(str(random_numbers.randint(0, 9)) for _ in range(14))
-    return next(body + last for last in "0123456789" if luhn_holds(body + last))
-
-
-def grouped(text: str, size: int, by: str) -> str:
-    return by.join(text[start : start + size] for start in range(0, len(text), size))
+from tests.support.personal_data import card, grouped, iban, identity_number
 
 
 @pytest.mark.parametrize("seed", range(20))
