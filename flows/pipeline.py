@@ -3,7 +3,7 @@
 import json
 import os
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Literal
@@ -38,6 +38,7 @@ LEASE = 60  # seconds after which the slot of a run that was killed is free agai
 WAIT = 15  # seconds between two log lines while waiting for the slot
 REPORT = Path("report/report.md")
 PARAMS = Path("params.yaml")
+QUICK = {"merge", "report", "register"}  # stages that take seconds, less than a plan does
 
 Profile = Literal["current", "demo", "small", "paper"]
 Executor = Literal["local", "ray", "slurm"]
@@ -118,30 +119,31 @@ def bring_up_to_date(
     if (force or stale) and (fault := lacking()):
         return Failed(message=fault)
     needs = all_needs()
-    publish_plan(stages, stale, force=force)
-    ran: set[str] = set()
+    runs: set[str] = set()
+    for stage in stages:
+        if force or stage in stale or needs[stage] & runs:
+            runs.add(stage)
+    publish_plan(stages, stale, runs, force=force)
     progress = create_progress_artifact(0.0, key="progress", description=", ".join(stages))
     assert isinstance(progress, UUID)
     for number, stage in enumerate(stages):
-        must_run = force or stage in stale or bool(needs[stage] & ran)
         state = run_stage.with_options(name=stage, task_run_name=stage)(
             stage,
-            up_to_date=not must_run,
+            up_to_date=stage not in runs,
             why=why(stage, stale, needs[stage]),
             force=force or (stage == "register" and gone != ""),  # DVC sees no change in that
-            bar=Bar(progress, number / len(stages), 1 / len(stages)) if must_run else None,
+            bar=Bar(progress, number / len(stages), 1 / len(stages)) if stage in runs else None,
             extra=extra,
             return_state=True,
         )
         if state.is_failed():
             return Failed(message=state.message)
-        ran |= {stage} if must_run else set()
     update_progress_artifact(progress, progress=100.0)
     if "report" in stages:
         publish_report()
-    if "register" in ran:
+    if "register" in runs:
         publish_mlflow_run()
-    return Completed(message=f"ran {', '.join(s for s in stages if s in ran) or 'nothing'}")
+    return Completed(message=f"ran {', '.join(s for s in stages if s in runs) or 'nothing'}")
 
 
 def gone_version() -> str:
@@ -179,8 +181,10 @@ def why(stage: str, stale: Changes, needed: set[str]) -> str:
     return sentence(stage, {name: stale[name] for name in stale if name in {stage, *needed}})
 
 
-def publish_plan(stages: Sequence[str], stale: Changes, *, force: bool) -> None:
-    """Before anything runs: which stages will, why, and what each will cost."""
+def publish_plan(
+    stages: Sequence[str], stale: Changes, runs: Collection[str], *, force: bool
+) -> None:
+    """Before anything runs: which stages will, why, and what a build costs that takes its time."""
     from diffutron.runtime.tables import markdown_table
 
     needs = all_needs()
@@ -189,7 +193,7 @@ def publish_plan(stages: Sequence[str], stale: Changes, *, force: bool) -> None:
         for stage in stages
     ]
     lines = [markdown_table(["stage", ""], rows)]
-    if PARAMS.exists():
+    if PARAMS.exists() and not QUICK.issuperset(runs):
         cost: list[str] = []
         try:
             run_command([sys.executable, "-m", "diffutron", "plan"], log=cost.append)

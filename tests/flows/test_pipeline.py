@@ -168,6 +168,17 @@ def test_a_profile_replaces_params_that_nobody_changed(toy, repo, monkeypatch):
     assert Path("params.yaml").read_text() == written
 
 
+@pytest.mark.parametrize(("runs", "priced"), [((), 0), (("report",), 0), (("corpus", "report"), 1)])
+def test_a_build_of_seconds_is_not_priced(runs, priced, toy, repo, monkeypatch):
+    Path("params.yaml").write_text((repo / "params.yaml").read_text("utf-8"), "utf-8")
+    asked, shown = [], []
+    monkeypatch.setattr(pipeline, "run_command", lambda command, **_: asked.append(command[1:]))
+    monkeypatch.setattr(pipeline, "create_markdown_artifact", lambda **it: shown.append(it))
+    pipeline.publish_plan(("corpus", "report"), {}, runs, force=False)
+    assert asked == [["-m", "diffutron", "plan"]] * priced
+    assert ("What a whole build costs" in shown[0]["markdown"]) == bool(priced)
+
+
 def test_evaluate_can_score_again_what_is_up_to_date(toy, monkeypatch):
     monkeypatch.setattr("flows.evaluation.STAGES", ("corpus", "report"))
     subprocess.run([sys.executable, "-m", "dvc", "repro", "-q"], check=True)
