@@ -14,7 +14,7 @@ export PREFECT_SERVER_ANALYTICS_ENABLED := false
 
 # Brings the tokenizer of 256 000 tokens; any npm will do, so one that is there is kept.
 NPM := command -v npm >/dev/null || (apt-get update -qq && apt-get install -qq -y --no-install-recommends npm)
-.PHONY: setup demo quick test coverage browser services test-e2e test-infra test-paper check up reference clean lock help
+.PHONY: setup demo quick test coverage test-e2e test-infra test-paper check up reference clean lock help
 help:  ## what there is
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
 
@@ -43,19 +43,15 @@ coverage: setup  ## the same under coverage, which takes 1.4 times as long
 	$(TESTS) --cov --cov-report=term:skip-covered --cov-fail-under=90
 
 # Real servers and a browser on a machine that others use: what fails is tried once more, in sight.
-test-e2e: browser  ## a build, a cancel and a promotion in Chromium (installs it)
-	$(BIN)/python -m pytest -m e2e tests/e2e || $(BIN)/python -m pytest -m e2e tests/e2e
-
-browser: setup
+test-e2e: setup  ## a build, a cancel and a promotion in Chromium (installs it)
 	command -v chromium >/dev/null || (apt-get update -qq && apt-get install -qq -y --no-install-recommends chromium)
 	$(BIN)/uv pip install -q --python $(BIN)/python --no-deps $$(grep -E '^(playwright|greenlet)==' constraints.txt)
+	$(BIN)/python -m pytest -m e2e tests/e2e || $(BIN)/python -m pytest -m e2e tests/e2e
 
-test-infra: services  ## real Slurm, Postgres, S3 and the composed servers on this machine (installs them)
-	$(BIN)/python -m pytest -n 2 --dist loadgroup -m infra tests/infra || $(BIN)/python -m pytest -m infra --last-failed tests/infra
-
-services: setup
+test-infra: setup  ## real Slurm, Postgres, S3 and the composed servers on this machine (installs them)
 	dpkg -s $(SERVICES) >/dev/null 2>&1 || (apt-get update -qq && apt-get install -qq -y --no-install-recommends $(SERVICES))
 	@$(NPM)
+	$(BIN)/python -m pytest -m infra tests/infra || $(BIN)/python -m pytest -m infra --last-failed tests/infra
 
 test-paper: setup  ## profile `paper` at 307 M parameters, two steps a stage: seconds, memory (12 GiB, 40 GB of disk)
 	$(NPM)

@@ -1,8 +1,4 @@
-"""Real services on this machine, each on free ports and in a folder of its own.
-
-Two processes share the tests out by what they are set up on: the services, the tiny project, or
-the file of a test.
-"""
+"""Real services on this machine, each on free ports and in a folder of its own."""
 
 import os
 import shutil
@@ -54,24 +50,6 @@ CgroupAutomount=no
 ConstrainCores=no
 ConstrainRAMSpace=no
 """
-
-SHARED = {
-    **dict.fromkeys(("team", "postgres", "swift", "moto"), "services"),
-    "tiny_project": "tiny_project",
-}
-
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """A file belongs to what one of its tests is set up on."""
-    mine = [item for item in items if item.path.parent == Path(__file__).parent]
-    groups = {
-        item.path: SHARED[name]
-        for item in mine
-        for name in getattr(item, "fixturenames", ())
-        if name in SHARED
-    }
-    for item in mine:
-        item.add_marker(pytest.mark.xdist_group(groups.get(item.path, item.path.stem)))
 
 
 @pytest.fixture(scope="session")
