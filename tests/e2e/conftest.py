@@ -12,11 +12,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import httpx
 import pytest
 
 from diffutron.training.hosts import free_port
 from tests.support.fake_hub import serve
+from tests.support.http import client
 from tests.support.prefect_api import PrefectApi
 from tests.support.processes import wait_for
 from tests.support.project import copy_project
@@ -133,10 +133,9 @@ class Servers:
 
     def alias(self, name: str) -> str | None:
         """The version that an alias of the registered model points at."""
-        answer = httpx.get(
+        answer = client().get(
             f"{self.mlflow}/api/2.0/mlflow/registered-models/alias",
             params={"name": "diffutron", "alias": name},
-            timeout=60,
         )
         return answer.json()["model_version"]["version"] if answer.status_code == 200 else None
 

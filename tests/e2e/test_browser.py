@@ -46,7 +46,9 @@ def submit(page: Any, servers: Servers, deployment: str, *, picture: Path | None
         newest = servers.newest_run(deployment).get("id")
         return newest if newest != before else None
 
-    return wait_for(started, seconds=60, what="the run of the form")
+    run = wait_for(started, seconds=60, what="the run of the form")
+    page.goto("about:blank")  # the page of a run moves all the time
+    return run
 
 
 def choose(page: Any, servers: Servers, run: str, item: str) -> None:
@@ -67,6 +69,7 @@ def test_a_build_is_triggered_from_the_form_and_watched(page, servers, pictures)
     page.get_by_role("tab", name="Task Runs").click()
     page.get_by_text("pretrain", exact=True).first.wait_for()
     page.screenshot(path=pictures / "build-run.png")
+    page.goto("about:blank")
     final = ("Completed", "Failed", "Crashed", "Cancelled")
     state = wait_for(
         lambda: (now := servers.state(run)) in final and now,

@@ -4,7 +4,8 @@ import time
 from dataclasses import dataclass
 from typing import Any
 
-import httpx
+from tests.support.http import client
+from tests.support.processes import wait_for
 
 ENDED = {"COMPLETED", "FAILED", "CRASHED", "CANCELLED"}
 
@@ -18,7 +19,7 @@ class PrefectApi:
     def call(self, method: str, path: str, **body: Any) -> Any:
         deadline = time.monotonic() + 60
         while True:
-            answer = httpx.request(method, f"{self.url}{path}", json=body or None, timeout=60)
+            answer = client().request(method, f"{self.url}{path}", json=body or None)
             if answer.status_code != 503 or time.monotonic() > deadline:
                 break
             time.sleep(1)  # its database is busy; Prefect's own client asks again as well
@@ -54,12 +55,14 @@ class PrefectApi:
 
     def wait_for_log(self, run: str, line: str, seconds: float = 400) -> None:
         """Until a run has logged a line; a run that ends without it fails with what it said."""
-        deadline = time.monotonic() + seconds
-        while line not in (said := self.logs(run)):
-            state = self.state(run)
-            going_on = state["type"] not in ENDED and time.monotonic() < deadline
-            assert going_on, f"no line {line!r}: {state}\n" + "\n".join(said)
-            time.sleep(0.5)
+
+        def found() -> bool:
+            said, state = self.logs(run), self.state(run)
+            ended = line not in said and state["type"] in ENDED
+            assert not ended, f"no line {line!r}: {state}\n" + "\n".join(said)
+            return line in said
+
+        wait_for(found, seconds=seconds, what=f"the line {line!r}")
 
     def artifacts(self, run: str) -> dict[str, str]:
         wanted = {"flow_run_id": {"any_": [run]}}

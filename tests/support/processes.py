@@ -9,12 +9,13 @@ from typing import Any
 import psutil
 
 
-def wait_for(found: Callable[[], Any], *, seconds: float, what: str, poll: float = 0.2) -> Any:
-    """Ask until the answer is true, and return it."""
-    deadline = time.monotonic() + seconds
+def wait_for(found: Callable[[], Any], *, seconds: float, what: str) -> Any:
+    """Ask until the answer is true, and return it; ever less often, as to answer costs time too."""
+    deadline, pause = time.monotonic() + seconds, 0.05
     while not (value := found()):
         assert time.monotonic() < deadline, f"waited {seconds} s for {what}"
-        time.sleep(poll)
+        time.sleep(pause)
+        pause = min(1.2 * pause, 1.0)
     return value
 
 

@@ -6,7 +6,6 @@ import signal
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -14,6 +13,8 @@ from pathlib import Path
 
 import httpx
 
+from tests.support.http import client
+from tests.support.processes import wait_for
 from tests.support.project import CLONE as REPO
 
 START_SECONDS = 180.0  # a busy machine takes a minute or two
@@ -96,13 +97,15 @@ class Service:
         self.process.wait(timeout=5)
 
     def wait_until(self, ready: Callable[[], bool], *, seconds: float = START_SECONDS) -> None:
-        deadline = time.monotonic() + seconds
-        while not ready():
+        def alive_and_ready() -> bool:
             assert self.process is not None
-            ended = self.process.poll()
-            assert ended is None, f"{self.name} ended ({ended}): {self.log()}"
-            assert time.monotonic() < deadline, f"{self.name} is not ready: {self.log()}"
-            time.sleep(0.2)
+            assert self.process.poll() is None, f"it ended ({self.process.returncode})"
+            return ready()
+
+        try:
+            wait_for(alive_and_ready, seconds=seconds, what="an answer")
+        except AssertionError as error:
+            raise AssertionError(f"{self.name}: {error}: {self.log()}") from None
 
     def wait_for_answer(self, url: str) -> None:
         self.wait_until(lambda: answers(url))
@@ -118,7 +121,7 @@ class Service:
 def answers(url: str) -> bool:
     """Whether a server says that it is well, or at least refuses politely."""
     try:
-        return httpx.get(url, timeout=5).status_code < 500
+        return client().get(url, timeout=5).status_code < 500
     except httpx.TransportError:
         return False
 

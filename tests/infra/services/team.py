@@ -14,11 +14,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import httpx
 import pytest
 import yaml
 
 from diffutron.training.hosts import free_port
+from tests.support.http import client
 
 from .postgres import PASSWORD, Postgres
 from .processes import REPO, Service, as_user, give, own_path, running, scratch
@@ -64,7 +64,7 @@ class Team:
     def api(self, method: str, path: str, **body: Any) -> Any:
         """Ask Prefect, with the password of the team."""
         url = f"{self.prefect}{path}"
-        answer = httpx.request(method, url, json=body or None, auth=PREFECT_LOGIN, timeout=60)
+        answer = client().request(method, url, json=body or None, auth=PREFECT_LOGIN)
         answer.raise_for_status()
         return answer.json() if answer.content else None
 
