@@ -52,8 +52,8 @@ stages:
 """
 
 
-def make_project(folder: Path, *, steps: int, encoder: Mapping[str, int] = ENCODER) -> Path:
-    """Tokenizer, corpus, a hardly trained encoder and instructions, by the real stages."""
+def lay_out(folder: Path, *, steps: int, encoder: Mapping[str, int] = ENCODER) -> Path:
+    """The parameters and the pipeline of such a project; no stage has run."""
     values = read_yaml(REPOSITORY / "infra/profiles/demo.yaml")
     for stage in ("backbone", *STAGES):
         values[stage]["training"] |= TRAINING | {"steps": 5 if stage == "backbone" else steps}
@@ -63,6 +63,12 @@ def make_project(folder: Path, *, steps: int, encoder: Mapping[str, int] = ENCOD
     settings = "[core]\n  no_scm = true\n  analytics = false\n  check_update = false\n"
     (folder / ".dvc/config").write_text(settings)
     (folder / "dvc.yaml").write_text(PIPELINE)
+    return folder
+
+
+def make_project(folder: Path, *, steps: int, encoder: Mapping[str, int] = ENCODER) -> Path:
+    """Tokenizer, corpus, a hardly trained encoder and instructions, by the real stages."""
+    lay_out(folder, steps=steps, encoder=encoder)
     environment = {**os.environ, "PYTHONPATH": str(REPOSITORY), "DIFFUTRON_RANKS": "1"}
     for stage in ("tokenizer", "corpus", "backbone", "instructions"):
         command = [sys.executable, "-m", "diffutron", stage]

@@ -55,7 +55,9 @@ ConstrainRAMSpace=no
 @pytest.fixture(scope="session")
 def tiny_project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A project of the real stages up to the instructions; a test works in a copy of it."""
-    return make_project(tmp_path_factory.mktemp("tiny-project"), steps=40)
+    made = make_project(tmp_path_factory.mktemp("tiny-project"), steps=40)
+    assert (made / "data/instructions/phase2_train.parquet").exists()
+    return made
 
 
 @pytest.fixture(scope="session")
