@@ -18,7 +18,11 @@ ROW_BYTES = 360  # an instruction and its answer, where rows were not counted
 DOCUMENT_BYTES = 900
 GZIP = 3.0  # bytes of text in a byte of a .gz file
 NUM_MODELS = 4  # base, merged, phase 1, phase 2
-ITEM_PASSES, ITEM_TOKENS, PROMPT_TOKENS = 4, 80, 40  # of a task item; of a generated answer
+PROMPT_TOKENS = 40  # of a generated answer
+# Of the model rows of a task item, at 15 or 16 rows a choice: the mean of the seven sets, counted
+# on the built-in sample, and on local files of the seven asked as text and as chat.
+SAMPLE_ITEM_TOKENS, ITEM_TOKENS = 770, {"text": 1500, "chat": 2500}
+PROBED_SETS, PROBED_TOKENS = 3, 120  # local sets with a training split; tokens of a row
 
 
 @dataclass(frozen=True)
@@ -60,7 +64,13 @@ class Volume:
         items += own_items(evaluate)
         few = sum(min(n, evaluate.max_items or n) for n in items)
         most = sum(min(n, evaluate.max_items_final or n) for n in items)
-        tasks = (3 * few + most) * ITEM_PASSES * ITEM_TOKENS
+        text_item, tuned_item = (
+            SAMPLE_ITEM_TOKENS if evaluate.source == "sample" else ITEM_TOKENS[kind]
+            for kind in ("text", evaluate.tuned_format)
+        )
+        tasks = few * (2 * text_item + tuned_item) + most * tuned_item
+        if evaluate.source == "local":
+            tasks += NUM_MODELS * evaluate.probe_rows * PROBED_SETS * PROBED_TOKENS
         text = (evaluate.heldout_documents + evaluate.perplexity_text.documents) * NUM_MODELS
         text = round(text * evaluate.nelbo_samples * self.parts["corpus"].tokens_each)
         answer = PROMPT_TOKENS + evaluate.generation.max_new_tokens

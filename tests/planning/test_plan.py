@@ -9,14 +9,7 @@ from typer.testing import CliRunner
 from diffutron.cli.app import app
 from diffutron.config.params import STAGES, parse_params
 from diffutron.operations.profiles import compose
-from diffutron.planning.data_volume import (
-    ITEM_PASSES,
-    ITEM_TOKENS,
-    Texts,
-    Volume,
-    own_items,
-    volume_of,
-)
+from diffutron.planning.data_volume import SAMPLE_ITEM_TOKENS, Texts, Volume, own_items, volume_of
 from diffutron.planning.model_cost import (
     activation_bytes,
     communication_bytes,
@@ -195,7 +188,7 @@ def test_own_tasks_are_scored_too(repo, demo_plan, tmp_path):
     params = parse_params(values, origin="demo")
     assert own_items(params.evaluate) == [30, 30]
     more = stage(plan(params, machine=CPU), "evaluate")["tokens"]
-    assert more - stage(demo_plan, "evaluate")["tokens"] == 4 * 60 * ITEM_PASSES * ITEM_TOKENS
+    assert more - stage(demo_plan, "evaluate")["tokens"] == 4 * 60 * SAMPLE_ITEM_TOKENS
 
 
 def test_small_weights_stay_whole(paper_shape):
