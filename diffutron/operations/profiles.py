@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 PROFILES = Path("infra/profiles")
 CURRENT = "current"  # the values of params.yaml itself
 LOCAL_SECTIONS = ("corpus", "instructions", "evaluate")
+SAID = 60  # characters of a value that changed
 
 
 def names(folder: Path = PROFILES) -> list[str]:
@@ -245,10 +246,15 @@ def _first_text(profile: str) -> str:
 
 
 def differences(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[str]:
-    """`section.key: old -> new` for each value that differs."""
+    """`section.key: old -> new` for each value that differs; a long value is cut."""
     old, new = flatten(before), flatten(after)
+
+    def said(values: Mapping[str, Any], key: str) -> str:
+        text = str(values.get(key, "absent"))
+        return text if len(text) <= SAID else f"{text[:SAID].rstrip()} ..."
+
     return [
-        f"{key}: {old.get(key, 'absent')} -> {new.get(key, 'absent')}"
+        f"{key}: {said(old, key)} -> {said(new, key)}"
         for key in dict.fromkeys([*new, *old])
         if old.get(key, ...) != new.get(key, ...)
     ]

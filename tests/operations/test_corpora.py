@@ -12,7 +12,7 @@ from diffutron.config.params import parse_params
 from diffutron.data.sources.licenses import check_licenses
 from diffutron.data.sources.sources import licenses_of, raw_documents
 from diffutron.operations.corpora import CORPORA
-from diffutron.operations.profiles import compose
+from diffutron.operations.profiles import compose, differences
 from diffutron.runtime.errors import UserError
 from diffutron.runtime.yaml_files import read_yaml
 
@@ -100,6 +100,15 @@ def test_keys_beside_a_name_go_on_top_of_its_entry(repo, monkeypatch):
     (one,) = composed("corpus.hub=[{name: muhaz, limit: 5, group: lessons}]", pinned=False).hub
     assert (one.name, one.limit, one.group) == ("nyuuzyou/muhaz", 5, "lessons")
     assert composed("corpus.hub=muhaz", pinned=False).hub[0].limit is None
+
+
+def test_what_changed_fits_a_line(repo, monkeypatch):
+    monkeypatch.chdir(repo)
+    names = "corpus.hub=[fineweb2, muhaz]"
+    (line,) = differences(compose("demo", pinned=False), compose("demo", [names], pinned=False))
+    assert line.startswith("corpus.hub: [{'name': 'diffutron/")
+    assert line.count(" ...") == 2
+    assert len(line) < 150
 
 
 def test_commercial_use_leaves_out_what_its_license_forbids(repo, monkeypatch):
