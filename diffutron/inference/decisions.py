@@ -81,13 +81,13 @@ def encode_questions(
     chat = is_tuned(lm) if chat is None else chat
     if chat and not tokenizer.chat_template:
         raise ValueError("chat=True: this model has no chat format")
+    closing = encode_answers(tokenizer, [""])[0] if chat else []
     found: list[list[EncodedPair]] = []
     for number, one in enumerate(questions):
         if chat:
             prompt = tuple(encode_prompts(tokenizer, [one.prompt])[0])
             answers = encode_answers(tokenizer, one.options)
             pairs = [EncodedPair(prompt, tuple(ids), split_token=False) for ids in answers]
-            (closing,) = encode_answers(tokenizer, [""])
             pairs = on_one_canvas(pairs, closing, mask_token_id=lm.mask_token_id)
         else:
             begin = tuple(begin_ids(tokenizer))
