@@ -1,6 +1,6 @@
 """One training step of all weights, forward and backward: in bf16 against float32, both ours.
 
-bf16 is faster only on a processor with matrix units for it (`training.precision: fastest`).
+bf16 is faster only on a processor with instructions for it (`training.precision: fastest`).
 """
 
 from collections.abc import Iterator
@@ -20,7 +20,7 @@ SAMPLES, MEDIAN, SIGMA, LONGEST, SEED = 16, 90, 0.8, 256, 0
 
 
 def cases(shape: Shape, repeats: int) -> Iterator[dict]:
-    """`loss_difference` is relative; `matrix_units` says whether the processor has them."""
+    """`loss_difference` is relative; `instructions` says whether the processor has them."""
     draws = np.random.default_rng(SEED).lognormal(np.log(MEDIAN), SIGMA, SAMPLES)
     lengths = np.clip(draws.astype(int), 8, LONGEST).tolist()
     batch = batch_of(make_task(lengths, shape, seed=SEED), packed_length=LONGEST)
@@ -45,7 +45,7 @@ def cases(shape: Shape, repeats: int) -> Iterator[dict]:
         tokens=batch.num_tokens,
         masked=batch.num_masked,
         loss_difference=abs(losses[1] / losses[0] - 1),
-        matrix_units=multiplies_bf16(),
+        instructions=multiplies_bf16(),
     )
 
 

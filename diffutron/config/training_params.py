@@ -85,7 +85,7 @@ class TrainingParams(Section):
     )
     spike_steps: Positive = Field(description="the mean is over the losses of so many steps")
     precision: Literal["auto", "fastest", "float32", "bf16"] = Field(
-        description="auto is bf16 on a GPU, fastest also on a CPU with AMX"
+        description="auto is bf16 on a GPU, fastest also on a CPU that has it"
     )
     zero_stage: Literal[0, 1, 2, 3] = Field(
         description="what DeepSpeed ZeRO shares out among the ranks"
@@ -111,7 +111,7 @@ class TrainingParams(Section):
         """What is computed in on a kind of device, "cuda" or "cpu".
 
         `auto` is bf16 on a GPU and float32 on a CPU. `fastest` is bf16 also on a CPU that has
-        matrix units for it, so its result depends on the processor.
+        instructions for it, so its result depends on the processor.
         """
         if self.precision not in ("auto", "fastest"):
             return self.precision

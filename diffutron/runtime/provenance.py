@@ -80,9 +80,9 @@ def processor(field: str, cpuinfo: Path = Path("/proc/cpuinfo")) -> str | None:
 
 
 def multiplies_bf16() -> bool:
-    """Whether the processor has matrix units for bf16 (AMX). Without them bf16 is slower than
-    float32."""
-    return "amx_bf16" in (processor("flags") or "").split()
+    """Whether the processor multiplies bf16 by instructions of its own (AMX, AVX-512 BF16).
+    Without them bf16 is slower than float32."""
+    return not {"amx_bf16", "avx512_bf16"}.isdisjoint((processor("flags") or "").split())
 
 
 def machine() -> Machine:

@@ -124,7 +124,7 @@ def test_equal_parameters_have_equal_digests(make_params):
 
 
 @pytest.mark.parametrize(
-    ("precision", "on_gpu", "on_cpu", "with_units"),
+    ("precision", "on_gpu", "on_cpu", "with_bf16"),
     [
         ("auto", "bf16", "float32", "float32"),
         ("fastest", "bf16", "float32", "bf16"),
@@ -132,9 +132,14 @@ def test_equal_parameters_have_equal_digests(make_params):
         ("bf16", "bf16", "bf16", "bf16"),
     ],
 )
-def test_precision_by_device(make_params, monkeypatch, precision, on_gpu, on_cpu, with_units):
+def test_precision_by_device(make_params, monkeypatch, precision, on_gpu, on_cpu, with_bf16):
     training = make_params({"backbone.training.precision": precision}).backbone.training
-    for flags, expected in (("fpu avx512_bf16", on_cpu), ("fpu amx_bf16 amx_tile", with_units)):
-        monkeypatch.setattr("diffutron.runtime.provenance.processor", lambda _, found=flags: found)
+    found = {
+        "fpu avx512f avx512_vnni": on_cpu,
+        "fpu amx_bf16 amx_tile": with_bf16,
+        "fpu avx512_bf16": with_bf16,
+    }
+    for flags, expected in found.items():
+        monkeypatch.setattr("diffutron.runtime.provenance.processor", lambda _, flags=flags: flags)
         assert training.precision_on("cuda") == on_gpu
         assert training.precision_on("cpu") == expected
