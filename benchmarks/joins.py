@@ -119,7 +119,7 @@ def write_shards(number: int, folder: Path, params: CorpusParams) -> list[ShardF
         }
         path = folder / f"{shard}.arrow"
         table = pa.table({name: columns[name] for name in SCHEMA.names}).cast(SCHEMA)
-        path.write_bytes(shard_bytes(table, Counter()))
+        path.write_bytes(shard_bytes([(table, Counter())]))
         cleaned.append(ShardFile(path, Counter()))
     return cleaned
 

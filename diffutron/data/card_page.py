@@ -16,12 +16,18 @@ from diffutron.text.normalize import REPAIRS
 NUMBER_WIDTH = 200  # pixels kept free for the numbers behind the longest bar
 KEPT_EXAMPLES = 20
 DROPPED_EXAMPLES = 5  # of each reason
+MOST_SHOWN = 4_000  # characters of an example
 FINDABLE = {
     "items": "items",
     "document": "found in a document",
     "instruction": "found as a question with its right answer",
 }
 LENGTHS = (0, 8, 16, 32, 64, 128, 256, 512, 1024)
+
+
+def excerpt(text: str) -> str:
+    """The beginning of a text, as an example of a card."""
+    return text if len(text) <= MOST_SHOWN else f"{text[:MOST_SHOWN]}… ({len(text):,} characters)"
 
 
 @dataclass(frozen=True)

@@ -23,12 +23,16 @@ class NotJson:
 
 def parse_lines(lines: Iterable[bytes]) -> Iterator[tuple[int, Any | NotJson]]:
     """The number of each line that holds something, from 1, and its value or the fault."""
-    for number, line in enumerate(lines, 1):
+    number = 0
+    for line in lines:  # not by enumerate, which holds on to a line
+        number += 1
         line = line.removeprefix(codecs.BOM_UTF8) if number == 1 else line
         if not line.strip():
             continue
         try:
-            yield number, json.loads(line.decode("utf-8"))
+            text, line = line.decode("utf-8"), b""
+            value, text = json.loads(text), ""
+            yield number, value
         except UnicodeDecodeError as error:
             yield number, NotJson(f"not UTF-8 (byte {error.start + 1} of the line)")
         except (ValueError, RecursionError) as error:

@@ -42,7 +42,7 @@ def drop_boilerplate(
         if keys := frozenset(line for (line,) in rows):
             table, lines = _without(table, keys, cleaner())
             path = folder / shard.path.name
-            path.write_bytes(shard_bytes(table, shard.edited))
+            path.write_bytes(shard_bytes([(table, shard.edited)]))
             shard = ShardFile(path, shard.edited)
             removed += lines
         found.append(shard)

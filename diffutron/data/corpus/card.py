@@ -19,6 +19,7 @@ from diffutron.data.card_page import (
     Section,
     Words,
     cleaned_of_text,
+    excerpt,
     histogram,
     page,
     reasons_text,
@@ -132,7 +133,7 @@ def _examples(table: DocumentTable, *, seed: int) -> dict[str, list[dict[str, st
         )
         if drawn:
             found[reason or "kept"] = [
-                {"source": source, "rule": rule, "text": text(index)}
+                {"source": source, "rule": rule, "text": excerpt(text(index))}
                 for index, source, rule in drawn
             ]
     return found

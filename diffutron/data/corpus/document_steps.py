@@ -105,28 +105,20 @@ class Cleaner:
         self.params = params
         self.encode = Encoder(tokenizer)
         self.contamination = Contamination(items, params.contamination)
-        self.most_characters = max(NEVER_TOO_MANY, MAX_CHARACTERS_PER_TOKEN * params.max_tokens)
+        self.most_characters = most_characters(params)
 
     def parts(self, documents: Iterable[Document]) -> Iterator[list[Document]]:
-        """Documents of about `AT_ONCE` characters together, so that no step has more in memory.
-        With `corpus.too_long: split` a text that no step may see as a whole comes in parts of its
-        own."""
+        """Documents of at most `AT_ONCE` characters together, or a longer one alone, so that no
+        step has more in memory."""
         found, size = list[Document](), 0
-        for one in chain.from_iterable(map(self._cut, documents)):
-            found.append(one)
-            size += len(one.text)
-            if size >= AT_ONCE:
+        for one in documents:
+            if found and size + len(one.text) > AT_ONCE:
                 yield found
                 found, size = [], 0
+            found.append(one)
+            size += len(one.text)
         if found:
             yield found
-
-    def _cut(self, one: Document) -> Iterator[Document]:
-        if self.params.too_long == "drop":
-            yield one
-            return
-        for start, end in cuts(one.text, self.most_characters):
-            yield replace(one, text=one.text[start:end])
 
     def clean(self, documents: Iterable[Document]) -> tuple[list[Row], Counter[str]]:
         """The rows of raw documents, and what was edited: `lines`, personal data by kind, and the
@@ -255,6 +247,23 @@ class Recipe:
             _made.clear()
             _made[self.fingerprint] = Cleaner(self.params, self.tokenizer, self.items)
         return _made[self.fingerprint]
+
+
+def most_characters(params: CorpusParams) -> int:
+    """The longest text that a step may see."""
+    return max(NEVER_TOO_MANY, MAX_CHARACTERS_PER_TOKEN * params.max_tokens)
+
+
+def cut_huge(documents: Iterable[Document], params: CorpusParams) -> Iterator[Document]:
+    """Documents as they come; with `corpus.too_long: split` a text that no step may see as a whole
+    comes in parts of its own, and nothing holds on to the whole."""
+    most = most_characters(params)
+    for one in documents:
+        if params.too_long == "drop" or len(one.text) <= most:
+            yield one
+            continue
+        for start, end in cuts(one.text, most):
+            yield replace(one, text=one.text[start:end])
 
 
 def alive_rows(rows: Iterable[Row]) -> Iterator[Row]:

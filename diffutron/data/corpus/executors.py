@@ -17,7 +17,7 @@ from multiprocessing import connection, get_context, parent_process
 from pathlib import Path
 from typing import Any, Literal, Protocol, get_args
 
-from diffutron.data.corpus.document_steps import Recipe
+from diffutron.data.corpus.document_steps import Recipe, cut_huge
 from diffutron.data.corpus.shards import ShardFile, ShardJob, ShardStore, clean_batch
 from diffutron.data.sources.sources import Document
 from diffutron.runtime.errors import UserError
@@ -69,7 +69,7 @@ def clean_all(
         total: documents to come, for the time left.
         workers: processes of `local`; None for the cores there are.
     """
-    jobs = store.jobs(documents, size)
+    jobs = store.jobs(cut_huge(documents, recipe.params), size)
     head, missing = [], 0
     for job in jobs:
         head.append(job)

@@ -17,7 +17,7 @@ from diffutron.data.corpus.comparing_steps import (
     drop_contaminated_documents,
     drop_duplicate_documents,
 )
-from diffutron.data.corpus.document_steps import Cleaner, Recipe
+from diffutron.data.corpus.document_steps import Cleaner, Recipe, cut_huge
 from diffutron.data.corpus.document_table import DocumentTable
 from diffutron.data.corpus.shards import ShardFile, clean_batch
 from diffutron.data.evaluation_sets.kept_out import evaluation_items
@@ -71,7 +71,7 @@ def _judge(documents: list[Document], recipe: Recipe, params: Params) -> list[Ex
     rules, cleaner = params.corpus, recipe.cleaner()
     with tempfile.TemporaryDirectory() as folder, database() as db:
         path = Path(folder) / "file.arrow"
-        path.write_bytes(clean_batch(documents, cleaner))
+        path.write_bytes(clean_batch([*cut_huge(documents, rules)], cleaner))
         most = rules.boilerplate_documents
         plain, _ = drop_boilerplate(
             [ShardFile.at(path)], recipe.cleaner, db, most=most, folder=Path(folder) / "plain"

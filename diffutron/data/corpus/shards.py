@@ -50,10 +50,15 @@ class ShardFile:
     @classmethod
     def at(cls, path: Path) -> "ShardFile":
         try:
-            metadata = read_shard(path).schema.metadata
+            with pa.memory_map(str(path)) as source:
+                reader = pa.ipc.open_file(source)
+                edited = Counter[str]()
+                for place in range(reader.num_record_batches):
+                    _, told = reader.get_batch_with_custom_metadata(place)
+                    edited.update(json.loads(told[b"edited"]))
         except pa.ArrowInvalid as error:
             raise UserError(f"{path} is damaged ({error}); delete it and run again") from error
-        return cls(path, Counter(json.loads(metadata[b"edited"])))
+        return cls(path, edited)
 
 
 @dataclass(frozen=True)
@@ -119,19 +124,23 @@ def batch_digest(batch: Sequence[Document], fingerprint: str) -> str:
 
 def clean_batch(batch: Sequence[Document], cleaner: Cleaner) -> bytes:
     """A batch of raw documents as the bytes of its shard."""
-    tables, edited = list[pa.Table](), Counter[str]()
-    for part in cleaner.parts(batch):
-        rows, told = cleaner.clean(part)
-        tables.append(to_table(rows))
-        edited.update(told)
-    return shard_bytes(pa.concat_tables(tables), edited)
+
+    def tables() -> Iterator[tuple[pa.Table, Counter[str]]]:
+        for part in cleaner.parts(batch):
+            rows, edited = cleaner.clean(part)
+            yield to_table(rows), edited
+
+    return shard_bytes(tables())
 
 
-def shard_bytes(table: pa.Table, edited: Counter[str]) -> bytes:
-    schema = SCHEMA.with_metadata({"edited": json.dumps(edited, sort_keys=True)})
+def shard_bytes(tables: Iterable[tuple[pa.Table, Counter[str]]]) -> bytes:
+    """Tables of a shard and what was edited in each, one after the other: a table may be forgotten
+    before the next one is made."""
     sink = io.BytesIO()  # gives its bytes away without a copy
-    with pa.ipc.new_file(sink, schema) as writer:
-        writer.write_table(table.cast(schema))
+    with pa.ipc.new_file(sink, SCHEMA) as writer:
+        for table, edited in tables:
+            (rows,) = table.cast(SCHEMA).combine_chunks().to_batches()
+            writer.write_batch(rows, {"edited": json.dumps(edited, sort_keys=True)})
     return sink.getvalue()
 
 

@@ -15,6 +15,7 @@ from diffutron.data.card_page import (
     Section,
     Words,
     cleaned_of_text,
+    excerpt,
     histogram,
     page,
     reasons_text,
@@ -118,7 +119,7 @@ def _row_examples(table: RowTable, phase: int) -> dict[str, list[dict[str, str]]
     )
     found: dict[str, list[dict[str, str]]] = {}
     for reason, source, prompt, answer in rows:
-        text = f"{prompt} -> {answer}"
+        text = excerpt(f"{prompt} -> {answer}")
         found.setdefault(reason or "kept", []).append({"source": source, "text": text})
     return {name: found[name] for name in ("kept", *REASONS) if name in found}
 

@@ -38,7 +38,7 @@ def plants() -> dict[str, list[dict]]:
         "kept": [{"text": original}, {"text": f"Bana ali@ornek.com yazdı. {original[:80]}"}],
         "language": [{"text": "The committee will publish its findings before the end of May."}],
         "too_short": [{"text": "Geldi."}, {"text": " \u200b "}],
-        "too_long": [{"text": prose(numbers, 60)}],
+        "too_long": [{"text": prose(numbers, 120)}],
         "quality": [{"text": bullets}],
         "repetition": [{"text": "Evet dedi ve yine evet dedi sonra. " * 12}],
         "boilerplate": [{"text": f"{BOILERPLATE}\n{BOILERPLATE}\nNe?"}],

@@ -35,6 +35,9 @@ def test_every_document_has_its_fate(run_corpus, planted):
     assert counts["documents"]["read"] == counts["documents"]["kept"] + sum(
         counts["dropped"].values()
     )
+    (long,) = card["examples"]["too_long"]
+    assert len(long["text"].encode()) < 5000 < len(plants()["too_long"][0]["text"])
+    assert long["text"].endswith(" characters)")
     assert card["repaired"] == counts["repaired"]
     assert card["false_alarms"] == counts["false_alarms"] == {"texts": 62, "found": 0}
     assert "in 0 of 62 kept texts (0.000%)" in (out / "card.html").read_text(encoding="utf-8")

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from diffutron.data.corpus import document_steps
-from diffutron.data.corpus.document_steps import Cleaner, cuts
+from diffutron.data.corpus.document_steps import Cleaner, cut_huge, cuts
 from diffutron.data.corpus.shards import batch_digest, clean_batch
 from diffutron.data.sources.row_readers import read_file
 from diffutron.data.sources.sources import Document, document_of
@@ -32,14 +32,15 @@ def test_memory_stays_below_ten_times_the_line(
     encode = cleaner.encode
     cleaner.encode = lambda texts: lengths.extend(map(len, texts)) or encode(texts)
     path = tmp_path / "a.jsonl"
-    text = SENTENCE * (megabytes * 2**20 // len(SENTENCE.encode()))
+    # One emoji, and Python holds each character of the line in four bytes.
+    text = SENTENCE * (megabytes * 2**20 // len(SENTENCE.encode())) + "\N{DUCK}"
     with path.open("w", encoding="utf-8") as stream:
         for one in (SENTENCE * 8, text, SENTENCE * 9):
             stream.write(json.dumps({"text": one}, ensure_ascii=False) + "\n")
     del text
     clean_batch([Document(SENTENCE * 8, "a", "a", "b.jsonl", 1)], cleaner)  # loads what is shared
     tracemalloc.start()
-    documents = [document_of(row) for row in read_file(path)]
+    documents = list(cut_huge(map(document_of, read_file(path)), rules))
     batch_digest(documents, "recipe")
     clean_batch(documents, cleaner)
     _, peak = tracemalloc.get_traced_memory()
