@@ -1,7 +1,5 @@
 """The flow `build`: raw text to registered model, one task a stage; DVC decides what runs."""
 
-import json
-import os
 import sys
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
@@ -31,6 +29,7 @@ from diffutron.operations.check import check
 from diffutron.operations.graph import all_needs, stages_between
 from diffutron.operations.why import Changes, changes, sentence
 from diffutron.runtime.errors import UserError
+from flows.mlflow_run import mlflow_run
 from flows.stage import Bar, CommandFailed, report_failure, run_command, run_stage
 
 SLOT = "training"  # the global concurrency limit that `flows.serve` creates
@@ -124,14 +123,41 @@ def bring_up_to_date(
         if force or stage in stale or needs[stage] & runs:
             runs.add(stage)
     publish_plan(stages, stale, runs, force=force)
+    with mlflow_run(wanted=bool(runs), registers="register" in runs) as shown:
+        state = run_stages(
+            stages,
+            {stage: why(stage, stale, needs[stage]) for stage in stages},
+            runs,
+            forced=set(stages) if force else {"register"} if gone else set(),
+            extra={**(extra or {}), **shown.environment},
+        )
+        shown.state = state
+    return state
+
+
+def run_stages(
+    stages: Sequence[str],
+    reasons: Mapping[str, str],
+    runs: Collection[str],
+    *,
+    forced: Collection[str],
+    extra: Mapping[str, str],
+) -> State:
+    """One task a stage; those not in `runs` are marked as up to date.
+
+    Args:
+        reasons: Why a stage runs, told in its log.
+        forced: Stages in which DVC sees no change, and that run in any case.
+        extra: What the environment of the stages holds besides.
+    """
     progress = create_progress_artifact(0.0, key="progress", description=", ".join(stages))
     assert isinstance(progress, UUID)
     for number, stage in enumerate(stages):
         state = run_stage.with_options(name=stage, task_run_name=stage)(
             stage,
             up_to_date=stage not in runs,
-            why=why(stage, stale, needs[stage]),
-            force=force or (stage == "register" and gone != ""),  # DVC sees no change in that
+            why=reasons[stage],
+            force=stage in forced,
             bar=Bar(progress, number / len(stages), 1 / len(stages)) if stage in runs else None,
             extra=extra,
             return_state=True,
@@ -141,8 +167,6 @@ def bring_up_to_date(
     update_progress_artifact(progress, progress=100.0)
     if "report" in stages:
         publish_report()
-    if "register" in runs:
-        publish_mlflow_run()
     return Completed(message=f"ran {', '.join(s for s in stages if s in runs) or 'nothing'}")
 
 
@@ -274,21 +298,4 @@ def publish_report() -> None:
         link=page.as_uri(),
         link_text=str(page),
         description="the same with figures, to open in a browser",
-    )
-
-
-def publish_mlflow_run() -> None:
-    """Link the MLflow run of the build, where a server shows it."""
-    from diffutron.registry.registered import REGISTERED
-
-    server = os.environ.get("MLFLOW_TRACKING_URI", "")
-    if not server.startswith("http") or not REGISTERED.exists():
-        return
-    registered = json.loads(REGISTERED.read_text(encoding="utf-8"))
-    page = f"experiments/{registered['experiment_id']}/runs/{registered['run_id']}"
-    create_link_artifact(
-        key="mlflow-run",
-        link=f"{server.rstrip('/')}/#/{page}",
-        link_text="run in MLflow",
-        description="parameters, metrics, curves and files of this build",
     )

@@ -20,6 +20,7 @@ os.environ.update(
     MLFLOW_DISABLE_TELEMETRY="true",
     PREFECT_SERVER_ANALYTICS_ENABLED="false",
     TOKENIZERS_PARALLELISM="false",
+    DIFFUTRON_TRACKING="off",  # a process for each stage; tests that look at it turn it on
 )
 
 SENTENCES = [
@@ -73,6 +74,7 @@ def _alone(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     for name in [*os.environ]:
         if name.startswith(("DIFFUTRON_", "MLFLOW_TRACKING_", "PREFECT_API_")):
             monkeypatch.delenv(name)
+    monkeypatch.setenv("DIFFUTRON_TRACKING", "off")
 
 
 @pytest.fixture(autouse=True)

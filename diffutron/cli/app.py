@@ -65,7 +65,7 @@ def _options(
 app.command(epilog=epilog("build"))(build.build)
 for _stage in STAGES:
     app.command(name=_stage, rich_help_panel="Stages (in order)", epilog=epilog(_stage))(
-        getattr(stages, _stage)
+        stages.shown(getattr(stages, _stage))
     )
 
 

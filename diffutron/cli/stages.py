@@ -1,5 +1,6 @@
 """The stages on the command line: paths as options, numbers from params.yaml."""
 
+import os
 import sys
 from collections.abc import Callable
 from functools import wraps
@@ -43,6 +44,21 @@ def per_rank(*, on_cpu: int) -> Callable[[Stage], Stage]:
         return launch_or_run
 
     return decorate
+
+
+def shown(stage: Stage) -> Stage:
+    """The stage, which shows itself in MLflow while DVC runs it."""
+
+    @wraps(stage)
+    def run(**options: Any) -> None:
+        if "DVC_STAGE" not in os.environ:
+            return stage(**options)
+        from diffutron.operations.live import shown_live
+
+        with shown_live(stage.__name__):
+            return stage(**options)
+
+    return run
 
 
 def tokenizer(

@@ -22,8 +22,11 @@ OURS = {
     "DIFFUTRON_PYTHON": "Python of the Slurm job",
     "DIFFUTRON_RANKS": "processes of one training; the number of GPUs if not set",
     "DIFFUTRON_SLURM": "folder that all Slurm hosts see, for the executor slurm",
+    "DIFFUTRON_TRACKING": "off keeps a build out of MLflow until `register` logs it",
 }
 SET_BY_THE_PROGRAM = {
+    "DIFFUTRON_BUILD_RUN": "MLflow run of the build that a stage belongs to",
+    "DIFFUTRON_CURVE": "table to which a training adds each point of its curve",
     "DIFFUTRON_LAUNCHER_PID": "process that started the ranks",
     "DIFFUTRON_RANK_ERRORS": "folder in which a rank leaves the reason of its end",
 }

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from diffutron.operations.guard import guarded
+from diffutron.operations.live import TRACKING
 from diffutron.registry.evidence import read_numbers, run_files
 from diffutron.registry.mlflow_client import tracking
 from diffutron.registry.mlflow_runs import numbers
@@ -117,7 +118,7 @@ def build(clone: Path) -> None:
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', os.defpath)}"
     command = [sys.executable, "-m", "dvc", "repro", "--no-run-cache", LAST]
     done = subprocess.run(
-        guarded(command), cwd=clone, env={**os.environ, "PATH": path}, check=False
+        guarded(command), cwd=clone, env={**os.environ, "PATH": path, TRACKING: "off"}, check=False
     )
     if done.returncode:
         raise StageFailure(f"the rebuild ended with exit code {done.returncode}")

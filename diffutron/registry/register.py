@@ -24,6 +24,7 @@ from diffutron.registry.package import (
 )
 from diffutron.registry.promote import CHALLENGER
 from diffutron.registry.registration_gate import gate
+from diffutron.registry.stage_runs import adopt, shown_runs
 from diffutron.runtime.files import read_json, require_folder, write_json
 
 if TYPE_CHECKING:
@@ -60,7 +61,10 @@ def register(
     failed = gate(numbers, params.register_.gate, baselines=measured)
     with tracking(make=True) as client:
         experiment = experiment_id(client)
-        with parent_run(client, experiment, params, made_from) as run_id:
+        shown = shown_runs(client, metrics_dir)
+        started = min((run.info.start_time for run in shown.values()), default=None)
+        with parent_run(client, experiment, params, made_from, started=started) as run_id:
+            adopt(client, shown, parent=run_id)
             # First, since MLflow asks for each number of a run when it logs a model into it.
             logged = (
                 None
@@ -76,6 +80,7 @@ def register(
                 summary=numbers,
                 report=report,
                 evaluation=evaluation,
+                shown=shown,
                 model_id=logged.model_id if logged else None,
             )
             result: dict[str, Any] = {"registered": False, "failed": failed, "run_id": run_id}

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from diffutron.modeling.matmul import prefers_onednn
 from diffutron.runtime.files import write_json, write_text
+from diffutron.runtime.live import CURVE, add_point
 
 if TYPE_CHECKING:
     from diffutron.training.ranks import Ranks
@@ -35,16 +36,55 @@ class TrainerState:
     eval_loss_before: float | None = None
     eval_loss: float | None = None
 
+    def risen(self, *, window: int) -> float:
+        """How far the loss is above its lowest so far, over means of so many points."""
+        return rise([float(point["loss"] or 0.0) for point in self.curve], window=window)
+
     def shown(self) -> dict[str, object]:
         """What the progress line says."""
         speed = {"tokens/s": f"{self.tokens / max(self.seconds, 1e-9):.0f}"}
         return {"loss": f"{self.curve[-1]['loss']:.4f}", **speed} if self.curve else dict(speed)
 
 
+class LiveCurve:
+    """The curve for whoever looks while the training runs; points in their order.
+
+    enabled: of the first rank alone.
+    """
+
+    def __init__(self, *, enabled: bool) -> None:
+        self.enabled = enabled and CURVE in os.environ
+        self.grad_norm: float | None = None
+
+    def look(self, engine: Any) -> None:
+        """Before a step: the length of its gradients, where the engine does not measure it."""
+        if self.enabled:
+            import torch
+
+            found = [one.grad for one in engine.module.parameters() if one.grad is not None]
+            self.grad_norm = float(torch.nn.utils.get_total_norm(found)) if found else None
+
+    def start(self, state: TrainerState) -> None:
+        """The held-out loss before the first step; of a training that goes on, what it has."""
+        if self.enabled:
+            add_point({"step": 0, "eval_loss": state.eval_loss_before, "tokens": 0})
+            for point in state.curve:
+                add_point(point)
+
+    def add(self, engine: Any, state: TrainerState) -> None:
+        """The last point of the state."""
+        if self.enabled:
+            norm = engine.get_global_grad_norm()
+            speed = state.tokens / max(state.seconds, 1e-9)
+            measured = {"grad_norm": self.grad_norm if norm is None else float(norm)}
+            add_point({**state.curve[-1], **measured, "tokens_per_s": round(speed, 1)})
+
+
 def machine_facts(ranks: "Ranks") -> dict[str, Any]:
-    """Where and how a training ran."""
+    """Where and how a training ran, and its memory."""
     on_gpu = ranks.device.type == "cuda"
     return {
+        "peak_bytes": peak_bytes(ranks.device),
         "device": device_name(ranks.device),
         "machine": platform.processor() or platform.machine(),
         "world_size": ranks.world_size,

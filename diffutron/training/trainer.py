@@ -49,7 +49,7 @@ from diffutron.training.engine import start_engine
 from diffutron.training.full_weights import HeadNorms, gather_full_weights, set_exact_weights
 from diffutron.training.optimizer import learning_rate, runs_muon, set_learning_rates
 from diffutron.training.ranks import Ranks
-from diffutron.training.record import TrainerState, machine_facts, peak_bytes, rise, write_record
+from diffutron.training.record import LiveCurve, TrainerState, machine_facts, write_record
 
 CHECK_EVERY = 10  # steps between two looks at the losses: each look is a collective call
 CURVE_POINTS = 500
@@ -168,7 +168,7 @@ class Trainer:
         )
         self.steps = number_of_steps(params, len(data.samples))
         self.point_every = max(1, self.steps // CURVE_POINTS)
-        self.state = TrainerState()
+        self.state, self.live = TrainerState(), LiveCurve(enabled=ranks.is_main)
         self._pending: list[Tensor] = []  # [loss, masked] of steps not yet looked at
         self._skipped_in_a_row, self._warned = 0, False
         self.resumed_from: int | None = None
@@ -217,6 +217,7 @@ class Trainer:
         first = self.resumed_from or 0
         if first == 0:
             self.state.eval_loss_before = self.evaluate()
+        self.live.start(self.state)
         with Progress(
             total=self.steps, desc=self.name, unit="step", initial=first, enabled=self.ranks.is_main
         ) as bar:
@@ -261,6 +262,8 @@ class Trainer:
             self.engine.backward(loss * self.ranks.world_size, scale_wrt_gas=False)
             total += loss.detach()
         skipped = self.engine.skipped_steps
+        if self._is_due(step + 1, self.point_every):
+            self.live.look(self.engine)
         self.engine.step()
         self._count_skipped(step, self.engine.skipped_steps - skipped)
         self.head_norms.restore()
@@ -311,8 +314,8 @@ class Trainer:
         }
         state.curve.append(point)
         state.losses = []
-        losses = [float(point["loss"] or 0.0) for point in state.curve]
-        risen = rise(losses, window=math.ceil(params.spike_steps / self.point_every))
+        self.live.add(self.engine, state)
+        risen = state.risen(window=math.ceil(params.spike_steps / self.point_every))
         seen = (
             f"at step {done} the mean loss over {params.spike_steps} steps is {risen:.1f} times "
             "its lowest so far"
@@ -388,7 +391,6 @@ class Trainer:
             **count_parameters(self.model),
             "training_seconds": state.seconds,
             "cpu_seconds": state.cpu_seconds * self.ranks.world_size,
-            "peak_bytes": peak_bytes(self.ranks.device),
             **machine_facts(self.ranks),
             "precision": self.params.precision_on(self.ranks.device.type),
             "zero_stage": self.params.zero_stage,

@@ -51,6 +51,7 @@ def hub_environment(
             "AWS_SECRET_ACCESS_KEY": AWS_SECRET,
             "HF_HUB_OFFLINE": "0",
             "HF_DATASETS_OFFLINE": "0",
+            "DIFFUTRON_TRACKING": "on",
         }
 
 
@@ -127,6 +128,27 @@ class Servers:
             limit=1,
         )
         return found[0] if found else {}
+
+    def builds(self) -> list[dict[str, Any]]:
+        """The runs of builds in MLflow, the newest first: tags, status, stages by name."""
+        answer = client().post(
+            f"{self.mlflow}/api/2.0/mlflow/runs/search",
+            json={"experiment_ids": ["1"], "order_by": ["attributes.start_time DESC"]},
+        )
+        runs = []
+        for one in answer.json().get("runs", []):
+            tags = {tag["key"]: tag["value"] for tag in one["data"]["tags"]}
+            measured = {each["key"]: each["value"] for each in one["data"].get("metrics", [])}
+            runs.append({**one["info"], "tags": tags, "metrics": measured})
+        stages: dict[str, dict[str, Any]] = {}
+        for one in runs:
+            if parent := one["tags"].get("mlflow.parentRunId"):
+                stages.setdefault(parent, {})[one["tags"]["stage"]] = one
+        return [
+            {**one, "stages": stages.get(one["run_id"], {})}
+            for one in runs
+            if "mlflow.parentRunId" not in one["tags"]
+        ]
 
     def state(self, run: str) -> str:
         return self.api.state(run)["name"]

@@ -70,6 +70,12 @@ def test_a_build_is_triggered_from_the_form_and_watched(page, servers, pictures)
     page.get_by_text("pretrain", exact=True).first.wait_for()
     page.screenshot(path=pictures / "build-run.png")
     page.goto("about:blank")
+    seen = wait_for(
+        lambda: (now := servers.builds()[0]["stages"].get("pretrain", {})).get("metrics") and now,
+        seconds=120,
+        what="the curve of pretrain in MLflow",
+    )
+    assert seen["status"] == "RUNNING" or seen["metrics"]["loss"]  # two steps, it may have ended
     final = ("Completed", "Failed", "Crashed", "Cancelled")
     state = wait_for(
         lambda: (now := servers.state(run)) in final and now,
@@ -82,7 +88,15 @@ def test_a_build_is_triggered_from_the_form_and_watched(page, servers, pictures)
     shown = servers.api.artifacts(run)
     assert {"plan", "progress", "report", "report-page", "mlflow-run"} <= shown.keys()
     assert "| pretrain | pretrain will run again: it has not run here yet. |" in shown["plan"]
+    (build,) = servers.builds()
+    assert shown["mlflow-run"].endswith(f"/runs/{build['run_id']}")
     assert servers.mlflow in shown["mlflow-run"]
+    assert build["status"] == "FINISHED"
+    assert build["tags"]["prefect_flow_run"] == run
+    assert {*build["stages"]} == {*STAGES} - {"register"}
+    assert {one["status"] for one in build["stages"].values()} == {"FINISHED"}
+    assert seen["run_id"] == build["stages"]["pretrain"]["run_id"]
+    assert {"loss", "eval_loss", "tokens_per_s"} <= build["stages"]["pretrain"]["metrics"].keys()
     assert servers.alias("challenger") == "1"
     report = (servers.project / "report/report.md").read_text(encoding="utf-8")
     values = read_yaml(servers.project / "params.yaml")
@@ -115,6 +129,12 @@ def test_a_cancelled_build_leaves_no_process(page, servers):
         page.get_by_role("alertdialog").get_by_role("button", name="Cancel Flow Run").click()
         wait_for(lambda: servers.state(run) == "Cancelled", seconds=120, what="CANCELLED")
         wait_for(lambda: not ranks(servers.project), seconds=30, what="the end of the ranks")
+        wait_for(
+            lambda: (build := servers.builds()[0])["status"] == "KILLED" and build,
+            seconds=60,
+            what="the end of the run in MLflow",
+        )
+        assert servers.builds()[0]["stages"]["pretrain"]["status"] == "KILLED"
     finally:
         params.write_text(before, encoding="utf-8")
     assert (servers.project / "models/adapter/adapter_model.safetensors").exists()

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from diffutron.registry.mlflow_client import experiment_id, tracking
 from flows.stage import environment
 
 pytestmark = pytest.mark.slow
@@ -73,12 +74,21 @@ def test_exit_codes_and_last_lines(build):
         assert "Logged but not registered: a task fell. Next:" in done.stdout
 
 
-def test_a_failure_ends_with_one_line_that_says_why(build):
+@pytest.mark.usefixtures("toy_store")
+def test_a_failure_ends_with_one_line_that_says_why(build, monkeypatch):
+    """Its run in MLflow, which was there from the start, says the same."""
+    monkeypatch.setenv("DIFFUTRON_TRACKING", "on")
     Path("tokenizer.txt").write_text("bad")
     done = build("--last", "tokenizer")
     assert done.returncode == 1
     reason = "corpus.min_tokens = 0: must be above 0 (exit code 1)"
     assert errors(done)[-1] == f"error: tokenizer: {reason}"
+    with tracking() as client:
+        (run,) = client.search_runs([experiment_id(client)])
+    assert run.info.status == "FAILED"
+    assert run.data.tags["mlflow.note.content"] == f"tokenizer: {reason}"
+    assert run.data.tags["entry_point"] == "flow build"
+    assert run.data.params["pretrain.training.steps"]
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 from contextlib import suppress
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from diffutron.registry.mlflow_client import experiment_id, tracking
 from diffutron.registry.package import smoke_test
 from diffutron.registry.register import register
 from diffutron.runtime.errors import UserError
+from diffutron.runtime.files import file_digest, read_json, write_json
 from diffutron.training.hosts import free_port
 
 from .conftest import good_summary, write_build
@@ -35,8 +37,21 @@ def registered(tmp_path_factory, empty_store, tiny_model_dir, demo_values):
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
         patch.delenv("MLFLOW_TRACKING_URI", raising=False)
+        show_corpus(folder)
         register(parse_params(demo_values, origin="test"), **paths)
     return folder
+
+
+def show_corpus(folder: Path) -> None:
+    """The run that the stage made of itself under bare `dvc repro`, ten seconds ago."""
+    with tracking() as client:
+        started = int(1000 * time.time()) - 10_000
+        tags = {"stage": "corpus"}
+        run = client.create_run(experiment_id(client), started, tags, "corpus").info.run_id
+        client.set_terminated(run)
+    measured = file_digest(folder / "metrics/corpus.json")
+    told = {"run_id": run, "status": "FINISHED", "measured": measured, "parent": None}
+    write_json(folder / "live/corpus.json", told)
 
 
 @pytest.fixture
@@ -81,6 +96,13 @@ def test_the_run_has_a_child_a_stage_with_its_curve(inside):
     assert [(m.step, m.value) for m in held_out] == [(2, 4.5)]
     assert children["backbone"].data.params["hidden_size"]
     assert all(run.info.status == "FINISHED" for run in runs)
+    assert len(runs) == len(children)
+    told = read_json(Path("live/corpus.json"))
+    assert children["corpus"].info.run_id == told["run_id"]
+    assert told["parent"] == run_id
+    with tracking() as client:
+        build = client.get_run(run_id).info
+    assert build.start_time == children["corpus"].info.start_time
 
 
 def test_the_run_holds_numbers_parameters_data_and_report(inside):

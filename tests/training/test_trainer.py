@@ -1,5 +1,6 @@
 """The loop in this process: it learns, resumes to the bit, and stops when it diverges."""
 
+import csv
 import json
 
 import pytest
@@ -7,6 +8,7 @@ import torch
 
 from diffutron.modeling.encoder import encoder_matrices, load_model
 from diffutron.runtime.errors import StageFailure
+from diffutron.runtime.live import new_curve
 from diffutron.training.batches import number_of_steps
 from diffutron.training.checkpoint import Checkpoints
 from diffutron.training.ema import MovingAverage
@@ -39,6 +41,22 @@ def test_it_learns_and_keeps_count(train, corpus_dir):
     assert whole_epochs < done.state.tokens < whole_epochs / 3 * 4
     assert 0 < done.state.masked < done.state.tokens
     assert done.evaluate() == done.evaluate() == pytest.approx(done.state.eval_loss, rel=1e-5)
+
+
+@pytest.mark.parametrize("zero_stage", [0, 1])
+def test_the_curve_is_there_while_it_runs(train, tmp_path, monkeypatch, zero_stage):
+    """A line for each point, the held-out loss before the first step, and lengths of gradients."""
+    table = tmp_path / "live.csv"
+    new_curve(table)
+    monkeypatch.setenv("DIFFUTRON_CURVE", str(table))
+    done = train(steps=6, zero_stage=zero_stage)
+    with table.open(encoding="utf-8") as stream:
+        first, *rows = csv.DictReader(stream)
+    assert (first["step"], first["loss"]) == ("0", "")
+    assert float(first["eval_loss"]) == done.state.eval_loss_before
+    assert [float(row["loss"]) for row in rows] == [one["loss"] for one in done.state.curve]
+    assert [int(row["step"]) for row in rows] == [1, 2, 3, 4, 5, 6]
+    assert all(float(row["grad_norm"]) > 0 and float(row["tokens_per_s"]) > 0 for row in rows)
 
 
 def test_losses_match_the_golden_run(train, repo):
@@ -250,7 +268,7 @@ def test_a_loss_that_rises_far_above_its_lowest_ends_the_run(train, monkeypatch)
 
 
 def test_a_warning_comes_once_before_the_end(train, monkeypatch, capsys):
-    monkeypatch.setattr("diffutron.training.trainer.rise", lambda losses, window: 3.0)
+    monkeypatch.setattr("diffutron.training.record.rise", lambda losses, window: 3.0)
     train(name="warned", spike_ratio=5.0)
     (told,) = [line for line in capsys.readouterr().out.splitlines() if "lowest so far" in line]
     assert told.endswith("is 3.0 times its lowest so far; at 5 times the run ends")
