@@ -12,6 +12,7 @@ CLONE = Path(__file__).resolve().parents[2]
 # What `diffutron build`, `diffutron up` and `dvc repro` write at the top of a clone.
 BUILT = {
     *("data", "models", "metrics", "plots", "report", "leaderboard", "registry", "checkpoints"),
+    "live",
     *("mlflow.db", "mlruns", "mlartifacts", ".prefect"),
     *("params.yaml", "params.yaml.orig", "dvc.lock"),
 }
