@@ -1,10 +1,11 @@
 """The flow `build`: raw text to registered model, one task a stage; DVC decides what runs."""
 
+import json
 import sys
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 from uuid import UUID
 
 import httpx
@@ -28,22 +29,36 @@ from diffutron.config.params import Stage, load_params
 from diffutron.operations.check import check
 from diffutron.operations.graph import all_needs, stages_between
 from diffutron.operations.why import Changes, changes, sentence
+from diffutron.registry.registered import REGISTERED
 from diffutron.runtime.errors import UserError
+from diffutron.runtime.files import read_json
+from diffutron.runtime.tables import markdown_table
 from flows.mlflow_run import mlflow_run
-from flows.stage import Bar, CommandFailed, report_failure, run_command, run_stage
+from flows.stage import UP_TO_DATE, Bar, CommandFailed, report_failure, run_command, run_stage
 
 SLOT = "training"  # the global concurrency limit that `flows.serve` creates
 LEASE = 60  # seconds after which the slot of a run that was killed is free again
 WAIT = 15  # seconds between two log lines while waiting for the slot
 REPORT = Path("report/report.md")
 PARAMS = Path("params.yaml")
+NOT_REGISTERED = "NotRegistered"  # name of the state of a build whose model the gate refuses
 QUICK = {"merge", "report", "register"}  # stages that take seconds, less than a plan does
 
 Profile = Literal["current", "demo", "small", "paper"]
 Executor = Literal["local", "ray", "slurm"]
 
 
-@flow(name="build")
+def run_name() -> str:
+    """What a run does, as far as it was asked for: `build demo, pretrain.training.steps=400`."""
+    given = {"profile": "current", "first": "tokenizer", "last": "register", "overrides": []}
+    given |= flow_run.parameters
+    name = "build" if given["profile"] == "current" else f"build {given['profile']}"
+    if (given["first"], given["last"]) != ("tokenizer", "register"):
+        name += f" from {given['first']} to {given['last']}"
+    return ", ".join([name, *given["overrides"]])
+
+
+@flow(name="build", flow_run_name=run_name)
 def build(
     profile: Profile = "current",
     first: Stage = "tokenizer",
@@ -79,7 +94,9 @@ def build(
             left = f"; {composed.message}"
         extra = {"DIFFUTRON_EXECUTOR": executor} if executor else None
         state = bring_up_to_date(stages, extra=extra)
-        return Completed(message=f"{state.message}{left}") if state.is_completed() else state
+        if left and state.is_completed():
+            return Completed(name=state.name, message=f"{state.message}{left}")
+        return state
 
 
 @task(name="params", task_run_name="params")
@@ -122,17 +139,35 @@ def bring_up_to_date(
     for stage in stages:
         if force or stage in stale or needs[stage] & runs:
             runs.add(stage)
-    publish_plan(stages, stale, runs, force=force)
+    seconds = publish_plan(stages, stale, runs, force=force)
     with mlflow_run(wanted=bool(runs), registers="register" in runs) as shown:
         state = run_stages(
             stages,
             {stage: why(stage, stale, needs[stage]) for stage in stages},
             runs,
             forced=set(stages) if force else {"register"} if gone else set(),
+            seconds=seconds,
             extra={**(extra or {}), **shown.environment},
         )
         shown.state = state
-    return state
+    return state if state.is_failed() else outcome(stages, runs)
+
+
+def outcome(stages: Sequence[str], runs: Collection[str]) -> State:
+    """How a build ended whose stages did not fail: by name, and in words."""
+    told = f"ran {', '.join(s for s in stages if s in runs) or 'nothing'}"
+    if "register" in stages and REGISTERED.exists():
+        found = read_json(REGISTERED)
+        if not found["registered"]:
+            return Failed(name=NOT_REGISTERED, message=refusal(found))
+        if "register" in runs:
+            return Completed(name=f"Registered v{found['version']}", message=told)
+    return Completed(message=told) if runs else Completed(name=UP_TO_DATE, message=told)
+
+
+def refusal(found: Mapping[str, Any]) -> str:
+    """Why there is no version, by the file of the stage `register`."""
+    return f"the gate refuses the model: {'; '.join(found['failed'])}"
 
 
 def run_stages(
@@ -141,6 +176,7 @@ def run_stages(
     runs: Collection[str],
     *,
     forced: Collection[str],
+    seconds: Mapping[str, float],
     extra: Mapping[str, str],
 ) -> State:
     """One task a stage; those not in `runs` are marked as up to date.
@@ -148,8 +184,11 @@ def run_stages(
     Args:
         reasons: Why a stage runs, told in its log.
         forced: Stages in which DVC sees no change, and that run in any case.
+        seconds: What the stages take by the plan, for the progress; equal shares where it is empty.
         extra: What the environment of the stages holds besides.
     """
+    shares = [max(seconds.get(stage, 1.0), 1.0) if stage in runs else 0.0 for stage in stages]
+    whole = sum(shares) or 1.0
     progress = create_progress_artifact(0.0, key="progress", description=", ".join(stages))
     assert isinstance(progress, UUID)
     for number, stage in enumerate(stages):
@@ -158,16 +197,18 @@ def run_stages(
             up_to_date=stage not in runs,
             why=reasons[stage],
             force=stage in forced,
-            bar=Bar(progress, number / len(stages), 1 / len(stages)) if stage in runs else None,
+            bar=Bar(progress, sum(shares[:number]) / whole, shares[number] / whole)
+            if stage in runs
+            else None,
             extra=extra,
             return_state=True,
         )
         if state.is_failed():
             return Failed(message=state.message)
-    update_progress_artifact(progress, progress=100.0)
+    update_progress_artifact(progress, progress=100.0, description=", ".join(stages))
     if "report" in stages:
         publish_report()
-    return Completed(message=f"ran {', '.join(s for s in stages if s in runs) or 'nothing'}")
+    return Completed(message="done")
 
 
 def gone_version() -> str:
@@ -207,26 +248,47 @@ def why(stage: str, stale: Changes, needed: set[str]) -> str:
 
 def publish_plan(
     stages: Sequence[str], stale: Changes, runs: Collection[str], *, force: bool
-) -> None:
-    """Before anything runs: which stages will, why, and what a build costs that takes its time."""
-    from diffutron.runtime.tables import markdown_table
+) -> dict[str, float]:
+    """Before anything runs: which stages will, why, and what a build costs that takes its time.
 
+    Returns:
+        The seconds of each stage by the plan; empty where none was made.
+    """
     needs = all_needs()
     rows = [
         (stage, "runs in any case" if force else why(stage, stale, needs[stage]))
         for stage in stages
     ]
     lines = [markdown_table(["stage", ""], rows)]
+    seconds: dict[str, float] = {}
     if PARAMS.exists() and not QUICK.issuperset(runs):
-        cost: list[str] = []
+        cost, planned = "", list[str]()
         try:
-            run_command([sys.executable, "-m", "diffutron", "plan"], log=cost.append)
+            run_command([sys.executable, "-m", "diffutron", "plan", "--json"], log=planned.append)
         except CommandFailed as failure:
-            cost = [f"not planned: {failure.cause}"]
-        lines += ["", "What a whole build costs (`diffutron plan`):", "", "```text", *cost, "```"]
+            cost = f"not planned: {failure.cause}"
+        else:
+            said = "\n".join(planned)  # a library may have warned before or behind
+            found, _ = json.JSONDecoder().raw_decode(said, said.index("{"))
+            seconds = {one["name"]: 3600 * one["hours"] for one in found["stages"]}
+            what = f"Profile {found['profile']}: what a whole build costs (`diffutron plan`)."
+            cost = f"{what}\n\n{cost_table(found['stages'])}"
+        lines += ["", cost]
     create_markdown_artifact(
         key="plan", markdown="\n".join(lines), description="what will run, why, at what cost"
     )
+    return seconds
+
+
+def cost_table(costs: Sequence[Mapping[str, Any]]) -> str:
+    """The stages of a plan, and their sum."""
+    rows = [
+        (one["name"], f"{one['tokens']:,}", f"{one['memory_bytes_per_rank'] / 1e9:.2f}")
+        + (f"{60 * one['hours']:,.1f}",)
+        for one in costs
+    ]
+    rows.append(("all", "", "", f"{60 * sum(one['hours'] for one in costs):,.1f}"))
+    return markdown_table(["stage", "tokens", "memory per rank, GB", "minutes"], rows)
 
 
 def check_server() -> None:

@@ -141,18 +141,25 @@ class Bar:
     share: float
 
     def follow(self, stage: str) -> Callable[[str], None]:
-        """Moves the artifact by the stage's own lines `stage: 120/2000 (6 %), ...`."""
-        line_of_bar = re.compile(rf"{re.escape(stage)}: \d+/\d+ \((\d+) %\)")
-        self.move(0)
+        """Moves the artifact by the stage's own lines `stage: 120/2000 (6 %), ..., 0:00:46 left`,
+        and says the same beside it."""
+        line_of_bar = re.compile(
+            rf"{re.escape(stage)}: \d+/\d+ \((\d+) %\)(?:.*, (\d+:\d\d:\d\d) left)?"
+        )
+        self.move(0, f"{stage}: begins")
 
         def show(line: str) -> None:
             if match := line_of_bar.match(line):
-                self.move(int(match.group(1)))
+                percent, left = match.groups()
+                told = f"{stage}: {percent} %"
+                self.move(int(percent), f"{told}, {left} left" if left else told)
 
         return show
 
-    def move(self, percent: int) -> None:
-        update_progress_artifact(self.artifact, progress=100 * self.start + self.share * percent)
+    def move(self, percent: int, told: str) -> None:
+        update_progress_artifact(
+            self.artifact, progress=100 * self.start + self.share * percent, description=told
+        )
 
 
 def run_shown(command: Sequence[str], *, name: str, line: str, unit: str) -> None:

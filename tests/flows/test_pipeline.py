@@ -1,9 +1,11 @@
 """The flow `build` on a small pipeline: what runs, what is skipped, what a failure says."""
 
 import logging
+import shutil
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from prefect.client.orchestration import get_client
@@ -11,7 +13,7 @@ from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterKey, Fl
 
 from flows import pipeline
 from flows.evaluation import evaluate
-from flows.pipeline import SLOT, build
+from flows.pipeline import NOT_REGISTERED, SLOT, build
 from flows.stage import UP_TO_DATE
 
 pytestmark = pytest.mark.usefixtures("prefect_server")
@@ -36,10 +38,18 @@ def artifact(key: str) -> str:
     return str(max(found, key=lambda each: each.updated).data)
 
 
+def description(key: str) -> str:
+    wanted = ArtifactFilter(key=ArtifactFilterKey(any_=[key]))
+    with get_client(sync_client=True) as client:
+        found = client.read_artifacts(artifact_filter=wanted)
+    return str(max(found, key=lambda each: each.updated).description)
+
+
 @pytest.mark.usefixtures("toy", "toy_store")
 def test_a_stage_runs_only_where_something_changed():
     first = run()
     assert first.message == "ran tokenizer, corpus, report, register"
+    assert first.name == "Registered v3"
     assert states_of(first) == dict.fromkeys(
         ("tokenizer", "corpus", "report", "register"), "Completed"
     )
@@ -48,7 +58,7 @@ def test_a_stage_runs_only_where_something_changed():
     assert float(artifact("progress")) == 100
 
     second = run()
-    assert second.message == "ran nothing"
+    assert (second.name, second.message) == (UP_TO_DATE, "ran nothing")
     assert {*states_of(second).values()} == {UP_TO_DATE}
 
     Path("corpus.txt").write_text("other")
@@ -60,6 +70,50 @@ def test_a_stage_runs_only_where_something_changed():
         "register": "Completed",
     }
     assert Path("metrics/corpus.json").read_text() == "# corpus: other"
+
+
+@pytest.mark.usefixtures("toy", "toy_store")
+def test_a_model_that_the_gate_refuses_is_no_green_run():
+    """However often it is asked, since up to date does not mean accepted."""
+    Path("register.txt").write_text("refuse")
+    for state in (run(), run()):
+        assert state.is_failed()
+        told = "the gate refuses the model: a task fell"
+        assert (state.name, state.message) == (NOT_REGISTERED, told)
+    assert states_of(state)["register"] == UP_TO_DATE  # the stage has done its work
+    assert build(last="report", return_state=True).is_completed()
+
+
+@pytest.mark.parametrize(
+    ("given", "name"),
+    [
+        ({}, "build"),
+        ({"overrides": ["seed=7", "corpus.min_tokens=4"]}, "build, seed=7, corpus.min_tokens=4"),
+        ({"profile": "demo"}, "build demo"),
+        ({"last": "corpus"}, "build from tokenizer to corpus"),
+    ],
+)
+def test_a_run_is_named_by_what_it_does(monkeypatch, given, name):
+    monkeypatch.setattr(pipeline, "flow_run", SimpleNamespace(parameters=given))
+    assert pipeline.run_name() == name
+    assert build.flow_run_name is pipeline.run_name
+
+
+def test_the_progress_goes_by_the_plan(toy, repo):
+    """A stage has the share of the time that it is planned to take; what it says stands beside."""
+    shutil.copyfile(repo / "params.yaml", "params.yaml")
+    Path("corpus.txt").write_text("bad")
+    assert run().is_failed()
+    plan = artifact("plan")
+    minutes = {
+        cells[1].strip(): float(cells[4])
+        for line in plan.splitlines()
+        if len(cells := line.split("|")) == 6 and cells[4].strip().replace(".", "").isdigit()
+    }
+    assert {"backbone", "evaluate", "all"} <= minutes.keys()
+    assert abs(sum(minutes.values()) - 2 * minutes["all"]) < 1
+    assert 0 < float(artifact("progress")) < 100
+    assert description("progress") == "corpus: 50 %"
 
 
 @pytest.mark.usefixtures("toy", "toy_store")
@@ -172,11 +226,17 @@ def test_a_profile_replaces_params_that_nobody_changed(toy, repo, monkeypatch):
 def test_a_build_of_seconds_is_not_priced(runs, priced, toy, repo, monkeypatch):
     Path("params.yaml").write_text((repo / "params.yaml").read_text("utf-8"), "utf-8")
     asked, shown = [], []
-    monkeypatch.setattr(pipeline, "run_command", lambda command, **_: asked.append(command[1:]))
+
+    def plan(command, *, log):
+        asked.append(command[1:])
+        for line in ("a warning", '{"profile": "demo",', '"stages": []}', "another one"):
+            log(line)
+
+    monkeypatch.setattr(pipeline, "run_command", plan)
     monkeypatch.setattr(pipeline, "create_markdown_artifact", lambda **it: shown.append(it))
     pipeline.publish_plan(("corpus", "report"), {}, runs, force=False)
-    assert asked == [["-m", "diffutron", "plan"]] * priced
-    assert ("What a whole build costs" in shown[0]["markdown"]) == bool(priced)
+    assert asked == [["-m", "diffutron", "plan", "--json"]] * priced
+    assert ("what a whole build costs" in shown[0]["markdown"]) == bool(priced)
 
 
 def test_evaluate_can_score_again_what_is_up_to_date(toy, monkeypatch):

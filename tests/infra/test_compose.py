@@ -16,7 +16,7 @@ from .services.processes import REPO, answers, as_user, give, running
 from .services.team import MLFLOW_LOGIN, PREFECT_LOGIN
 
 pytestmark = pytest.mark.infra
-FINAL = ("Completed", "Failed", "Crashed", "Cancelled")
+FINAL = ("COMPLETED", "FAILED", "CRASHED", "CANCELLED")
 
 
 def test_the_file_is_valid_by_the_schema_of_compose(tmp_path):
@@ -116,7 +116,7 @@ def machine(team):
 
 
 def state(team, run: str) -> str:
-    return team.api("GET", f"/flow_runs/{run}")["state"]["name"]
+    return team.api("GET", f"/flow_runs/{run}")["state"]["type"]
 
 
 @pytest.mark.timeout(900)
@@ -129,7 +129,7 @@ def test_the_worker_builds_and_the_servers_keep_it_over_a_restart(team, machine)
         run = team.api("POST", path, parameters={"last": "tokenizer"})["id"]
         wait_for(lambda: state(team, run) in FINAL, seconds=400, what="the end of the run")
         shown = team.api("GET", f"/flow_runs/{run}")["state"]
-        assert shown["name"] == "Completed", f"{shown}\n{team.services['worker'].log()}"
+        assert shown["type"] == "COMPLETED", f"{shown}\n{team.services['worker'].log()}"
         return run
 
     first = trigger()
@@ -141,7 +141,7 @@ def test_the_worker_builds_and_the_servers_keep_it_over_a_restart(team, machine)
         team.services[name].start()
     for name in ("prefect", "mlflow"):
         team.services[name].wait_until(lambda name=name: team.healthy(name))
-    assert state(team, first) == "Completed"
+    assert state(team, first) == "COMPLETED"
     second = trigger()
-    assert state(team, second) == "Completed"
+    assert state(team, second) == "COMPLETED"
     assert PREFECT_LOGIN[1] not in team.services["worker"].log()
