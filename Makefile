@@ -14,7 +14,7 @@ export PREFECT_SERVER_ANALYTICS_ENABLED := false
 
 # Brings the tokenizer of 256 000 tokens; any npm will do, so one that is there is kept.
 NPM := command -v npm >/dev/null || (apt-get update -qq && apt-get install -qq -y --no-install-recommends npm)
-.PHONY: setup demo quick test coverage test-e2e test-infra test-paper check up reference clean lock help
+.PHONY: setup demo quick test coverage test-e2e test-infra test-paper check up reference docs clean lock help
 help:  ## what there is
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
 
@@ -69,6 +69,9 @@ up: setup  ## Prefect, MLflow and the deployments on 127.0.0.1
 reference: setup  ## docs/reference: the settings and the environment variables, from the code
 	$(BIN)/python -m diffutron.config.reference > docs/reference/params.md
 	$(BIN)/python -m diffutron.config.environment > docs/reference/environment.md
+
+docs: setup  ## the docs as a site, in build/site; a dead link or a page without a place fails
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict -q
 
 clean:  ## everything that can be made again, the environment apart
 	rm -rf data models report registry checkpoints mlartifacts mlflow.db .prefect .pytest_cache .ruff_cache .coverage* test-paper.json

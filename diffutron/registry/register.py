@@ -13,7 +13,7 @@ from diffutron.config.params import Params
 from diffutron.registry.evidence import read_metrics
 from diffutron.registry.history import REGISTERED_AT
 from diffutron.registry.mlflow_client import experiment_id, tracking
-from diffutron.registry.mlflow_runs import fingerprints, log_build, parent_run
+from diffutron.registry.mlflow_runs import NOTE, fingerprints, log_build, parent_run
 from diffutron.registry.model_card import description, license_names, model_card
 from diffutron.registry.package import (
     log_package,
@@ -90,6 +90,7 @@ def register(
                 named = {"tags": made_from, "about": description(params, numbers)}
                 result = _register(client, logged, params.register_.name, **named)
                 told = f"registered {result['name']} version {result['version']} as {CHALLENGER}"
+            client.set_tag(run_id, NOTE, told)
     write_json(out, {**result, "experiment_id": experiment})
     print(told, flush=True)
 

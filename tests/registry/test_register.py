@@ -109,6 +109,7 @@ def test_the_run_holds_numbers_parameters_data_and_report(inside):
     with tracking() as client:
         run = client.get_run(result_of(inside)["run_id"])
         files = {file.path for file in client.list_artifacts(run.info.run_id, "report")}
+    assert run.data.tags["mlflow.note.content"] == "registered diffutron version 1 as challenger"
     assert run.data.metrics["phase2/tasks/mnli_tr/acc"] == 0.7
     assert run.data.metrics["phase2/instructions/acc"] == 0.75
     assert run.data.params["pretrain.lora.rank"]
