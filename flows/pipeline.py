@@ -27,7 +27,7 @@ from prefect.states import Completed, Failed
 
 from diffutron.config.params import Stage, load_params
 from diffutron.operations.check import check
-from diffutron.operations.graph import all_needs, stages_between
+from diffutron.operations.graph import all_needs, direct_needs, stages_between
 from diffutron.operations.why import Changes, changes, sentence
 from diffutron.registry.registered import REGISTERED
 from diffutron.runtime.errors import UserError
@@ -191,6 +191,7 @@ def run_stages(
     whole = sum(shares) or 1.0
     progress = create_progress_artifact(0.0, key="progress", description=", ".join(stages))
     assert isinstance(progress, UUID)
+    direct, states = direct_needs(), dict[str, State]()
     for number, stage in enumerate(stages):
         state = run_stage.with_options(name=stage, task_run_name=stage)(
             stage,
@@ -202,9 +203,12 @@ def run_stages(
             else None,
             extra=extra,
             return_state=True,
+            # They have ended; this draws the lines of the graph.
+            wait_for=[states[other] for other in sorted(direct[stage]) if other in states],
         )
         if state.is_failed():
             return Failed(message=state.message)
+        states[stage] = state
     update_progress_artifact(progress, progress=100.0, description=", ".join(stages))
     if "report" in stages:
         publish_report()

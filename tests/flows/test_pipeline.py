@@ -11,6 +11,7 @@ import pytest
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterKey, FlowRunFilter
 
+from diffutron.operations.graph import direct_needs
 from flows import pipeline
 from flows.evaluation import evaluate
 from flows.pipeline import NOT_REGISTERED, SLOT, build
@@ -29,6 +30,18 @@ def states_of(state) -> dict[str, str]:
     with get_client(sync_client=True) as client:
         tasks = client.read_task_runs(flow_run_filter=wanted)
     return {task.name: task.state_name or "" for task in tasks}
+
+
+def lines_of(state) -> dict[str, set[str]]:
+    """Stage -> the stages from which a line leads to it in the graph of the run."""
+    wanted = FlowRunFilter(id={"any_": [state.state_details.flow_run_id]})  # type: ignore[arg-type]
+    with get_client(sync_client=True) as client:
+        tasks = client.read_task_runs(flow_run_filter=wanted)
+    names = {task.id: task.name for task in tasks}
+    return {
+        task.name: {names[one.id] for one in task.task_inputs.get("wait_for", [])}  # type: ignore[union-attr]
+        for task in tasks
+    }
 
 
 def artifact(key: str) -> str:
@@ -50,6 +63,7 @@ def test_a_stage_runs_only_where_something_changed():
     first = run()
     assert first.message == "ran tokenizer, corpus, report, register"
     assert first.name == "Registered v3"
+    assert lines_of(first) == direct_needs()
     assert states_of(first) == dict.fromkeys(
         ("tokenizer", "corpus", "report", "register"), "Completed"
     )
