@@ -33,6 +33,7 @@ from diffutron.registry.registered import REGISTERED
 from diffutron.runtime.errors import UserError
 from diffutron.runtime.files import read_json
 from diffutron.runtime.tables import markdown_table
+from flows.form import Settings
 from flows.mlflow_run import mlflow_run
 from flows.stage import UP_TO_DATE, Bar, CommandFailed, report_failure, run_command, run_stage
 
@@ -52,15 +53,17 @@ def run_name() -> str:
     """What a run does, as far as it was asked for: `build demo, pretrain.training.steps=400`."""
     given = {"profile": "current", "first": "tokenizer", "last": "register", "overrides": []}
     given |= flow_run.parameters
+    changed = Settings.model_validate(given.get("settings") or {}).overrides()
     name = "build" if given["profile"] == "current" else f"build {given['profile']}"
     if (given["first"], given["last"]) != ("tokenizer", "register"):
         name += f" from {given['first']} to {given['last']}"
-    return ", ".join([name, *given["overrides"]])
+    return ", ".join([name, *changed, *given["overrides"]])
 
 
 @flow(name="build", flow_run_name=run_name)
 def build(
     profile: Profile = "current",
+    settings: Settings = Settings(),  # noqa: B008 as `overrides`
     first: Stage = "tokenizer",
     last: Stage = "register",
     overrides: list[str] = [],  # noqa: B006 Prefect reads the default for its form, nobody changes it
@@ -73,9 +76,10 @@ def build(
         profile: Settings to build with. "current" takes params.yaml as it is; another one writes
             params.yaml anew from infra/profiles (demo: minutes on a laptop; small: real Turkish
             data, two hours on a laptop; paper: the published settings, needs GPUs).
+        settings: The settings that people change most. What is left empty stays as it is.
         first: The stage to begin with; stages before it are left as they are.
         last: The stage to end with.
-        overrides: Settings to change, one an entry, for example pretrain.training.steps=400.
+        overrides: Other settings to change, one an entry, for example backbone.num_layers=6.
         force: Let a profile replace a params.yaml that was changed by hand (it is kept as
             params.yaml.orig).
         executor: Who cleans the shards of the corpus. Left empty, the DIFFUTRON_EXECUTOR of the
@@ -86,7 +90,7 @@ def build(
     except UserError as error:
         return Failed(message=str(error))
     with training_slot():
-        left = ""
+        left, overrides = "", [*settings.overrides(), *overrides]
         if profile != "current" or overrides:
             composed = compose_params(profile, overrides, force, return_state=True)
             if composed.is_failed():

@@ -63,7 +63,9 @@ def build(
     check_server()
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
-        state = flow(profile, first, last, overrides, force, return_state=True)
+        state = flow(
+            profile, first=first, last=last, overrides=overrides, force=force, return_state=True
+        )
     except KeyboardInterrupt:
         print("stopped; the next run goes on from here", file=sys.stderr)
         raise SystemExit(130) from None

@@ -104,6 +104,8 @@ def test_a_model_that_the_gate_refuses_is_no_green_run():
         ({}, "build"),
         ({"overrides": ["seed=7", "corpus.min_tokens=4"]}, "build, seed=7, corpus.min_tokens=4"),
         ({"profile": "demo"}, "build demo"),
+        ({"settings": {"seed": 7}, "overrides": ["corpus.min_tokens=4"]},)
+        + ("build, seed=7, corpus.min_tokens=4",),
         ({"last": "corpus"}, "build from tokenizer to corpus"),
     ],
 )

@@ -45,7 +45,7 @@ def test_stages_and_profiles_are_chosen_from_a_list(served, repo):
 @pytest.mark.parametrize(
     ("name", "parameters"),
     [
-        ("build", ["profile", "first", "last", "overrides", "force"]),
+        ("build", ["profile", "settings", "first", "last", "overrides", "force"]),
         ("evaluate", ["rerun"]),
         ("leaderboard", ["only", "tasks", "data", "protocol", "limit", "shots"]),
         ("tune", ["model", "data", "out", "method", "language", "register_model", "settings"]),
