@@ -58,10 +58,8 @@ def _form() -> type[Form]:
         kind: Any = told.annotation
         if told.metadata:  # the bounds
             kind = Annotated[(kind, *told.metadata)]
-        fields[field_name(key)] = (
-            kind | None,
-            Field(None, title=key, description=told.description),
-        )
+        empty = Field(None, title=key, description=told.description)
+        fields[field_name(key)] = (kind | None, empty)
     return create_model("Settings", __base__=Form, **fields)
 
 

@@ -39,6 +39,7 @@ def submit(page: Any, servers: Servers, deployment: str, *, picture: Path | None
     page.get_by_text("Enforce Parameter Schema").wait_for()
     if picture:
         page.get_by_text("Settings to build with").first.wait_for()  # the form comes last
+        page.get_by_text("instruct_phase2.training.steps").first.wait_for()  # a typed field
         page.screenshot(path=picture, full_page=True)
     page.get_by_role("button", name="Submit").click()
 

@@ -4,6 +4,7 @@ import pytest
 from pydantic import ValidationError
 
 from diffutron.config.reference import settings
+from diffutron.runtime.errors import UserError
 from flows.form import KEYS, Settings, field_name
 from flows.pipeline import build
 
@@ -22,13 +23,12 @@ def test_the_bounds_are_those_of_the_file(make_params, demo_values, key):
     name, value = field_name(key), demo_values
     for part in key.split("."):
         value = value[part]
-    assert list(Settings(**{name: value}).overrides()) == (
-        [] if value is None else [f"{key}={value}"]
-    )
+    told = [] if value is None else [f"{key}={value}"]
+    assert list(Settings(**{name: value}).overrides()) == told
     for wrong in (-1, "many"):
         with pytest.raises(ValidationError):
             Settings(**{name: wrong})
-        with pytest.raises(Exception, match=key.replace(".", r"\.")):
+        with pytest.raises(UserError, match=key.replace(".", r"\.")):
             make_params({key: wrong})
 
 

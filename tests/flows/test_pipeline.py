@@ -14,6 +14,7 @@ from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterKey, Fl
 from diffutron.operations.graph import direct_needs
 from flows import pipeline
 from flows.evaluation import evaluate
+from flows.form import Settings
 from flows.pipeline import NOT_REGISTERED, SLOT, build
 from flows.stage import UP_TO_DATE
 
@@ -221,7 +222,7 @@ def test_a_profile_replaces_params_that_nobody_changed(toy, repo, monkeypatch):
     written = Path("params.yaml").read_text()
     assert "steps: 7 " in written  # its meaning stands beside it
     assert "Profile demo: " in artifact("plan")
-    monkeypatch.setattr(pipeline, "publish_plan", lambda *_, **__: None)  # takes seconds
+    monkeypatch.setattr(pipeline, "publish_plan", lambda *_, **__: {})  # takes seconds
 
     Path("params.yaml").write_text(written.replace("seed: 13", "seed: 14"))
     refused = build(**chosen, return_state=True)
@@ -229,8 +230,7 @@ def test_a_profile_replaces_params_that_nobody_changed(toy, repo, monkeypatch):
     assert "params.yaml holds changes made by hand" in refused.message
     assert "seed: 14" in Path("params.yaml").read_text()
 
-    changed = {"overrides": ["seed=15"], "last": "tokenizer"}
-    state = build(**changed, return_state=True)
+    state = build(settings=Settings(seed=15), last="tokenizer", return_state=True)
     assert state.message.endswith("; params.yaml holds profile current: seed: 14 -> 15")
     assert "seed: 15" in Path("params.yaml").read_text()
 
