@@ -4,7 +4,7 @@ Type, bounds and help of a field are those of the class that checks `params.yaml
 """
 
 from collections.abc import Iterator
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, create_model
 from pydantic.fields import FieldInfo
@@ -63,4 +63,12 @@ def _form() -> type[Form]:
     return create_model("Settings", __base__=Form, **fields)
 
 
-Settings = _form()
+if TYPE_CHECKING:
+
+    class Settings(Form):
+        """Its fields are made at run time."""
+
+        def __init__(self, **values: Any) -> None: ...
+
+else:
+    Settings = _form()
