@@ -46,7 +46,11 @@ def mlflow_run(*, wanted: bool, registers: bool) -> Iterator[Shown]:
     try:
         yield shown
     except BaseException as error:
-        _end(shown, "KILLED", " ".join(str(error).split()) or type(error).__name__)
+        told = " ".join(str(error).split())
+        if isinstance(error, Exception):
+            _end(shown, "FAILED", told or type(error).__name__)
+        else:
+            _end(shown, "KILLED", told or "cancelled")
         raise
     state = shown.state
     failed = state is None or state.is_failed()
