@@ -12,6 +12,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from signal import SIGHUP, SIGINT, SIGTERM
 
 from diffutron.runtime.live import CURVE, LIVE, new_curve
 
@@ -20,6 +21,7 @@ SHOWN = (
     *("corpus", "backbone", "pretrain", "instructions"),
     *("instruct_phase1", "instruct_phase2", "evaluate"),
 )  # the others take seconds, and `register` logs them
+BY_SIGNAL = {128 + number: number.name for number in (SIGHUP, SIGINT, SIGTERM)}
 LAST_WORDS = 15.0  # seconds that a stage waits for the process at its end
 
 
@@ -32,10 +34,12 @@ def tracked() -> bool:
 def shown_live(stage: str) -> Iterator[None]:
     """The block is a stage at work: a run of MLflow, as far as there is a store.
 
-    Only the process that DVC started does so, not the ranks below it.
+    Only the process that DVC started does so, not the ranks below it. A training on several hosts
+    becomes another program, so `register` logs it.
     """
     of_dvc = "DVC_STAGE" in os.environ and "LOCAL_RANK" not in os.environ
-    if stage not in SHOWN or not of_dvc or not tracked():
+    alone = os.environ.get("DIFFUTRON_HOSTS", "1") == "1"
+    if stage not in SHOWN or not (of_dvc and alone and tracked()):
         yield
         return
     table = (LIVE / f"{stage}.csv").resolve()
@@ -65,6 +69,8 @@ def _end(fault: BaseException | None) -> dict[str, str]:
     """How a stage ended, in MLflow's words."""
     if fault is None or (isinstance(fault, SystemExit) and not fault.code):
         return {"status": "FINISHED"}
+    if isinstance(fault, SystemExit) and fault.code in BY_SIGNAL:
+        return {"status": "KILLED", "cause": f"ended by {BY_SIGNAL[fault.code]}"}
     failed = isinstance(fault, (Exception, SystemExit))
     cause = " ".join(str(fault).split()) or type(fault).__name__
     return {"status": "FAILED" if failed else "KILLED", "cause": cause}

@@ -88,6 +88,7 @@ def test_points_arrive_while_the_stage_works_and_its_numbers_at_the_end(at_work,
     [
         (StageFailure("the loss at step 3 is nan"), "FAILED", "the loss at step 3 is nan"),
         (SystemExit(1), "FAILED", "1"),
+        (SystemExit(143), "KILLED", "ended by SIGTERM"),  # as a launcher of ranks ends
         (KeyboardInterrupt(), "KILLED", "KeyboardInterrupt"),
     ],
 )
@@ -138,7 +139,9 @@ def test_a_store_that_is_away_costs_a_stage_nothing(at_work, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("name", "value"), [("DIFFUTRON_TRACKING", "off"), ("LOCAL_RANK", "1"), ("DVC_STAGE", None)]
+    ("name", "value"),
+    [("DIFFUTRON_TRACKING", "off"), ("LOCAL_RANK", "1"), ("DVC_STAGE", None)]
+    + [("DIFFUTRON_HOSTS", "2")],
 )
 def test_only_the_process_that_dvc_started_shows_itself(at_work, monkeypatch, name, value):
     monkeypatch.setenv(name, value) if value else monkeypatch.delenv(name)
