@@ -35,7 +35,9 @@ from diffutron.runtime.live import COLUMNS, LIVE
 if TYPE_CHECKING:
     from mlflow.tracking import MlflowClient
 
-BRIEF = 5.0  # seconds: a stage that is done in less is left to `register`
+BRIEF = 5.0  # seconds: a training that is done in less is left to `register`
+PATIENT = 30.0  # the same of a stage that has no curve to show
+CURVELESS = ("corpus", "instructions", "evaluate")
 POLL = 2.0  # seconds between two looks at the table
 EVERY = 5  # seconds between two looks at the machine
 PATIENCE = 300.0  # seconds for which a store that is away is asked again after the end
@@ -179,12 +181,13 @@ def main() -> None:
         ended.set()
 
     threading.Thread(target=listen, daemon=True).start()
-    if not ended.wait(BRIEF):
+    brief = PATIENT if run.stage in CURVELESS else BRIEF
+    if not ended.wait(brief):
         run.send()
     while not ended.wait(POLL):
         run.send()
     end = json.loads(words[0] or '{"status": "KILLED", "cause": "ended from outside"}')
-    if run.run_id is None and end["status"] == "FINISHED" and time.time() < run.started + BRIEF:
+    if run.run_id is None and end["status"] == "FINISHED" and time.time() < run.started + brief:
         return
     until = time.monotonic() + PATIENCE
     while not run.finish(end) and not hurried.wait(POLL) and time.monotonic() < until:

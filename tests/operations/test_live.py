@@ -111,14 +111,14 @@ def test_a_stage_of_seconds_is_left_to_register(at_work, ended):
 def test_a_stage_that_is_killed_says_so(at_work):
     code = (
         "import time; from diffutron.operations.live import shown_live\n"
-        "with shown_live('evaluate'): time.sleep(600)"
+        "with shown_live('pretrain'): time.sleep(600)"
     )
     stage = subprocess.Popen([sys.executable, "-c", code])
-    run_of("evaluate")
+    run_of("pretrain")
     os.kill(stage.pid, signal.SIGKILL)
     stage.wait()
-    wait_for(lambda: run_of("evaluate").info.status == "KILLED", seconds=60, what="the end")
-    assert run_of("evaluate").data.tags["mlflow.note.content"] == "ended from outside"
+    wait_for(lambda: run_of("pretrain").info.status == "KILLED", seconds=60, what="the end")
+    assert run_of("pretrain").data.tags["mlflow.note.content"] == "ended from outside"
 
 
 def test_a_store_that_is_away_costs_a_stage_nothing(at_work, monkeypatch):
