@@ -29,7 +29,7 @@ REASONS = (
 )
 STEPS = {"too_short": "length", "too_long": "length"}  # where the reason is not the step's name
 SPLITS = ("train", "heldout")
-ROW_GROUP = 5000  # rows of a parquet file that are written together, whatever the shards
+ROW_GROUP = 2000  # rows of a parquet file that are written together, whatever the shards
 OPEN_SHARDS = 8  # mapped at once when texts are looked up
 LABELS = ("file", "source", "quota_group", "reason", "rule", "contaminated")
 DOCUMENTS = pa.schema(
