@@ -84,15 +84,20 @@ def register(
                 model_id=logged.model_id if logged else None,
             )
             result: dict[str, Any] = {"registered": False, "failed": failed, "run_id": run_id}
-            told = f"not registered, the gate does not hold: {'; '.join(failed)}"
             if logged:
                 made_from["licenses"] = json.dumps(license_names(params, stages))
                 named = {"tags": made_from, "about": description(params, numbers)}
                 result = _register(client, logged, params.register_.name, **named)
-                told = f"registered {result['name']} version {result['version']} as {CHALLENGER}"
-            client.set_tag(run_id, NOTE, told)
+            client.set_tag(run_id, NOTE, told := _told(result))
     write_json(out, {**result, "experiment_id": experiment})
     print(told, flush=True)
+
+
+def _told(result: Mapping[str, Any]) -> str:
+    """What became of the model, in a line."""
+    if not result["registered"]:
+        return f"not registered, the gate does not hold: {'; '.join(result['failed'])}"
+    return f"registered {result['name']} version {result['version']} as {CHALLENGER}"
 
 
 @dataclass(frozen=True)
